@@ -1,0 +1,57 @@
+# llamachat: `make chat` talks, `make test` checks everything. Both set up .venv on first use.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+MODEL ?=
+ARGS ?=
+
+CORE := $(shell find native -name '*.[ch]' -o -name '*.py') setup.py
+WARNINGS := -Wall -Wextra -Werror
+
+.PHONY: chat test lint types contracts core tests format clean
+
+# ---- use ----------------------------------------------------------------
+
+chat: $(VENV)/installed
+	$(if $(MODEL),,@$(BIN)/llamachat pull --if-missing)
+	@$(BIN)/llamachat $(if $(MODEL),--model "$(MODEL)") $(ARGS)
+
+# ---- check --------------------------------------------------------------
+
+test: lint types contracts core tests
+
+lint: $(VENV)/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/installed-dev
+	$(BIN)/mypy
+
+contracts: $(VENV)/installed-dev
+	$(BIN)/lint-imports
+
+tests: $(VENV)/installed-dev
+	$(BIN)/python -m pytest $(ARGS)
+
+format: $(VENV)/installed-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# ---- set up -------------------------------------------------------------
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "llamachat needs Python 3.11 or newer; try: make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: $(VENV)/bin/python pyproject.toml $(CORE)
+	@echo "Setting up llamachat in $(VENV): packages and the C core. This takes a minute, once."
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info llamachat/_native.*so .mypy_cache .pytest_cache .ruff_cache

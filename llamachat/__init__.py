@@ -1,0 +1,3 @@
+"""llamachat: a terminal chat for Llama-family models that runs them itself."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,25 @@
+"""Text on its way to a terminal."""
+
+from __future__ import annotations
+
+import re
+
+# What a terminal could take for a command, or what could make text look like other text: C0 but
+# newline and tab, DEL, C1, bidi overrides and isolates, the byte order mark, tag characters, and
+# lone surrogates (which no terminal encoding can carry).
+_UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff\U000e0000-\U000e007f]")
+
+
+def clean(text: str) -> str:
+    """``text`` without anything that could steer a terminal; what was there shows as U+FFFD.
+
+    Everything from a model, a file, a server or a person goes through here before it is shown.
+    The store keeps the true text.
+    """
+    return _UNSAFE.sub("\ufffd", text.replace("\r\n", "\n"))
+
+
+def clean_line(text: str, width: int = 200) -> str:
+    """``clean(text)`` on one line of at most ``width`` characters, for titles and errors."""
+    line = " ".join(clean(text).split())
+    return line if len(line) <= width else line[: width - 1] + "…"

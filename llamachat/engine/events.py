@@ -1,0 +1,141 @@
+"""What an engine tells, in the order it happens. Plain records: they may cross threads and be kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+
+class StopReason(StrEnum):
+    """Why an answer ended."""
+
+    END = "end"  #: the model ended its turn
+    LENGTH = "length"  #: max_tokens reached
+    CONTEXT = "context"  #: the context is full
+    STOPPED = "stopped"  #: a person stopped it
+    FAILED = "failed"  #: an error, told beside it
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """The model in use, for people and for sessions."""
+
+    path: Path
+    name: str
+    format: str  #: "GGUF v3", "ggjt v3", ...
+    type_name: str  #: the tensor type most weights have: "Q4_1"
+    n_params: int
+    n_ctx: int  #: tokens the context holds
+    n_ctx_train: int  #: tokens the model was trained for
+    n_vocab: int
+    size_bytes: int
+    chat_template: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Figures of one answer. Times are from a monotonic clock."""
+
+    prompt_tokens: int = 0  #: tokens of the whole prompt
+    reused_tokens: int = 0  #: of them, already in the KV cache
+    prompt_ms: float = 0.0
+    answer_tokens: int = 0
+    answer_ms: float = 0.0
+
+    @property
+    def prompt_rate(self) -> float:
+        """Prompt tokens evaluated per second (those reused cost nothing and do not count)."""
+        return 1000.0 * (self.prompt_tokens - self.reused_tokens) / self.prompt_ms if self.prompt_ms > 0 else 0.0
+
+    @property
+    def answer_rate(self) -> float:
+        """Answer tokens per second."""
+        return 1000.0 * self.answer_tokens / self.answer_ms if self.answer_ms > 0 else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Alternative:
+    """One of the likeliest tokens at a place."""
+
+    id: int
+    text: str
+    logprob: float
+
+
+@dataclass(frozen=True, slots=True)
+class LoadProgress:
+    """A model is being read: bytes of weights in memory, of all."""
+
+    done_bytes: int
+    total_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The model is ready."""
+
+    info: ModelInfo
+
+
+@dataclass(frozen=True, slots=True)
+class LoadFailed:
+    """The model could not be loaded, or loading was stopped; the one before, if any, still serves."""
+
+    message: str
+    cancelled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PrefillProgress:
+    """The prompt is being read."""
+
+    done_tokens: int  #: evaluated or reused
+    total_tokens: int
+    reused_tokens: int
+    elapsed_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class TokenEvent:
+    """One token was drawn.
+
+    ``text`` is what it adds to the answer: empty while a character is incomplete, and never a control
+    token's. ``logprob`` and ``top`` are filled on request only (natural log of the softmax of the raw logits).
+    """
+
+    id: int
+    text: str
+    logprob: float | None = None
+    top: tuple[Alternative, ...] = ()
+    elapsed_ms: float = 0.0  #: since the first token was asked for
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The answer is over. ``tail`` is text held back until now (an incomplete character, as U+FFFD)."""
+
+    reason: StopReason
+    timings: Timings
+    tail: str = ""
+    seed: int = 0  #: the seed used, drawn or given
+    message: str = ""  #: with FAILED: why
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to generate from.
+
+    ``prompt_ids`` is the whole prompt; the engine finds out itself what of it is in the cache.
+    ``stop_ids`` end the answer (they are not part of it); ``stop_texts`` likewise, cut from the text.
+    ``n_top`` alternatives are told with every token; None asks for no probabilities at all.
+    """
+
+    prompt_ids: tuple[int, ...]
+    stop_ids: frozenset[int] = frozenset()
+    stop_texts: tuple[str, ...] = ()
+    n_top: int | None = None
+    tag: str = field(default="", compare=False)  #: handed back by nobody; for logs
+
+
+Event = LoadProgress | Loaded | LoadFailed | PrefillProgress | TokenEvent | Finished

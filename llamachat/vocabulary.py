@@ -1,0 +1,53 @@
+"""The plain record of a vocabulary: what a weight file holds and a tokenizer is built from.
+
+It stands on the ground floor so that ``weights`` and ``tokenizer`` need not know each other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Literal
+
+
+class TokenKind(IntEnum):
+    """What a token is for; the numbers are SentencePiece's and GGUF's."""
+
+    UNDEFINED = 0
+    NORMAL = 1
+    UNKNOWN = 2
+    CONTROL = 3
+    USER_DEFINED = 4
+    UNUSED = 5
+    BYTE = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """Tokens by id, and how text becomes ids.
+
+    ``model`` is ``"spm"`` (SentencePiece BPE, pieces with U+2581 for spaces) or ``"bpe"``
+    (byte-level BPE, pieces in the GPT-2 byte alphabet, with ``merges`` and ``pre``).
+    ``pieces``, ``scores`` and ``kinds`` have one entry per id (``scores`` may be empty for BPE).
+    ``stop_ids`` are the tokens that end an answer.
+    ``model_proto`` is the SentencePiece file itself where the vocabulary came from one: it then
+    goes to the library unchanged, since it also records settings that other containers lose.
+    """
+
+    model: Literal["spm", "bpe"]
+    pieces: tuple[str, ...]
+    scores: tuple[float, ...]
+    kinds: tuple[TokenKind, ...]
+    merges: tuple[tuple[str, str], ...] = ()
+    pre: str = "default"
+    bos_id: int | None = None
+    eos_id: int | None = None
+    unk_id: int | None = None
+    add_bos: bool = True
+    add_eos: bool = False
+    add_space_prefix: bool = True
+    stop_ids: frozenset[int] = frozenset()
+    model_proto: bytes | None = field(default=None, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.pieces)

@@ -1,0 +1,192 @@
+/* llamachat.h - the C core of llamachat: tensors and numbers.
+ *
+ * The core evaluates Llama-architecture models.  It opens no file, prints
+ * nothing, and keeps no global state but the table of kernels chosen for this
+ * processor.  Whoever calls it parses files, owns text, and hands over shapes
+ * and bytes; every shape is checked here again before memory is touched.
+ *
+ * Every function that can fail returns an lc_status, and leaves its output
+ * arguments alone unless that is LC_OK.  A NULL object is LC_ERR_ARGUMENT;
+ * freeing NULL does nothing.  Objects are not locked: one thread at a time may
+ * use a context, a sampler or a pool; a finished model is read-only and may be
+ * shared.
+ *
+ * This header is also read by cffi (native/build.py drops the preprocessor
+ * lines), so it holds plain declarations only.
+ */
+#ifndef LLAMACHAT_H
+#define LLAMACHAT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef enum lc_status {
+    LC_OK = 0,
+    LC_ERR_MEMORY,     /* an allocation failed */
+    LC_ERR_ARGUMENT,   /* NULL, or a number outside its documented range */
+    LC_ERR_SHAPE,      /* a tensor's rows or columns do not fit the model, or do not fill whole blocks */
+    LC_ERR_TYPE,       /* a tensor type that the core does not compute, or not in this slot */
+    LC_ERR_STATE,      /* called out of order: rows written twice, tensor missing, model not finished */
+    LC_ERR_NONFINITE,  /* a NaN or an infinity in weights, or in logits */
+    LC_ERR_CONTEXT,    /* more tokens than the context holds */
+    LC_ERR_THREAD,     /* a thread could not be started */
+    LC_ERR_CANCELLED   /* the caller's flag was raised; nothing was appended */
+} lc_status;
+
+/* ---- instruction sets ------------------------------------------------- */
+
+/* Names of the sets compiled in, best last ("generic", "avx2", ...); NULL past the end. */
+const char *lc_isa_name(int32_t index);
+/* 1 if this processor can run the set, 0 if it cannot or the name is unknown. */
+int32_t lc_isa_supported(const char *name);
+/* Chooses the kernels; NULL or "" takes the best supported set.  Models keep the layout
+ * of the set they were made with, so choose before the first model and not again
+ * while one lives.  LC_ERR_ARGUMENT: unknown or unsupported. */
+lc_status lc_isa_select(const char *name);
+/* The set in use (the best one is chosen on first use). */
+const char *lc_isa_selected(void);
+
+/* ---- tensor types ----------------------------------------------------- */
+
+/* Numbers are those of ggml; layouts are those of GGUF (little-endian). */
+typedef enum lc_type {
+    LC_F32 = 0,
+    LC_F16 = 1,
+    LC_Q4_0 = 2,
+    LC_Q4_1 = 3,
+    LC_Q5_0 = 6,
+    LC_Q5_1 = 7,
+    LC_Q8_0 = 8,
+    LC_BF16 = 30
+} lc_type;
+
+/* Elements and bytes of one block (1 element for the float types). LC_ERR_TYPE: unknown. */
+lc_status lc_type_block(int32_t type, int32_t *elements, int32_t *bytes);
+/* Expands n elements (whole blocks) of src to float32: the scalar reference of every kernel. */
+lc_status lc_dequantize(int32_t type, const void *src, size_t n, float *dst);
+
+/* ---- threads ---------------------------------------------------------- */
+
+typedef struct lc_pool lc_pool;
+
+/* A pool of n_threads (1..256) workers, the calling thread being one of them.  Idle
+ * workers spin for some microseconds and then sleep, so an idle pool uses no CPU. */
+lc_status lc_pool_create(int32_t n_threads, lc_pool **out);
+void lc_pool_free(lc_pool *pool);
+
+/* ---- one matrix (what models are made of; on its own for tests and benchmarks) -------- */
+
+typedef struct lc_matrix lc_matrix;
+
+/* rows x cols weights of a type, laid out for the kernels in use. */
+lc_status lc_matrix_create(int32_t type, int64_t rows, int64_t cols, lc_matrix **out);
+/* Repacks n_rows whole rows in the file's layout; each row exactly once, in any order. */
+lc_status lc_matrix_write(lc_matrix *m, int64_t first_row, int64_t n_rows, const void *bytes, size_t n_bytes);
+/* y[n][rows] = x[n][cols] times the matrix's transpose. */
+lc_status lc_matrix_multiply(const lc_matrix *m, lc_pool *pool, const float *x, int64_t n, float *y);
+/* Reads one row back as float32[cols], exactly the values that lc_dequantize gives. */
+lc_status lc_matrix_row(const lc_matrix *m, int64_t row, float *dst);
+size_t lc_matrix_bytes(const lc_matrix *m);
+void lc_matrix_free(lc_matrix *m);
+
+/* ---- model ------------------------------------------------------------ */
+
+typedef struct lc_hparams {
+    int32_t n_vocab;     /* 1..2^24 */
+    int32_t n_embd;      /* 1..2^20 */
+    int32_t n_ff;        /* 1..2^22 */
+    int32_t n_layers;    /* 1..1024 */
+    int32_t n_heads;     /* 1..4096 */
+    int32_t n_kv_heads;  /* divides n_heads */
+    int32_t head_dim;    /* even, 2..1024; n_heads * head_dim need not equal n_embd */
+    float norm_eps;      /* finite, >= 0: added to the mean square in RMSNorm */
+    float rope_base;     /* finite, > 0: theta of RoPE */
+    float rope_scale;    /* finite, > 0: positions are multiplied by it (linear scaling: 1/factor) */
+} lc_hparams;
+
+/* The places of a Llama model that hold a tensor.  The first four are the model's
+ * (layer 0 is passed), the others one per layer.  A matrix is [rows out][cols in],
+ * a vector is one row. */
+typedef enum lc_slot {
+    LC_TOKEN_EMBD = 0,  /* n_vocab x n_embd */
+    LC_OUTPUT_NORM,     /* 1 x n_embd, F32 */
+    LC_OUTPUT,          /* n_vocab x n_embd; left out: tied to the embedding */
+    LC_ROPE_FREQS,      /* 1 x head_dim/2, F32; left out: ones; divides each frequency */
+    LC_ATTN_NORM,       /* 1 x n_embd, F32 */
+    LC_ATTN_Q,          /* n_heads*head_dim x n_embd, rows in Meta order (RoPE on adjacent pairs) */
+    LC_ATTN_K,          /* n_kv_heads*head_dim x n_embd, likewise */
+    LC_ATTN_V,          /* n_kv_heads*head_dim x n_embd */
+    LC_ATTN_OUTPUT,     /* n_embd x n_heads*head_dim */
+    LC_FFN_NORM,        /* 1 x n_embd, F32 */
+    LC_FFN_GATE,        /* n_ff x n_embd */
+    LC_FFN_UP,          /* n_ff x n_embd */
+    LC_FFN_DOWN,        /* n_embd x n_ff */
+    LC_N_SLOTS
+} lc_slot;
+
+typedef struct lc_model lc_model;
+
+lc_status lc_model_create(const lc_hparams *hparams, lc_model **out);
+/* The shape that a slot must have (rows is 1 for vectors). */
+lc_status lc_model_shape(const lc_model *model, int32_t slot, int64_t *rows, int64_t *cols);
+/* Makes room for a tensor.  Each slot once; rows and cols must be lc_model_shape's. */
+lc_status lc_model_add(lc_model *model, int32_t slot, int32_t layer, int32_t type, int64_t rows, int64_t cols);
+/* Repacks whole rows of a tensor that was added; any chunking, each row exactly once.
+ * LC_ERR_NONFINITE: a weight or a block's scale is not finite. */
+lc_status lc_model_write(lc_model *model, int32_t slot, int32_t layer, int64_t first_row, int64_t n_rows,
+                         const void *bytes, size_t n_bytes);
+/* Checks that every required tensor is there and whole; names the first that is not. */
+lc_status lc_model_finish(lc_model *model, int32_t *missing_slot, int32_t *missing_layer);
+size_t lc_model_bytes(const lc_model *model);
+void lc_model_free(lc_model *model);
+
+/* ---- context: a model's KV cache and scratch memory -------------------- */
+
+typedef struct lc_context lc_context;
+
+/* Room for n_ctx tokens (1..2^24), KV in F16; prompts are evaluated up to n_batch tokens
+ * at a time.  Pages of the cache become resident as they are used.  The model and the
+ * pool must outlive the context. */
+lc_status lc_context_create(const lc_model *model, lc_pool *pool, int32_t n_ctx, int32_t n_batch, lc_context **out);
+/* Appends n token ids (each below n_vocab) and computes the logits of the last one.  The
+ * flag is looked at in every layer; raised, nothing is appended and LC_ERR_CANCELLED is
+ * returned.  cancel may be NULL. */
+lc_status lc_context_eval(lc_context *ctx, const int32_t *ids, int32_t n, const volatile int32_t *cancel);
+/* Tokens held. */
+int32_t lc_context_length(const lc_context *ctx);
+/* Forgets all but the first n_keep tokens; the logits are no longer valid. */
+lc_status lc_context_truncate(lc_context *ctx, int32_t n_keep);
+/* float32[n_vocab] of the token evaluated last, valid until the next eval or truncate;
+ * NULL if there are none. */
+const float *lc_context_logits(const lc_context *ctx);
+size_t lc_context_bytes(const lc_context *ctx);
+void lc_context_free(lc_context *ctx);
+
+/* ---- sampling --------------------------------------------------------- */
+
+typedef struct lc_sampling {
+    float temperature;     /* >= 0; 0 is greedy: the highest logit after the penalty, lowest id on ties */
+    float top_p;           /* 0..1; 1 keeps all */
+    float min_p;           /* 0..1; 0 keeps all: keeps tokens with p >= min_p * p of the likeliest */
+    float repeat_penalty;  /* > 0; 1 is none: a positive logit of a token in the window is divided by it, another multiplied */
+    int32_t top_k;         /* >= 0; 0 keeps all */
+} lc_sampling;
+
+typedef struct lc_sampler lc_sampler;
+
+/* The random numbers of a seed (and scratch memory for n_vocab candidates). */
+lc_status lc_sampler_create(int32_t n_vocab, uint64_t seed, lc_sampler **out);
+void lc_sampler_reseed(lc_sampler *sampler, uint64_t seed);
+/* Draws a token: penalty over the n_window ids of window, then top-k, top-p, min-p, then
+ * temperature, then one random number (none is used when greedy).  The logits are not
+ * changed.  The result depends on the arguments and the seed alone. */
+lc_status lc_sampler_draw(lc_sampler *sampler, const float *logits, const lc_sampling *how,
+                          const int32_t *window, int32_t n_window, int32_t *id);
+void lc_sampler_free(lc_sampler *sampler);
+
+/* Natural logarithms of the softmax of the raw logits: of id (logprob may be NULL), and of
+ * the n_top (0..n_vocab) likeliest, best first, lowest id first on ties. */
+lc_status lc_logprobs(const float *logits, int32_t n_vocab, int32_t id, float *logprob,
+                      int32_t n_top, int32_t *top_ids, float *top_logprobs);
+
+#endif /* LLAMACHAT_H */

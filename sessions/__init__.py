@@ -1,0 +1,1 @@
+"""Example sessions that come with llamachat, in the portable JSON form."""

@@ -1,0 +1,1 @@
+"""The themes that come with llamachat: one TOML file each."""
