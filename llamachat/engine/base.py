@@ -1,0 +1,61 @@
+"""What every engine offers, wherever it computes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from llamachat.engine.events import Event, ModelInfo, Request
+from llamachat.engine.settings import SamplingSettings
+from llamachat.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSource:
+    """A model to load, and how: None leaves the choice to the engine."""
+
+    path: Path
+    tokenizer: Path | None = None  #: for weight files without a vocabulary
+    n_ctx: int | None = None  #: tokens of context
+    threads: int | None = None
+
+
+class Engine(Protocol):
+    """A model in use: evaluates, samples, streams. It knows token ids and settings, and no conversation.
+
+    Methods return at once; what happens is told to the listeners, on the engine's own thread.
+    """
+
+    settings: SamplingSettings
+    """Swapped whole, at any moment, by any thread; read before every token."""
+
+    @property
+    def info(self) -> ModelInfo | None:
+        """The loaded model, or None."""
+
+    @property
+    def tokenizer(self) -> Tokenizer | None:
+        """The loaded model's tokenizer, or None."""
+
+    def subscribe(self, listener: Callable[[Event], None]) -> None:
+        """Adds a listener. It is called on the engine's thread and must return at once."""
+
+    def load(self, source: ModelSource) -> None:
+        """Loads a model: ``LoadProgress``..., then ``Loaded`` or ``LoadFailed``.
+
+        A load that fails leaves the model before it in use. ``EngineError`` while something runs.
+        """
+
+    def generate(self, request: Request) -> None:
+        """Answers a prompt: ``PrefillProgress``..., ``TokenEvent``..., then one ``Finished``.
+
+        ``EngineError`` while something runs, or when no model is loaded.
+        """
+
+    def stop(self) -> None:
+        """Stops what runs, if anything; its ``Finished(STOPPED)`` or ``LoadFailed(cancelled=True)`` follows."""
+
+    def close(self, timeout: float = 2.0) -> None:
+        """Stops what runs and frees the model; waits for the engine's thread at most ``timeout`` seconds."""
