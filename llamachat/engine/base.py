@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from llamachat.engine.events import Event, ModelInfo, Request
 from llamachat.engine.settings import SamplingSettings
-from llamachat.tokenizer import Tokenizer
+
+if TYPE_CHECKING:  # a face can speak of engines before the tokenizers are imported
+    from llamachat.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True, slots=True)
