@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
@@ -129,13 +129,15 @@ class Request:
     ``prompt_ids`` is the whole prompt; the engine finds out itself what of it is in the cache.
     ``stop_ids`` end the answer (they are not part of it); ``stop_texts`` likewise, cut from the text.
     ``n_top`` alternatives are told with every token; None asks for no probabilities at all.
+    ``at_start`` says that the answer begins a text: the space that SentencePiece puts before a first
+    word is then dropped. An answer that goes on inside a text keeps it.
     """
 
     prompt_ids: tuple[int, ...]
     stop_ids: frozenset[int] = frozenset()
     stop_texts: tuple[str, ...] = ()
     n_top: int | None = None
-    tag: str = field(default="", compare=False)  #: handed back by nobody; for logs
+    at_start: bool = True
 
 
 Event = LoadProgress | Loaded | LoadFailed | PrefillProgress | TokenEvent | Finished

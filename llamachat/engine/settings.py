@@ -130,7 +130,8 @@ class SamplingSettings:
     def with_value(self, name: str, value: object) -> SamplingSettings:
         """A copy with one checked value; ``LlamachatError`` names the range or the known names."""
         parameter = parameter_named(name)
-        return replace(self, **{parameter.name: parameter.check(value)})
+        change: dict[str, Any] = {parameter.name: parameter.check(value)}
+        return replace(self, **change)
 
     def to_dict(self) -> dict[str, Number | None]:
         """Plain values by name, for sessions and JSON."""

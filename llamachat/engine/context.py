@@ -1,0 +1,92 @@
+"""What the model has read: the tokens in its KV cache, and the logits after the last one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Sequence
+from typing import Any
+
+from llamachat.engine.core import StopFlag, check, ffi, lib
+from llamachat.engine.events import Alternative, PrefillProgress
+from llamachat.engine.model import Model
+from llamachat.errors import EngineError
+
+# Tokens evaluated in one call: the larger, the more often unpacked weights are used again; the
+# smaller, the sooner a stop is noticed and progress is seen.
+_BATCH_TOKENS = 256
+
+
+class Context:
+    """A model with the tokens it has read. One thread at a time may use it."""
+
+    def __init__(self, model: Model, n_ctx: int | None = None) -> None:
+        self.model = model
+        self.n_ctx = n_ctx or model.info.n_ctx
+        out: Any = ffi.new("lc_context **")
+        check(
+            lib.lc_context_create(model.handle, model.pool.handle, self.n_ctx, min(_BATCH_TOKENS, self.n_ctx), out),
+            f"a context of {self.n_ctx:,} tokens",
+        )
+        self.handle: Any = ffi.gc(out[0], lib.lc_context_free)
+        self.ids: list[int] = []  # the tokens in the cache; the C core holds their keys and values
+
+    def close(self) -> None:
+        """Frees the cache."""
+        ffi.release(self.handle)
+
+    def append(self, ids: Sequence[int], stop: StopFlag) -> None:
+        """Evaluates tokens after those held. ``Cancelled`` when stopped; then nothing was appended."""
+        n_vocab = self.model.info.n_vocab
+        if any(not 0 <= token < n_vocab for token in ids):
+            raise EngineError("a token id outside the model's vocabulary")
+        check(
+            lib.lc_context_eval(self.handle, ffi.new("int32_t[]", ids), len(ids), stop.handle), "evaluating the model"
+        )
+        self.ids += ids
+
+    def read(self, ids: Sequence[int], stop: StopFlag) -> Generator[PrefillProgress, None, int]:
+        """Makes the cache hold exactly ``ids``, telling of its progress; returns how many it held already.
+
+        Only what comes after the first differing token is evaluated; the last token always is, since
+        its logits are wanted. Raises ``EngineError`` for an empty or too long prompt, ``Cancelled`` when
+        stopped: whole batches read until then stay in the cache and need not be read again.
+        """
+        if not ids:
+            raise EngineError("an empty prompt: give the model at least one token to start from")
+        if len(ids) > self.n_ctx:
+            raise EngineError(f"the prompt has {len(ids):,} tokens, the context holds {self.n_ctx:,}")
+        reused = self._keep_common(ids)
+        started = time.monotonic()
+        for first in range(reused, len(ids), _BATCH_TOKENS):
+            yield PrefillProgress(first, len(ids), reused, 1000 * (time.monotonic() - started))
+            self.append(ids[first : first + _BATCH_TOKENS], stop)
+        yield PrefillProgress(len(ids), len(ids), reused, 1000 * (time.monotonic() - started))
+        return reused
+
+    def _keep_common(self, ids: Sequence[int]) -> int:
+        """Forgets the cache from the first token that differs from ``ids``; returns what is left."""
+        most = min(len(self.ids), len(ids) - 1)
+        common = next((i for i in range(most) if self.ids[i] != ids[i]), most)
+        check(lib.lc_context_truncate(self.handle, common), "shortening the context")
+        del self.ids[common:]
+        return common
+
+    @property
+    def logits(self) -> Any:
+        """The C core's ``float[n_vocab]`` after the last token; ``EngineError`` if there are none."""
+        pointer = lib.lc_context_logits(self.handle)
+        if pointer == ffi.NULL:
+            raise EngineError("no logits: nothing was evaluated yet")
+        return pointer
+
+    def logprobs(self, token: int, n_top: int) -> tuple[float, tuple[Alternative, ...]]:
+        """Natural log of the softmax of the raw logits: of ``token``, and of the ``n_top`` likeliest."""
+        n_vocab = self.model.info.n_vocab
+        n_top = min(n_top, n_vocab)
+        logprob: Any = ffi.new("float *")
+        ids: Any = ffi.new("int32_t[]", max(1, n_top))
+        values: Any = ffi.new("float[]", max(1, n_top))
+        check(lib.lc_logprobs(self.logits, n_vocab, token, logprob, n_top, ids, values), "log-probabilities")
+        piece = self.model.tokenizer.piece
+        top = tuple(Alternative(ids[i], piece(ids[i]), values[i]) for i in range(n_top))
+        return logprob[0], top

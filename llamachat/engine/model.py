@@ -1,0 +1,177 @@
+"""A weight file becomes a model in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+from llamachat.engine.base import ModelSource
+from llamachat.engine.core import Pool, check, ffi, lib, select_isa
+from llamachat.engine.events import ModelInfo
+from llamachat.engine.memory import choose_n_ctx
+from llamachat.errors import Cancelled, EngineError, WeightsError
+from llamachat.tokenizer import Tokenizer, load_tokenizer
+from llamachat.weights import WeightFile, open_weights
+
+if TYPE_CHECKING:
+    from llamachat.vocabulary import Vocabulary
+
+# Small enough that a click on "stop" is felt at once, large enough that the calls cost nothing.
+_CHUNK_BYTES = 8 << 20
+
+_MODEL_SLOTS = {
+    "token_embd.weight": lib.LC_TOKEN_EMBD,
+    "output_norm.weight": lib.LC_OUTPUT_NORM,
+    "output.weight": lib.LC_OUTPUT,
+    "rope_freqs.weight": lib.LC_ROPE_FREQS,
+}
+_LAYER_SLOTS = {
+    "attn_norm.weight": lib.LC_ATTN_NORM,
+    "attn_q.weight": lib.LC_ATTN_Q,
+    "attn_k.weight": lib.LC_ATTN_K,
+    "attn_v.weight": lib.LC_ATTN_V,
+    "attn_output.weight": lib.LC_ATTN_OUTPUT,
+    "ffn_norm.weight": lib.LC_FFN_NORM,
+    "ffn_gate.weight": lib.LC_FFN_GATE,
+    "ffn_up.weight": lib.LC_FFN_UP,
+    "ffn_down.weight": lib.LC_FFN_DOWN,
+}
+
+
+def slot_of(name: str) -> tuple[int, int] | None:
+    """The C core's (slot, layer) of a tensor's canonical name; None for a tensor it has no use for."""
+    if name in _MODEL_SLOTS:
+        return _MODEL_SLOTS[name], 0
+    prefix, _, rest = name.partition(".")
+    layer, _, kind = rest.partition(".")
+    if prefix == "blk" and layer.isdecimal() and kind in _LAYER_SLOTS:
+        return _LAYER_SLOTS[kind], int(layer)
+    return None
+
+
+def name_of(slot: int, layer: int) -> str:
+    """The canonical tensor name of a (slot, layer) of the C core."""
+    for name, number in _MODEL_SLOTS.items():
+        if number == slot:
+            return name
+    return f"blk.{layer}." + next(kind for kind, number in _LAYER_SLOTS.items() if number == slot)
+
+
+class Model:
+    """Weights laid out for this machine's kernels, with their tokenizer and threads. Read-only once loaded."""
+
+    def __init__(self, handle: Any, info: ModelInfo, tokenizer: Tokenizer, pool: Pool) -> None:
+        self.handle = handle
+        self.info = info
+        self.tokenizer = tokenizer
+        self.pool = pool
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The tokens by id."""
+        return self.tokenizer.vocabulary
+
+    @classmethod
+    def load(
+        cls,
+        source: ModelSource,
+        progress: Callable[[int, int], None] = lambda _done, _total: None,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> Model:
+        """Reads and repacks a weight file.
+
+        ``progress(done_bytes, total_bytes)`` is called after every chunk. Raises ``WeightsError`` for a file
+        that is broken, ``TokenizerError`` for its vocabulary, ``EngineError`` where memory is short, and
+        ``Cancelled`` once ``cancelled()`` is true.
+        """
+        select_isa()
+        with ExitStack() as opened:
+            weights = opened.enter_context(open_weights(source.path, tokenizer=source.tokenizer))
+            if weights.vocabulary is None:
+                raise WeightsError(source.path, "this file holds no vocabulary: pass --tokenizer FILE")
+            tokenizer = load_tokenizer(weights.vocabulary)
+            handle = _create(weights)
+            _fill(handle, weights, progress, cancelled)
+            _finish(handle, weights)
+            return cls(handle, _describe(weights, source), tokenizer, Pool(source.threads))
+
+    def close(self) -> None:
+        """Frees the weights and ends the threads; contexts must be closed before."""
+        ffi.release(self.handle)
+        self.pool.close()
+
+
+def _create(weights: WeightFile) -> Any:
+    h = weights.hyperparameters
+    hparams = ffi.new(
+        "lc_hparams *",
+        {
+            "n_vocab": h.n_vocab,
+            "n_embd": h.n_embd,
+            "n_ff": h.n_ff,
+            "n_layers": h.n_layers,
+            "n_heads": h.n_heads,
+            "n_kv_heads": h.n_kv_heads,
+            "head_dim": h.head_dim,
+            "norm_eps": h.norm_eps,
+            "rope_base": h.rope_base,
+            "rope_scale": h.rope_scale,
+        },
+    )
+    out: Any = ffi.new("lc_model **")
+    check(lib.lc_model_create(hparams, out), f"{weights.path}: hyperparameters")
+    return ffi.gc(out[0], lib.lc_model_free)
+
+
+def _chunks(rows: int, row_bytes: int) -> Iterator[tuple[int, int]]:
+    step = max(1, _CHUNK_BYTES // max(1, row_bytes))
+    for first in range(0, rows, step):
+        yield first, min(step, rows - first)
+
+
+def _fill(
+    handle: Any, weights: WeightFile, progress: Callable[[int, int], None], cancelled: Callable[[], bool]
+) -> None:
+    wanted = [(tensor, place) for name, tensor in weights.tensors.items() if (place := slot_of(name))]
+    total = sum(tensor.n_bytes for tensor, _ in wanted)
+    done = 0
+    for tensor, (slot, layer) in wanted:
+        where = f"{weights.path}: {tensor.name}"
+        check(lib.lc_model_add(handle, slot, layer, tensor.type.id, tensor.rows, tensor.cols), where)
+        for first, n_rows in _chunks(tensor.rows, tensor.n_bytes // tensor.rows):
+            if cancelled():
+                raise Cancelled
+            data = weights.read(tensor.name, first, n_rows)
+            check(
+                lib.lc_model_write(handle, slot, layer, first, n_rows, ffi.from_buffer(data), len(data)),
+                where,
+            )
+            done += len(data)
+            progress(done, total)
+
+
+def _finish(handle: Any, weights: WeightFile) -> None:
+    slot: Any = ffi.new("int32_t *")
+    layer: Any = ffi.new("int32_t *")
+    if lib.lc_model_finish(handle, slot, layer) != lib.LC_OK:
+        raise WeightsError(weights.path, f"tensor {name_of(slot[0], layer[0])} is missing or incomplete")
+
+
+def _describe(weights: WeightFile, source: ModelSource) -> ModelInfo:
+    h = weights.hyperparameters
+    n_ctx = choose_n_ctx(source.n_ctx, h.n_ctx_train, bytes_per_token=4 * h.n_layers * h.n_kv_heads * h.head_dim)
+    if n_ctx < 1:
+        raise EngineError(f"{weights.path}: not enough memory for a context of any length")
+    return ModelInfo(
+        path=weights.path,
+        name=weights.name,
+        format=weights.format,
+        type_name=weights.type_name,
+        n_params=weights.n_params,
+        n_ctx=n_ctx,
+        n_ctx_train=h.n_ctx_train,
+        n_vocab=h.n_vocab,
+        size_bytes=weights.size_bytes,
+        chat_template=weights.chat_template,
+    )
