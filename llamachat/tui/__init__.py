@@ -1,0 +1,1 @@
+"""The full-screen chat: the Textual application, its screens and widgets."""
