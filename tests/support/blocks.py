@@ -1,0 +1,124 @@
+"""Weights as blocks and back, in plain numpy: what the tests hold the program to.
+
+Block layouts are those of GGUF: a row is cut into blocks of 32 elements, each with its own scale (and, for the
+``_1`` types, minimum) in float16. Nibbles are split: element i < 16 is the low half of byte i, element i >= 16 the
+high half of byte i - 16.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+
+BLOCK = 32
+IDS = {"F32": 0, "F16": 1, "Q4_0": 2, "Q4_1": 3, "Q5_0": 6, "Q5_1": 7, "Q8_0": 8, "BF16": 30}
+QUANTIZED = ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0")
+
+_LAYOUTS = {
+    "Q4_0": np.dtype([("d", "<f2"), ("q", "u1", 16)]),
+    "Q4_1": np.dtype([("d", "<f2"), ("m", "<f2"), ("q", "u1", 16)]),
+    "Q5_0": np.dtype([("d", "<f2"), ("h", "<u4"), ("q", "u1", 16)]),
+    "Q5_1": np.dtype([("d", "<f2"), ("m", "<f2"), ("h", "<u4"), ("q", "u1", 16)]),
+    "Q8_0": np.dtype([("d", "<f2"), ("q", "i1", 32)]),
+}
+
+
+def block_size(label: str) -> tuple[int, int]:
+    """(elements, bytes) of one block of a type."""
+    if label in _LAYOUTS:
+        return BLOCK, _LAYOUTS[label].itemsize
+    return 1, {"F32": 4, "F16": 2, "BF16": 2}[label]
+
+
+def quantize(label: str, values: Floats) -> bytes:
+    """The bytes of ``values`` (rows along the last axis, whole blocks each) in a tensor type."""
+    values = np.ascontiguousarray(values, np.float32)
+    if label in _LAYOUTS:
+        return _QUANTIZERS[label](values.reshape(-1, BLOCK)).tobytes()
+    if label == "BF16":
+        bits = values.view(np.uint32)
+        return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype("<u2").tobytes()  # to nearest, ties to even
+    return values.astype({"F32": "<f4", "F16": "<f2"}[label]).tobytes()
+
+
+def dequantize(label: str, data: bytes, shape: tuple[int, ...]) -> Floats:
+    """The float32 values that ``data`` holds."""
+    if label in _LAYOUTS:
+        blocks = np.frombuffer(data, _LAYOUTS[label])
+        d = blocks["d"].astype(np.float32)[:, None]
+        if label == "Q8_0":
+            values = d * blocks["q"].astype(np.float32)
+        else:
+            q = np.concatenate([blocks["q"] & 15, blocks["q"] >> 4], axis=1).astype(np.int32)
+            if "h" in blocks.dtype.fields:  # type: ignore[operator]  # numpy types it as a read-only mapping or None
+                q |= (((blocks["h"][:, None] >> np.arange(BLOCK, dtype=np.uint32)) & 1) << 4).astype(np.int32)
+            if label.endswith("_1"):
+                values = d * q.astype(np.float32) + blocks["m"].astype(np.float32)[:, None]
+            else:
+                values = d * (q - {"Q4_0": 8, "Q5_0": 16}[label]).astype(np.float32)
+    elif label == "BF16":
+        values = (np.frombuffer(data, "<u2").astype(np.uint32) << 16).view(np.float32)
+    else:
+        values = np.frombuffer(data, {"F32": "<f4", "F16": "<f2"}[label]).astype(np.float32)
+    return np.asarray(values, np.float32).reshape(shape)
+
+
+def _symmetric(label: str, bits: int) -> Callable[[Floats], NDArray[np.void]]:
+    """Q4_0 and Q5_0: the value of largest magnitude becomes the most negative quant."""
+    half = 1 << (bits - 1)
+
+    def make(x: Floats) -> NDArray[np.void]:
+        extreme = np.take_along_axis(x, np.abs(x).argmax(axis=1)[:, None], axis=1)
+        return _pack(label, x, extreme / -half, None, half + 0.5, 2 * half - 1)
+
+    return make
+
+
+def _affine(label: str, bits: int) -> Callable[[Floats], NDArray[np.void]]:
+    """Q4_1 and Q5_1: quants count up from the block's minimum."""
+    top = (1 << bits) - 1
+
+    def make(x: Floats) -> NDArray[np.void]:
+        low, high = x.min(axis=1, keepdims=True), x.max(axis=1, keepdims=True)
+        return _pack(label, x, (high - low) / top, low, 0.5, top)
+
+    return make
+
+
+def _pack(
+    label: str, x: Floats, d: NDArray[np.floating], low: Floats | None, offset: float, top: int
+) -> NDArray[np.void]:
+    blocks = np.zeros(len(x), _LAYOUTS[label])
+    q = np.clip((x - (0 if low is None else low)) * _inverse(d) + offset, 0, top).astype(np.uint32)
+    blocks["d"] = d[:, 0].astype("<f2")
+    if low is not None:
+        blocks["m"] = low[:, 0].astype("<f2")
+    if "h" in _LAYOUTS[label].fields:  # type: ignore[operator]
+        blocks["h"] = ((q >> 4) << np.arange(BLOCK, dtype=np.uint32)).sum(axis=1, dtype=np.uint32)
+    blocks["q"] = ((q[:, :16] & 15) | ((q[:, 16:] & 15) << 4)).astype(np.uint8)
+    return blocks
+
+
+def _q8_0(x: Floats) -> NDArray[np.void]:
+    blocks = np.zeros(len(x), _LAYOUTS["Q8_0"])
+    d = np.abs(x).max(axis=1, keepdims=True) / 127
+    blocks["d"] = d[:, 0].astype("<f2")
+    blocks["q"] = np.rint(x * _inverse(d)).astype(np.int8)
+    return blocks
+
+
+def _inverse(d: NDArray[np.floating]) -> Floats:
+    return np.divide(1.0, d, out=np.zeros(d.shape, np.float32), where=d != 0)
+
+
+_QUANTIZERS: dict[str, Callable[[Floats], NDArray[np.void]]] = {
+    "Q4_0": _symmetric("Q4_0", 4),
+    "Q4_1": _affine("Q4_1", 4),
+    "Q5_0": _symmetric("Q5_0", 5),
+    "Q5_1": _affine("Q5_1", 5),
+    "Q8_0": _q8_0,
+}
