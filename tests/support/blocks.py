@@ -112,7 +112,9 @@ def _q8_0(x: Floats) -> NDArray[np.void]:
 
 
 def _inverse(d: NDArray[np.floating]) -> Floats:
-    return np.divide(1.0, d, out=np.zeros(d.shape, np.float32), where=d != 0)
+    out = np.zeros(d.shape, np.float32)
+    np.divide(1.0, d, out=out, where=d != 0)
+    return out
 
 
 _QUANTIZERS: dict[str, Callable[[Floats], NDArray[np.void]]] = {

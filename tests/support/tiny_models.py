@@ -227,9 +227,6 @@ def write_llama2c(path: Path, model: TinyModel) -> dict[str, Floats]:
     return dict(model.weights)
 
 
-_LLAMA2C_ROLES = "attn_norm attn_q attn_k attn_v attn_output ffn_norm ffn_gate ffn_down ffn_up".split()
-
-
 def llama2c_bytes(model: TinyModel) -> bytes:
     """A llama2.c version 0 file: seven i32, then float32 arrays in run.c's order."""
     s, w = model.shape, model.weights
