@@ -91,8 +91,8 @@ class RowList(ScrollView, can_focus=True):
             """The list."""
             return self.rows
 
-    def __init__(self, *, label_width: int = 0, id: str | None = None, classes: str | None = None) -> None:
-        super().__init__(id=id, classes=classes)
+    def __init__(self, *, label_width: int = 0, id: str | None = None) -> None:  # noqa: A002 - Textual's word
+        super().__init__(id=id)
         self._rows: Sequence[Row] = ()
         self._label_width = label_width
 
@@ -154,7 +154,7 @@ class RowList(ScrollView, can_focus=True):
         if self.current is not None and self.current.key:
             self.post_message(self.Chosen(self, self.current.key))
 
-    def _on_click(self, event: events.Click) -> None:
+    async def _on_click(self, event: events.Click) -> None:
         index = event.y + self.scroll_offset.y
         if event.button == 1 and 0 <= index < len(self._rows) and self._rows[index].key:
             self.cursor = index

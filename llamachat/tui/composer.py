@@ -1,0 +1,170 @@
+"""The text area in which a message is written."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import ClassVar
+
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.document._document import EditResult
+from textual.document._edit import Edit
+from textual.message import Message
+from textual.widgets import TextArea
+
+from llamachat.tui.prompt_text import PasteFolds, PromptHistory, safe_prompt
+
+MAX_LINES = 10
+
+
+class Composer(TextArea):
+    """Enter sends, a few keys make a new line, up and down on the outer rows walk the history."""
+
+    HELP = """\
+Write here. **Enter** sends; **Ctrl+J**, **Alt+Enter** or **Shift+Enter** makes a new line, and pasted
+newlines never send. **Up** on the first row brings back what you sent before; **Down** returns to your draft.
+
+A line that begins with **/** is a command: **Tab** completes it.
+"""
+    BINDING_GROUP_TITLE = "Composer"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "send", "Send", show=False, id="composer.send"),
+        Binding("ctrl+j,alt+enter,shift+enter", "newline", "New line", show=False, id="composer.newline"),
+        Binding("ctrl+up,alt+up", "leave_up", "Walk the messages", show=False, id="composer.messages"),
+        Binding("tab", "complete", "Complete a command, or next pane", show=False, id="composer.complete"),
+    ]
+    DEFAULT_CSS = f"""
+    Composer, Composer:focus {{
+        height: auto;
+        max-height: {MAX_LINES};
+        border: none;
+        padding: 0;
+        background: $raised;
+        color: $text;
+        scrollbar-size-vertical: 1;
+        scrollbar-background: $raised;
+        scrollbar-background-hover: $raised;
+        scrollbar-background-active: $raised;
+        scrollbar-color: $faint;
+        & .text-area--cursor-line {{ background: transparent; }}
+        & .text-area--placeholder {{ color: $faint; }}
+        & .text-area--cursor {{ color: $background; background: $text; }}
+    }}
+    """
+
+    class Sent(Message):
+        """Enter was pressed on this text. The receiver clears the composer once it has taken the text."""
+
+        def __init__(self, text: str) -> None:
+            super().__init__()
+            self.text = text
+
+    class MenuKey(Message):
+        """A key for the completion menu while that is open: ``up``, ``down``, ``tab`` or ``enter``."""
+
+        def __init__(self, key: str) -> None:
+            super().__init__()
+            self.key = key
+
+    class Left(Message):
+        """The cursor goes up, out of the composer."""
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's word
+        super().__init__(id=id, soft_wrap=True, tab_behavior="focus", highlight_cursor_line=False)
+        self.cursor_blink = False
+        self.match_cursor_bracket = False
+        self.menu_open = False
+        self.menu_takes_enter = False
+        self.history_of_prompts = PromptHistory()
+        self._folds = PasteFolds()
+        self._walked_text: str | None = None
+
+    # ---- text ---------------------------------------------------------------
+
+    @property
+    def prompt(self) -> str:
+        """What is written, large pastes in full."""
+        return self._folds.expand(self.text)
+
+    def show_prompt(self, text: str) -> None:
+        """Puts a text in, the cursor at its end; a large one is folded."""
+        self._folds.clear()
+        self.load_text(self._folds.fold(safe_prompt(text)))
+        self.move_cursor(self.document.end)
+
+    def edit(self, edit: Edit) -> EditResult:
+        """Every insertion passes here: nothing that could steer a terminal gets in."""
+        return super().edit(replace(edit, text=safe_prompt(edit.text)))
+
+    async def _on_paste(self, event: events.Paste) -> None:
+        event.prevent_default()
+        event.stop()
+        self._replace_via_keyboard(self._folds.fold(safe_prompt(event.text)), *self.selection)
+
+    # ---- keys ---------------------------------------------------------------
+
+    async def _on_key(self, event: events.Key) -> None:
+        if event.key == "enter":  # left to the binding: the text area would insert a line
+            event.prevent_default()
+
+    def action_send(self) -> None:
+        """Sends what is written, or takes the menu's proposal."""
+        if self.menu_open and self.menu_takes_enter:
+            self.post_message(self.MenuKey("enter"))
+        elif self.text.strip():
+            self.post_message(self.Sent(self.prompt))
+
+    def action_newline(self) -> None:
+        """Inserts a line break."""
+        self._replace_via_keyboard("\n", *self.selection)
+
+    def action_complete(self) -> None:
+        """Completes a command where the menu is open; else goes to the next pane."""
+        if self.menu_open:
+            self.post_message(self.MenuKey("tab"))
+        else:
+            self.screen.focus_next()
+
+    def action_leave_up(self) -> None:
+        """Goes to the messages."""
+        self.post_message(self.Left())
+
+    def action_cursor_up(self, select: bool = False) -> None:
+        """Up: in the menu, in the text, or back in history from the first row."""
+        if self.menu_open:
+            self.post_message(self.MenuKey("up"))
+        elif not select and self._row == 0:
+            self._settle_history()
+            if not self._walk(self.history_of_prompts.earlier(self.prompt), to_end=False):
+                super().action_cursor_up(select)
+        else:
+            super().action_cursor_up(select)
+
+    def action_cursor_down(self, select: bool = False) -> None:
+        """Down: in the menu, in the text, or forward in history from the last row."""
+        if self.menu_open:
+            self.post_message(self.MenuKey("down"))
+        elif not select and self._row == self.wrapped_document.height - 1:
+            self._settle_history()
+            if not self._walk(self.history_of_prompts.later(), to_end=True):
+                super().action_cursor_down(select)
+        else:
+            super().action_cursor_down(select)
+
+    @property
+    def _row(self) -> int:
+        return self.wrapped_document.location_to_offset(self.selection.end).y
+
+    def _settle_history(self) -> None:
+        """A recalled prompt that was changed since is a new draft: walking on must not throw it away."""
+        if self.history_of_prompts.walking and self._walked_text != self.text:
+            self.history_of_prompts.leave()
+
+    def _walk(self, prompt: str | None, *, to_end: bool) -> bool:
+        if prompt is None:
+            return False
+        self.show_prompt(prompt)
+        if not to_end:
+            self.move_cursor((0, 0))
+        self._walked_text = self.text
+        return True

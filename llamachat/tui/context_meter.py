@@ -1,0 +1,42 @@
+"""How full the model's context is, in tokens."""
+
+from __future__ import annotations
+
+from textual.content import Content
+from textual.reactive import reactive
+from textual.widget import Widget
+
+
+class ContextMeter(Widget):
+    """A bar and its figures: exact token counts, never an estimate."""
+
+    DEFAULT_CSS = """
+    ContextMeter {
+        height: auto;
+        color: $soft;
+    }
+    """
+
+    used: reactive[int] = reactive(0, layout=True)
+    total: reactive[int] = reactive(0, layout=True)
+    reused: reactive[int] = reactive(0, layout=True)  #: of the last prompt, already in the KV cache
+    prompt: reactive[int] = reactive(0, layout=True)  #: tokens of the last prompt
+    dropped: reactive[int] = reactive(0, layout=True)  #: messages that no longer fit
+
+    def render(self) -> Content:
+        """Bar, figures, and where there is something to say, what was reused and what was left out."""
+        if not self.total:
+            return Content.assemble(("no model yet", "$faint"))
+        width = max(1, self.size.width)
+        filled = min(width, -(-self.used * width // self.total))
+        color = "$warning" if self.used * 10 >= self.total * 9 else "$accent"
+        lines: list[Content] = [
+            Content.assemble(("━" * filled, color), ("─" * (width - filled), "$faint")),
+            Content.assemble((f"{self.used:,}", "$text"), f" of {self.total:,} tokens"),
+        ]
+        if self.reused:
+            lines.append(Content.assemble((f"{self.reused:,} of {self.prompt:,} reused from the cache", "$faint")))
+        if self.dropped:
+            plural = "s" if self.dropped > 1 else ""
+            lines.append(Content.assemble((f"the first {self.dropped:,} message{plural} left out", "$warning")))
+        return Content("\n").join(lines)

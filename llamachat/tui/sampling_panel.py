@@ -1,0 +1,63 @@
+"""The panel at the right: how the next token is chosen, and how full the context is."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.events import DescendantFocus
+from textual.widgets import Static
+
+from llamachat.engine.settings import PARAMETER, SamplingSettings
+from llamachat.tui.context_meter import ContextMeter
+from llamachat.tui.parameter_row import ParameterRow
+
+SHOWN = ("temperature", "top_p", "top_k", "min_p", "repeat_penalty", "seed", "max_tokens")
+"""The parameters with a row of their own; ``/set`` reaches them all."""
+
+
+class SamplingPanel(VerticalScroll, can_focus=False):
+    """A row for each parameter, what the focused one does, and the context meter."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "screen.leave_pane", "Back", show=False, id="sampling.leave"),
+    ]
+    DEFAULT_CSS = """
+    SamplingPanel {
+        background: $pane;
+        padding: 1 2;
+        scrollbar-size-vertical: 1;
+        & > .title { color: $faint; margin-bottom: 1; }
+        & > #parameter-help { color: $faint; height: 4; margin: 1 0; }
+    }
+    """
+
+    def compose(self) -> ComposeResult:
+        """Rows from the one table of parameters."""
+        yield Static("Sampling", classes="title", markup=False)
+        for name in SHOWN:
+            yield ParameterRow(PARAMETER[name])
+        yield Static("", id="parameter-help", markup=False)
+        yield Static("Context", classes="title", markup=False)
+        yield ContextMeter()
+
+    def on_descendant_focus(self, event: DescendantFocus) -> None:
+        """Says what the focused parameter does."""
+        if isinstance(event.widget, ParameterRow):
+            parameter = event.widget.parameter
+            self.query_one("#parameter-help", Static).update(parameter.help)
+
+    def on_descendant_blur(self) -> None:
+        """Nothing to explain."""
+        self.query_one("#parameter-help", Static).update("")
+
+    def show_settings(self, settings: SamplingSettings) -> None:
+        """Shows these values."""
+        for row in self.query(ParameterRow):
+            row.value = settings.to_dict()[row.parameter.name]
+
+    def focus_first(self) -> None:
+        """Puts the cursor on the first parameter."""
+        self.query(ParameterRow).first().focus()
