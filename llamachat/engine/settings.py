@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -54,14 +53,13 @@ class Parameter:
         """
         if value is None and self.none_label:
             return None
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise self._refusal(value)
+        if not self.minimum <= value <= self.maximum:  # nor are infinities and NaN, or integers beyond any float
             raise self._refusal(value)
         if self.kind is int and value != int(value):
             raise self._refusal(value)
-        number = self.kind(value)
-        if not self.minimum <= number <= self.maximum:
-            raise self._refusal(value)
-        return number
+        return self.kind(value)
 
     def parse(self, text: str) -> Number | None:
         """The value that a person typed; errors as in :meth:`check`."""

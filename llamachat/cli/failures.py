@@ -1,0 +1,137 @@
+"""How the program ends: exit statuses, and errors as one line on stderr."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import unicodedata
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import NoReturn
+
+import click
+
+from llamachat.display import clean_line
+from llamachat.errors import FileError, LlamachatError
+
+OK, FAILED, USAGE = 0, 1, 2
+_COLUMNS = 200
+_PREFIX = "llamachat: error: "
+
+
+class Terminated(BaseException):
+    """SIGTERM or SIGHUP came. Like ``KeyboardInterrupt``, nothing but the end of the program handles it."""
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(signal_number)
+        self.signal_number = signal_number
+
+
+def status_of_signal(number: int) -> int:
+    """The exit status that tells of a signal."""
+    return 128 + number
+
+
+def run(command: Callable[[], int | None]) -> int:
+    """Runs a command and returns its exit status; whatever goes wrong becomes one line on stderr."""
+    _mend_streams()
+    try:
+        with _signals():
+            status = command() or OK
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        status = status_of_signal(signal.SIGINT)
+    except Terminated as ended:
+        status = status_of_signal(ended.signal_number)
+    except BrokenPipeError:
+        status = status_of_signal(signal.SIGPIPE)  # what a program that does not handle it shows
+    except Exception as error:  # the border: no traceback ever reaches a person
+        status = USAGE if isinstance(error, click.UsageError) else FAILED
+        tell(_message(error))
+    _settle(sys.stdout)
+    return status
+
+
+def tell(message: str) -> None:
+    """Writes an error as one line on stderr, at once."""
+    with contextlib.suppress(OSError, ValueError):  # a terminal that is gone cannot be told
+        sys.stderr.write(_PREFIX + message + "\n")
+        sys.stderr.flush()
+
+
+def error_line(error: LlamachatError | str, columns: int = _COLUMNS - len(_PREFIX)) -> str:
+    """An error in at most ``columns`` terminal columns, safe to show. A long path gives way, not the reason."""
+    line = clean_line(str(error), 10_000)
+    if _width(line) > columns and isinstance(error, FileError):
+        reason = _fit(clean_line(error.reason, 10_000), columns - 24)
+        room = columns - _width(reason) - 2
+        line = f"{_fit(clean_line(str(error.path), 10_000), room, keep_end=True)}: {reason}"
+    return _fit(line, columns)
+
+
+def _message(error: Exception) -> str:
+    if isinstance(error, LlamachatError):
+        return error_line(error)
+    if isinstance(error, click.UsageError):
+        path = error.ctx.command_path if error.ctx else "llamachat"
+        text = error.format_message().rstrip(".")
+        return error_line(f"{text[:1].lower()}{text[1:]} ({path} --help)")
+    if isinstance(error, click.ClickException):
+        return error_line(error.format_message())
+    from llamachat.cli import log
+
+    where = log.exception()
+    if isinstance(error, OSError) and error.strerror:
+        return error_line(FileError(error.filename or "output", error.strerror))
+    return error_line(f"an unexpected {type(error).__name__}: {error}; {where}")
+
+
+def _width(text: str) -> int:
+    return sum(2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text)
+
+
+def _fit(text: str, columns: int, *, keep_end: bool = False) -> str:
+    if _width(text) <= columns:
+        return text
+    while text and _width(text) > columns - 1:
+        text = text[1:] if keep_end else text[:-1]
+    return f"…{text}" if keep_end else f"{text}…"
+
+
+def _mend_streams() -> None:
+    """Makes the standard streams fit to write any text to, also where they were closed or know few letters."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        stream = getattr(sys, name)
+        if stream is None:  # closed by the caller
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115, PTH123
+        elif mode == "w":
+            stream.reconfigure(errors="replace")
+
+
+def _settle(stream: object) -> None:
+    """Writes out what is left, or throws it away: the interpreter's own flush would complain on stderr."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[None]:
+    """SIGTERM and SIGHUP unwind the program like Ctrl+C does, unless the caller had them ignored."""
+
+    def end(number: int, _frame: FrameType | None) -> NoReturn:
+        raise Terminated(number)
+
+    before = {}
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            before[number] = signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

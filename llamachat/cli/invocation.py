@@ -1,0 +1,101 @@
+"""What a command was asked to do: command line over environment over configuration file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.core import ParameterSource
+
+from llamachat.cli.options import COMMON, SAMPLING_OPTIONS, Option
+
+if TYPE_CHECKING:
+    from llamachat.engine.base import ModelSource
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """The options that were given, wherever; what was not given is absent from ``values``."""
+
+    values: dict[str, Any]
+
+    @classmethod
+    def of(cls, context: click.Context, own: Iterable[Option] = ()) -> Invocation:
+        """Reads and checks every option of the running command.
+
+        Raises ``click.UsageError`` for the command line and the environment, ``FileError`` for the configuration
+        file; each says where the value stands and what would be taken.
+        """
+        given: dict[str, Any] = {}
+        for option in (*COMMON, *own):
+            given.update(_from_command_line(context, option) or _from_environment(option))
+        return cls({**_from_config(given.get("config")), **given})
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """An option's value, or ``default`` where it was not given."""
+        return self.values.get(name, default)
+
+    @property
+    def data_dir(self) -> Path:
+        """The folder of sessions and models."""
+        from llamachat import paths
+
+        return self.get("data_dir") or paths.data_dir()
+
+    @property
+    def sampling(self) -> dict[str, int | float | None]:
+        """The sampling parameters that were given, by name."""
+        return {option.name: self.values[option.name] for option in SAMPLING_OPTIONS if option.name in self.values}
+
+    def source(self, path: Path) -> ModelSource:
+        """How to load the model at ``path``."""
+        from llamachat.engine.base import ModelSource
+
+        return ModelSource(path, self.get("tokenizer"), self.get("n_ctx"), self.get("threads"))
+
+    def prompt_format(self) -> str | None:
+        """The prompt format that was asked for, or None; ``click.UsageError`` lists those there are."""
+        name: str | None = self.get("prompt_format")
+        if name is None:
+            return None
+        from llamachat.chat.prompt_formats import FORMATS
+
+        if name not in FORMATS:
+            raise click.UsageError(f"no prompt format {name!r}: there are {', '.join(FORMATS)}")
+        return name
+
+
+def _from_command_line(context: click.Context, option: Option) -> dict[str, Any]:
+    place: click.Context | None = context
+    while place is not None:  # the command's own options first, then those before its name
+        if place.get_parameter_source(option.name) is ParameterSource.COMMANDLINE:
+            return {option.name: _read(option, place.params[option.name], option.flag)}
+        place = place.parent
+    return {}
+
+
+def _from_environment(option: Option) -> dict[str, Any]:
+    text = os.environ.get(option.variable, "")
+    return {option.name: _read(option, text, option.variable)} if text else {}
+
+
+def _from_config(named: Path | None) -> dict[str, Any]:
+    from llamachat import paths
+
+    path = named or paths.config_dir() / "config.toml"
+    if named is None and not os.path.lexists(path):
+        return {}
+    from llamachat.cli.config import read_config
+
+    return read_config(path)
+
+
+def _read(option: Option, value: object, where: str) -> Any:
+    try:
+        return option.read(value)
+    except ValueError:
+        raise click.UsageError(f"{where} takes {option.takes}, not {str(value)[:40]!r}") from None

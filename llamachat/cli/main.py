@@ -1,0 +1,125 @@
+"""The ``llamachat`` command: a bare call is the chat, a first word may name another command.
+
+Start-up is felt at every call, so this module and those it imports bring in ``click`` and nothing heavier; a
+command's own module is imported when it is called.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import click
+
+from llamachat import __version__
+from llamachat.cli.failures import run
+from llamachat.cli.help import CONTEXT, HelpCommand, HelpMixin
+from llamachat.cli.options import ANSWERS, COMMON, with_options
+
+
+class _Place(NamedTuple):
+    module: str
+    attribute: str
+    summary: str  # told here, so that the list of commands imports none of them
+
+
+_COMMANDS = {
+    "ask": _Place("oneshot", "ask", "Answer one question."),
+    "complete": _Place("oneshot", "complete", "Continue a text, without any prompt format."),
+    "tokenize": _Place("tokenize", "tokenize", "Show the token ids of a text."),
+    "pull": _Place("pull_command", "pull", "Fetch a model."),
+    "models": _Place("models", "models", "List the models there are."),
+    "sessions": _Place("sessions", "sessions", "List, show or delete stored chats."),
+}
+_SESSION = "SESSION"  # stands for the chat where the first word is no command
+
+
+class _Llamachat(HelpMixin, click.Group):
+    """The commands, and the chat for every other first word."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        place = _COMMANDS.get(cmd_name)
+        if place is None:
+            return None
+        module = importlib.import_module(f"llamachat.cli.{place.module}")
+        command: click.Command = getattr(module, place.attribute)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] in _COMMANDS:
+            return super().resolve_command(ctx, args)
+        return _SESSION, _open_session, args
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return ["[OPTIONS] [SESSION]"]
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, place.summary) for name, place in _COMMANDS.items()])
+
+
+class _OpenSession(HelpCommand):
+    """``llamachat SESSION``: the chat again, so its help is the program's."""
+
+    def get_help(self, ctx: click.Context) -> str:
+        return ctx.parent.get_help() if ctx.parent else super().get_help(ctx)
+
+
+_EXAMPLES = """\
+llamachat                                  talk with the model used last
+llamachat -m model.gguf --temperature 0.5  talk with this one
+llamachat "Autumn article"                 go on with a stored chat
+llamachat ask "What is gravity?"           one answer on standard output
+llamachat ask "Sum this up" < notes.txt    a question about a file
+llamachat pull                             fetch the default model
+"""
+
+_NOTE = """\
+Every option can also be set by an environment variable (--top-p: LLAMACHAT_TOP_P) or by a key of the configuration
+file (top-p = 0.9); the command line wins over the environment, and that over the file. Commands have a --help of
+their own.
+"""
+
+
+@with_options(shown=[option.name for option in COMMON])
+@click.command(
+    cls=_Llamachat, invoke_without_command=True, context_settings=CONTEXT, examples=_EXAMPLES, note=_NOTE, add_help_option=True
+)
+@click.version_option(__version__, message="llamachat %(version)s")
+@click.pass_context
+def llamachat(context: click.Context, /, **_options: object) -> None:
+    """Talk with a Llama-family model in the terminal. The model runs inside this program.
+
+    SESSION is the title or id of a stored chat; "last" is the one used last. Without a terminal, or with --plain,
+    the chat goes line by line.
+    """
+    if context.invoked_subcommand is None:
+        _chat(context, None)
+
+
+@with_options(shown=ANSWERS)
+@click.command("llamachat", cls=_OpenSession, context_settings=CONTEXT)
+@click.argument("session")
+@click.pass_context
+def _open_session(context: click.Context, /, session: str, **_options: object) -> None:
+    _chat(context, session)
+
+
+def _chat(context: click.Context, session: str | None) -> None:
+    from llamachat.cli.chat import chat
+    from llamachat.cli.invocation import Invocation
+
+    context.exit(chat(Invocation.of(context), session))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command line and ends the process: 0 if all went well, 2 for usage, 1 for anything else."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    sys.exit(run(lambda: llamachat.main(arguments, prog_name="llamachat", standalone_mode=False)))

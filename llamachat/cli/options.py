@@ -1,0 +1,172 @@
+"""Every option: its flag, environment variable, configuration key, check and help, in one table.
+
+The command line, ``LLAMACHAT_*`` variables and ``config.toml`` are three ways to write the same value, so one
+reader per option checks all three, and refusals say where the value stands and what would be taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from llamachat.engine.settings import PARAMETERS, Parameter
+from llamachat.errors import LlamachatError
+
+MODEL, SAMPLING, PROGRAM = "Model", "Sampling", "Program"
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option. ``read`` turns text, or a TOML value, into the option's value and raises ``ValueError``.
+
+    ``takes`` says what is accepted, for refusals. An option without ``metavar`` is a flag.
+    """
+
+    name: str
+    read: Callable[[object], Any]
+    takes: str
+    help: str
+    section: str
+    metavar: str = ""
+    short: str = ""
+
+    @property
+    def flag(self) -> str:
+        """The command-line flag: ``--top-p``."""
+        return "--" + self.key
+
+    @property
+    def variable(self) -> str:
+        """The environment variable: ``LLAMACHAT_TOP_P``."""
+        return "LLAMACHAT_" + self.name.upper()
+
+    @property
+    def key(self) -> str:
+        """The key in ``config.toml``: ``top-p``."""
+        return self.name.replace("_", "-")
+
+
+class ClickOption(click.Option):
+    """A ``click`` option that remembers which section of the help it belongs to. Values arrive unchecked."""
+
+    def __init__(self, option: Option, *, hidden: bool = False) -> None:
+        names = [name for name in (option.short, option.flag, option.name) if name]
+        if option.metavar:
+            super().__init__(names, type=str, metavar=option.metavar, help=option.help, hidden=hidden, default=None)
+        else:
+            super().__init__(names, is_flag=True, help=option.help, hidden=hidden, default=None)
+        self.section = option.section
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError
+    # What was no UTF-8 on the command line came as lone surrogates, which no tokenizer takes.
+    return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def _name(value: object) -> str:
+    text = _text(value).strip()
+    if not text:
+        raise ValueError
+    return text
+
+
+def _path(value: object) -> Path:
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise ValueError
+    return Path(value).expanduser()
+
+
+def _model(value: object) -> str:
+    return str(_path(value))  # a file or a name: kept as typed, surrogates and all
+
+
+_YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
+
+
+def _switch(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    word = value.strip().lower() if isinstance(value, str) else ""
+    if word not in _YES + _NO:
+        raise ValueError
+    return word in _YES
+
+
+def flag(name: str, text: str, section: str) -> Option:
+    """A switch: on when named on the command line, a yes or no elsewhere."""
+    return Option(name, _switch, "true or false", text, section)
+
+
+def number(parameter: Parameter, section: str, short: str = "") -> Option:
+    """An option for a number of a range."""
+
+    def read(value: object) -> int | float | None:
+        try:
+            return parameter.parse(value) if isinstance(value, str) else parameter.check(value)
+        except LlamachatError as error:
+            raise ValueError from error
+
+    default = parameter.format(parameter.default)
+    return Option(
+        parameter.name,
+        read,
+        parameter.range_text,
+        f"{parameter.help} [{parameter.range_text}; default {default}]",
+        section,
+        metavar="F" if parameter.kind is float else "N",
+        short=short,
+    )
+
+
+N_CTX = Parameter(
+    "n_ctx", int, None, 1, 16_777_216, 256, "Context length",
+    "Tokens of context; less takes less memory.", none_label="auto",
+)  # fmt: skip
+THREADS = Parameter(
+    "threads", int, None, 1, 1024, 1, "Threads",
+    "Threads that compute.", none_label="auto",
+)  # fmt: skip
+
+SAMPLING_OPTIONS = tuple(number(p, SAMPLING, "-n" if p.name == "max_tokens" else "") for p in PARAMETERS)
+
+COMMON: tuple[Option, ...] = (
+    Option("model", _model, "a file or a name", "The model: a file, or the name of one in the models folder.",
+           MODEL, "FILE|NAME", "-m"),
+    Option("tokenizer", _path, "a file", "The vocabulary, for model files that hold none.", MODEL, "FILE"),
+    Option("system", _text, "a text", "The system prompt: who the model is to be.", MODEL, "TEXT"),
+    Option("prompt_format", _name, "a name", "The prompt format, where the one found in the file is not wanted.",
+           MODEL, "NAME"),
+    number(N_CTX, MODEL),
+    number(THREADS, MODEL),
+    *SAMPLING_OPTIONS,
+    Option("data_dir", _path, "a folder", "Where sessions and models are kept.", PROGRAM, "DIR"),
+    Option("config", _path, "a file", "The configuration file.", PROGRAM, "FILE"),
+    flag("plain", "Line by line instead of the full screen.", PROGRAM),
+    Option("theme", _name, "a name", "The colours of the full screen.", PROGRAM, "NAME"),
+)  # fmt: skip
+
+FOLDERS = frozenset({"data_dir", "config"})  #: what every command uses
+TOKENS = FOLDERS | {"model", "tokenizer"}
+ANSWERS = frozenset(option.name for option in COMMON) - {"plain", "theme"}
+
+
+def with_options(own: Iterable[Option] = (), shown: Iterable[str] = ()) -> Callable[[click.Command], click.Command]:
+    """Gives a command its own options and all the common ones, of which the help shows those named.
+
+    Every common option is taken before and after any command, so that a line can be edited from one command to
+    another; those without a use there are left out of its help.
+    """
+    visible = frozenset(shown)
+
+    def decorate(command: click.Command) -> click.Command:
+        command.params += [ClickOption(option) for option in own]
+        command.params += [ClickOption(option, hidden=option.name not in visible) for option in COMMON]
+        return command
+
+    return decorate
