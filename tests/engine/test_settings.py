@@ -52,7 +52,7 @@ def test_nudging_up_and_down_ends_at_the_limits(parameter):
 
 def test_nudging_stays_on_the_grid():
     temperature = PARAMETER["temperature"]
-    value = 0.8
+    value: float | int | None = 0.8
     for _ in range(7):
         value = temperature.nudge(value, 1)
     assert value == pytest.approx(1.15, abs=1e-9)
