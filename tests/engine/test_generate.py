@@ -100,13 +100,13 @@ def test_the_same_prompt_again_costs_one_token(context):
 
 
 def test_settings_take_effect_from_the_next_token(context):
-    settings = WARM
+    panel = [WARM]
     tokens = []
-    for event in generate(context, Request(PROMPT), lambda: settings, StopFlag()):
+    for event in generate(context, Request(PROMPT), lambda: panel[-1], StopFlag()):
         if isinstance(event, TokenEvent):
             tokens.append(event.id)
             if len(tokens) == 5:
-                settings = replace(GREEDY, max_tokens=10)
+                panel.append(replace(GREEDY, max_tokens=10))
     assert len(tokens) == 10
     for i in range(5, 10):
         read(context, PROMPT + tuple(tokens[:i]))
