@@ -29,6 +29,8 @@ class Vocabulary:
     ``model`` is ``"spm"`` (SentencePiece BPE, pieces with U+2581 for spaces) or ``"bpe"``
     (byte-level BPE, pieces in the GPT-2 byte alphabet, with ``merges`` and ``pre``).
     ``pieces``, ``scores`` and ``kinds`` have one entry per id (``scores`` may be empty for BPE).
+    ``merges`` are as files write them, best first: ``"left right"``, parted by the first space that
+    is not the first character. ``pre`` names the pre-tokenizer; empty where the file names none.
     ``stop_ids`` are the tokens that end an answer.
     ``model_proto`` is the SentencePiece file itself where the vocabulary came from one: it then
     goes to the library unchanged, since it also records settings that other containers lose.
@@ -38,14 +40,15 @@ class Vocabulary:
     pieces: tuple[str, ...]
     scores: tuple[float, ...]
     kinds: tuple[TokenKind, ...]
-    merges: tuple[tuple[str, str], ...] = ()
-    pre: str = "default"
+    merges: tuple[str, ...] = ()
+    pre: str = ""
     bos_id: int | None = None
     eos_id: int | None = None
     unk_id: int | None = None
     add_bos: bool = True
     add_eos: bool = False
     add_space_prefix: bool = True
+    remove_extra_whitespaces: bool = False
     stop_ids: frozenset[int] = frozenset()
     model_proto: bytes | None = field(default=None, repr=False)
 

@@ -1,0 +1,80 @@
+"""Weight files: hyperparameters, named tensors and a vocabulary, out of any container.
+
+Nothing in a file is believed: counts are held against the bytes left before anything of that size is
+made, shapes against the model's numbers, and what is refused is refused in one line that says why.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from llamachat.errors import WeightsError
+from llamachat.vocabulary import Vocabulary
+from llamachat.weights.base import Hyperparameters, Tensor, TensorType, WeightFile
+from llamachat.weights.files import Refusal, open_regular
+from llamachat.weights.formats import recognise
+
+__all__ = ["Hyperparameters", "Tensor", "TensorType", "WeightFile", "open_weights", "read_vocabulary"]
+
+#: Where the vocabulary of a weight file without one is looked for: beside it.
+_TOKENIZER_NAMES = ("tokenizer.bin", "tokenizer.model")
+
+
+def open_weights(path: Path | str, *, tokenizer: Path | str | None = None) -> WeightFile:
+    """Opens a weight file of any format, recognised by its content; the caller closes it.
+
+    ``tokenizer`` names the file of the vocabulary, before the weight file's own. Where neither has
+    one, ``tokenizer.bin`` or ``tokenizer.model`` beside the weight file is taken, or else the
+    ``vocabulary`` stays None. ``WeightsError`` says what is wrong with which file.
+    """
+    path = Path(path)
+    file = open_regular(path)
+    try:
+        kind = recognise(file)
+        if kind.open is None:
+            raise Refusal(kind.refusal)  # noqa: TRY301  (one place makes errors of refusals)
+        weights = kind.open(file)
+        source = tokenizer or (None if weights.vocabulary else _tokenizer_beside(path))
+        if source:
+            weights.vocabulary = read_vocabulary(source, weights.hyperparameters.n_vocab)
+        if weights.vocabulary and kind.stop_ids:
+            weights.vocabulary = replace(weights.vocabulary, stop_ids=weights.vocabulary.stop_ids | kind.stop_ids)
+    except Refusal as refusal:
+        file.close()
+        raise WeightsError(path, str(refusal)) from None
+    except BaseException:
+        file.close()
+        raise
+    return weights
+
+
+def read_vocabulary(path: Path | str, n_vocab: int | None = None) -> Vocabulary:
+    """The vocabulary in a tokenizer.bin, a tokenizer.model, or a GGUF file with or without weights.
+
+    ``n_vocab`` is how many tokens it must have. ``WeightsError`` says what is wrong with the file.
+    """
+    path = Path(path)
+    file = open_regular(path)
+    try:
+        kind = recognise(file)
+        if kind.vocabulary is None:
+            raise Refusal(kind.refusal)  # noqa: TRY301
+        vocabulary = kind.vocabulary(file)
+        if n_vocab is not None and len(vocabulary) != n_vocab:
+            raise Refusal(  # noqa: TRY301
+                f"has {len(vocabulary)} tokens where the model has {n_vocab}; name its own with --tokenizer"
+            )
+    except Refusal as refusal:
+        raise WeightsError(path, str(refusal)) from None
+    finally:
+        file.close()
+    return vocabulary
+
+
+def _tokenizer_beside(path: Path) -> Path | None:
+    for name in _TOKENIZER_NAMES:
+        candidate = path.with_name(name)
+        if candidate.exists():
+            return candidate
+    return None

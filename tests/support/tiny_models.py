@@ -170,7 +170,7 @@ def vocabulary_metadata(vocabulary: Vocabulary) -> dict[str, Any]:
     }
     if vocabulary.model == "bpe":
         records["tokenizer.ggml.pre"] = vocabulary.pre
-        records["tokenizer.ggml.merges"] = [f"{left} {right}" for left, right in vocabulary.merges]
+        records["tokenizer.ggml.merges"] = list(vocabulary.merges)
     else:
         records["tokenizer.ggml.scores"] = list(vocabulary.scores)
     ids = {"bos": vocabulary.bos_id, "eos": vocabulary.eos_id, "unknown": vocabulary.unk_id}

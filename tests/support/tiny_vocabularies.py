@@ -67,9 +67,8 @@ def byte_alphabet() -> list[str]:
 def bpe_vocabulary(n_vocab: int = 320, *, pre: str = "smollm", add_bos: bool = False) -> Vocabulary:
     """A byte-level BPE vocabulary in SmolLM2's order: three control tokens, 256 bytes, then merges (at least 259)."""
     control = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
-    halves = islice(_pairs(), n_vocab - 259)
-    merges = tuple((left.replace("_", "Ġ"), right.replace("_", "Ġ")) for left, right in halves)
-    pieces = (*control, *byte_alphabet(), *(left + right for left, right in merges))
+    merges = tuple(f"{left} {right}".replace("_", "Ġ") for left, right in islice(_pairs(), n_vocab - 259))
+    pieces = (*control, *byte_alphabet(), *(merge.replace(" ", "") for merge in merges))
     if len(pieces) != n_vocab:
         raise ValueError(f"no BPE vocabulary of {n_vocab} tokens can be made")
     return Vocabulary(

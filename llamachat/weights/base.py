@@ -1,0 +1,192 @@
+"""What every weight file is, whatever its container: hyperparameters, named tensors, a vocabulary."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from llamachat.vocabulary import Vocabulary
+from llamachat.weights.files import RegularFile
+
+
+class TensorType(Enum):
+    """A tensor type of ggml: its number, and the elements and bytes of one block. The name is its label."""
+
+    F32 = (0, 1, 4)
+    F16 = (1, 1, 2)
+    Q4_0 = (2, 32, 18)
+    Q4_1 = (3, 32, 20)
+    Q5_0 = (6, 32, 22)
+    Q5_1 = (7, 32, 24)
+    Q8_0 = (8, 32, 34)
+    Q8_1 = (9, 32, 36)
+    Q2_K = (10, 256, 84)
+    Q3_K = (11, 256, 110)
+    Q4_K = (12, 256, 144)
+    Q5_K = (13, 256, 176)
+    Q6_K = (14, 256, 210)
+    Q8_K = (15, 256, 292)
+    IQ2_XXS = (16, 256, 66)
+    IQ2_XS = (17, 256, 74)
+    IQ3_XXS = (18, 256, 98)
+    IQ1_S = (19, 256, 50)
+    IQ4_NL = (20, 32, 18)
+    IQ3_S = (21, 256, 110)
+    IQ2_S = (22, 256, 82)
+    IQ4_XS = (23, 256, 136)
+    I8 = (24, 1, 1)
+    I16 = (25, 1, 2)
+    I32 = (26, 1, 4)
+    I64 = (27, 1, 8)
+    F64 = (28, 1, 8)
+    IQ1_M = (29, 256, 56)
+    BF16 = (30, 1, 2)
+    TQ1_0 = (34, 256, 54)
+    TQ2_0 = (35, 256, 66)
+    MXFP4 = (39, 32, 17)
+    NVFP4 = (40, 64, 36)
+    Q1_0 = (41, 128, 18)
+    Q2_0 = (42, 64, 18)
+
+    def __init__(self, number: int, block_elements: int, block_bytes: int) -> None:
+        self.id = number
+        self.block_elements = block_elements
+        self.block_bytes = block_bytes
+
+    @property
+    def label(self) -> str:
+        """The name people know: ``Q4_1``."""
+        return self.name
+
+
+TYPES_BY_ID: Mapping[int, TensorType] = {t.id: t for t in TensorType}
+
+
+@dataclass(frozen=True, slots=True)
+class Hyperparameters:
+    """The numbers of a Llama model, checked: each is in the range that ``native/llamachat.h`` states."""
+
+    n_vocab: int
+    n_embd: int
+    n_ff: int
+    n_layers: int
+    n_heads: int
+    n_kv_heads: int
+    head_dim: int
+    n_ctx_train: int  #: tokens the model was trained for
+    norm_eps: float = 1e-5
+    rope_base: float = 10000.0
+    rope_scale: float = 1.0  #: positions are multiplied by it: 1/factor of linear scaling
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """A tensor in a file, by its canonical (GGUF) name. ``rows`` are outputs; a vector has one row."""
+
+    name: str
+    type: TensorType
+    rows: int
+    cols: int
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one row."""
+        return self.cols // self.type.block_elements * self.type.block_bytes
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of all rows."""
+        return self.rows * self.row_bytes
+
+
+class WeightFile(ABC):
+    """An open weight file, checked whole: a context manager.
+
+    Every tensor in ``tensors`` is one that a Llama model of these ``hyperparameters`` has, none is
+    missing, and its bytes lie inside the file. A model whose output is tied to its embedding has no
+    ``output.weight``. Query and key rows are in Meta's order (RoPE turns adjacent pairs).
+    """
+
+    path: Path
+    format: str  #: "GGUF v3", "llama2.c v0", "ggjt v3"
+    name: str  #: the model's own name, or the file's; untrusted text
+    hyperparameters: Hyperparameters
+    vocabulary: Vocabulary | None
+    tensors: Mapping[str, Tensor]
+    chat_template: str | None = None  #: Jinja source; untrusted
+    size_bytes: int
+    notices: tuple[str, ...] = ()  #: what a person should know about this file, a line each
+
+    @abstractmethod
+    def read(self, name: str, first_row: int, n_rows: int) -> bytes:
+        """Whole rows of a tensor, in the block layout of GGUF; any thread may call it.
+
+        ``WeightsError`` if the file can no longer give them.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Closes the file; twice is fine."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    @property
+    def type_name(self) -> str:
+        """The tensor type that most of the weights have, by bytes: ``Q4_1``."""
+        sizes: Counter[str] = Counter()
+        for tensor in self.tensors.values():
+            sizes[tensor.type.label] += tensor.n_bytes
+        return sizes.most_common(1)[0][0]
+
+    @property
+    def n_params(self) -> int:
+        """Weights of the model; a tied output counts once."""
+        return sum(t.rows * t.cols for t in self.tensors.values())
+
+
+class StoredWeights(WeightFile):
+    """A weight file that holds each tensor's rows one after another, in the layout that ``read`` promises."""
+
+    def __init__(
+        self,
+        file: RegularFile,
+        format_name: str,
+        hyperparameters: Hyperparameters,
+        tensors: Mapping[str, tuple[Tensor, int]],
+        *,
+        name: str = "",
+        vocabulary: Vocabulary | None = None,
+        chat_template: str | None = None,
+        notices: tuple[str, ...] = (),
+    ) -> None:
+        """``tensors`` gives each tensor with the place of its first byte in the file."""
+        self._file = file
+        self._offsets = {key: offset for key, (_, offset) in tensors.items()}
+        self.path = file.path
+        self.format = format_name
+        self.name = name or file.path.stem
+        self.hyperparameters = hyperparameters
+        self.vocabulary = vocabulary
+        self.tensors = {key: tensor for key, (tensor, _) in tensors.items()}
+        self.chat_template = chat_template
+        self.size_bytes = file.size
+        self.notices = notices
+
+    def read(self, name: str, first_row: int, n_rows: int) -> bytes:  # noqa: D102  (see WeightFile)
+        tensor = self.tensors[name]
+        if not 0 <= first_row <= first_row + n_rows <= tensor.rows:
+            raise IndexError(f"{name} has {tensor.rows} rows, not {first_row}..{first_row + n_rows}")
+        return self._file.read(self._offsets[name] + first_row * tensor.row_bytes, n_rows * tensor.row_bytes)
+
+    def close(self) -> None:  # noqa: D102
+        self._file.close()

@@ -1,0 +1,93 @@
+"""Opening a file that may be anything: a pipe, a device, a folder, four sparse terabytes."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from llamachat.display import clean_line
+from llamachat.errors import WeightsError
+
+
+class Refusal(Exception):  # noqa: N818  (a verdict about a file, not a failure of the program)
+    """A file cannot be used, and why. Parsers raise it; whoever knows the path makes a ``WeightsError`` of it."""
+
+
+def quoted(text: str | bytes) -> str:
+    """A name out of a file, fit for an error message: on one line, harmless to a terminal, not endless."""
+    return f"'{clean_line(text.decode(errors='replace') if isinstance(text, bytes) else text, 60)}'"
+
+
+class RegularFile:
+    """An open regular file of known size. Reads are by place, so that threads can share it."""
+
+    def __init__(self, path: Path, descriptor: int, size: int) -> None:
+        self.path = path
+        self.size = size
+        self._descriptor = descriptor
+
+    def read(self, offset: int, n_bytes: int) -> bytes:
+        """Exactly ``n_bytes`` from ``offset``, both within ``size``. ``WeightsError`` if the file has changed."""
+        parts = []
+        try:
+            while n_bytes:
+                part = os.pread(self._descriptor, n_bytes, offset)
+                if not part:
+                    raise WeightsError(self.path, "got shorter while it was being read")
+                parts.append(part)
+                offset += len(part)
+                n_bytes -= len(part)
+        except OSError as error:
+            raise WeightsError(self.path, _reason(error)) from None
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def close(self) -> None:
+        """Closes the file; twice is fine."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def open_regular(path: Path) -> RegularFile:
+    """Opens a regular file and nothing else, without ever waiting for one. ``WeightsError`` says what is wrong."""
+    try:
+        mode = path.stat().st_mode  # looked at first: opening a device can have effects
+        if not stat.S_ISREG(mode):
+            raise WeightsError(path, _other_kind(path, mode))
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    except OSError as error:
+        raise WeightsError(path, _reason(error, path)) from None
+    except ValueError:  # a NUL in the name
+        raise WeightsError(quoted(str(path)), "is no file name") from None
+    status = os.fstat(descriptor)  # again: it may have been replaced in between
+    if not stat.S_ISREG(status.st_mode):
+        os.close(descriptor)
+        raise WeightsError(path, _other_kind(path, status.st_mode))
+    return RegularFile(path, descriptor, status.st_size)
+
+
+def _reason(error: OSError, path: Path | None = None) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "is a link to a file that is not there" if path and path.is_symlink() else "no such file"
+    return (error.strerror or str(error)).lower()
+
+
+_KINDS = {
+    stat.S_IFIFO: "is a pipe",
+    stat.S_IFSOCK: "is a socket",
+    stat.S_IFCHR: "is a device",
+    stat.S_IFBLK: "is a device",
+}
+
+#: Files that tell what a folder of weights is.
+_FOLDERS = {"params.json": "a checkpoint in Meta's layout", "config.json": "a Hugging Face model"}
+
+
+def _other_kind(path: Path, mode: int) -> str:
+    if not stat.S_ISDIR(mode):
+        return _KINDS.get(stat.S_IFMT(mode), "is no regular file") + ", not a weight file"
+    for name, what in _FOLDERS.items():
+        if os.path.lexists(path / name):
+            return f"is a folder with {what}: not supported yet"
+    return "is a folder; name the weight file in it"

@@ -1,0 +1,185 @@
+"""GGUF, versions 2 and 3: the container. Metadata by key, tensors by name.
+
+    "GGUF", u32 version, u64 tensors, u64 records
+    record:  string key, u32 type, value           string: u64 length, bytes
+    tensor:  string name, u32 n, u64 ne[n], u32 type, u64 offset from the data
+    padding to the alignment, then the data
+
+Version 3 differs in that it may be big-endian, which is not read here.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from llamachat.weights.base import Tensor
+from llamachat.weights.files import Refusal, RegularFile, quoted
+from llamachat.weights.llama import make_tensor
+from llamachat.weights.reader import COUNT_LIMIT, Reader, RecordLayout
+
+MAGIC = b"GGUF"
+
+#: Bytes of one text (a chat template, a description) that are kept, at most.
+TEXT_LIMIT = 1 << 20
+#: Records and tensors, at most: real files have some 40 and up to 723.
+RECORDS_LIMIT = 1 << 14
+TENSORS_LIMIT = 1 << 16
+KEY_LIMIT = 1 << 10
+NAME_LIMIT = 63
+
+_HEADER = struct.Struct("<4sIQQ")
+_U32 = struct.Struct("<I")
+_U64 = struct.Struct("<Q")
+_ARRAY = struct.Struct("<IQ")
+_STRINGS = RecordLayout(_U64)
+
+_STRING, _ARRAY_TYPE = 8, 9
+_SCALARS = {
+    0: struct.Struct("<B"),
+    1: struct.Struct("<b"),
+    2: struct.Struct("<H"),
+    3: struct.Struct("<h"),
+    4: struct.Struct("<I"),
+    5: struct.Struct("<i"),
+    6: struct.Struct("<f"),
+    7: struct.Struct("<?"),
+    10: struct.Struct("<Q"),
+    11: struct.Struct("<q"),
+    12: struct.Struct("<d"),
+}
+
+#: Arrays and long texts under other keys are checked and passed over.
+_WANTED = ("llama.", "tokenizer.ggml.", "tokenizer.chat_template")
+
+
+@dataclass(frozen=True)
+class Container:
+    """What a GGUF file says of itself: values by key (arrays as tuples), and tensors with their places."""
+
+    version: int
+    metadata: Mapping[str, Any]
+    tensors: Mapping[str, tuple[Tensor, int]]
+
+
+def read_container(file: RegularFile) -> Container:
+    """Reads and checks everything before the data. ``Refusal`` says what is wrong."""
+    reader = Reader(file)
+    _, version, n_tensors, n_records = reader.unpack(_HEADER)
+    if version & 0xFFFF == 0:
+        raise Refusal("is a big-endian GGUF: not supported yet")
+    if version == 1:
+        raise Refusal("is a GGUF of version 1: not supported yet")
+    if version not in (2, 3):
+        raise Refusal(f"is a GGUF of version {version}; versions 2 and 3 are known")
+    metadata = _read_metadata(reader, n_records)
+    return Container(version, metadata, _read_tensors(reader, n_tensors, metadata.get("general.alignment", 32)))
+
+
+def _read_metadata(reader: Reader, count: int) -> dict[str, Any]:
+    reader.part = "its metadata"
+    if count > RECORDS_LIMIT:
+        raise Refusal(f"claims {count} metadata records; at most {RECORDS_LIMIT} are allowed")
+    reader.need(count * (_U64.size + _U32.size + 1))
+    metadata: dict[str, Any] = {}
+    for _ in range(count):
+        key = _read_name(reader, KEY_LIMIT, "metadata key")
+        if key in metadata:
+            raise Refusal(f"has the metadata key {quoted(key)} twice")
+        (type_id,) = reader.unpack(_U32)
+        metadata[key] = _read_value(reader, key, type_id)
+    return metadata
+
+
+def _read_name(reader: Reader, limit: int, what: str) -> str:
+    (n,) = reader.unpack(_U64)
+    reader.need(n)
+    if not 1 <= n <= limit:
+        raise Refusal(f"has a {what} of {n} bytes, not 1..{limit}")
+    try:
+        return reader.take(n).decode()
+    except UnicodeDecodeError:
+        raise Refusal(f"has a {what} that is not text") from None
+
+
+def _read_value(reader: Reader, key: str, type_id: int) -> Any:
+    """The value, or None where it is of no use here."""
+    if type_id in _SCALARS:
+        return reader.unpack(_SCALARS[type_id])[0]
+    if type_id == _STRING:
+        (n,) = reader.unpack(_U64)
+        reader.need(n)
+        if n <= TEXT_LIMIT:
+            return reader.take(n).decode(errors="replace")
+        if key.startswith(_WANTED):
+            raise Refusal(f"has {n} bytes of text under {quoted(key)}; at most {TEXT_LIMIT} are allowed")
+        reader.skip(n)
+        return None
+    if type_id == _ARRAY_TYPE:
+        return _read_array(reader, key)
+    raise Refusal(f"has a value of unknown type {type_id} under {quoted(key)}")
+
+
+def _read_array(reader: Reader, key: str) -> tuple[Any, ...] | None:
+    type_id, count = reader.unpack(_ARRAY)
+    wanted = key.startswith(_WANTED)
+    if type_id == _STRING:
+        texts, _ = reader.records(_STRINGS, count)
+        return _decode_all(texts) if wanted else None
+    if type_id not in _SCALARS:
+        what = "arrays in an array" if type_id == _ARRAY_TYPE else f"an array of unknown type {type_id}"
+        raise Refusal(f"has {what} under {quoted(key)}")
+    item = _SCALARS[type_id]
+    reader.need(count * item.size)
+    if not wanted:
+        reader.skip(count * item.size)
+        return None
+    if count > COUNT_LIMIT:
+        raise Refusal(f"claims {count} values under {quoted(key)}; at most {COUNT_LIMIT} are allowed")
+    return struct.unpack(f"<{count}{item.format[1:]}", reader.take(count * item.size))
+
+
+def _decode_all(texts: list[bytes]) -> tuple[str, ...]:
+    try:
+        return tuple(map(bytes.decode, texts))  # twice as fast as what follows
+    except UnicodeDecodeError:
+        return tuple([text.decode(errors="replace") for text in texts])
+
+
+def _read_tensors(reader: Reader, count: int, alignment: Any) -> dict[str, tuple[Tensor, int]]:
+    reader.part = "its list of tensors"
+    if count > TENSORS_LIMIT:
+        raise Refusal(f"claims {count} tensors; at most {TENSORS_LIMIT} are allowed")
+    reader.need(count * (_U64.size + 1 + _U32.size + _U64.size + _U32.size + _U64.size))
+    if type(alignment) is not int or alignment < 1 or alignment & (alignment - 1) or alignment > 1 << 20:
+        raise Refusal(f"states an alignment of {quoted(str(alignment))}, which is no power of two")
+    listed: dict[str, tuple[Tensor, int]] = {}
+    for _ in range(count):
+        name = _read_name(reader, NAME_LIMIT, "tensor name")
+        if name in listed:
+            raise Refusal(f"has the tensor {quoted(name)} twice")
+        (n_dims,) = reader.unpack(_U32)
+        if not 1 <= n_dims <= 4:
+            raise Refusal(f"has a tensor {quoted(name)} of {n_dims} dimensions, not 1..4")
+        *ne, type_id, offset = reader.unpack(struct.Struct(f"<{n_dims}QIQ"))
+        listed[name] = make_tensor(name, type_id, ne), offset
+    return _place(reader, listed, alignment)
+
+
+def _place(reader: Reader, listed: dict[str, tuple[Tensor, int]], alignment: int) -> dict[str, tuple[Tensor, int]]:
+    """The tensors with their places in the file, which must be aligned, inside it, and apart from each other."""
+    start = reader.position + -reader.position % alignment
+    end, before = start, ""
+    placed = {}
+    for name, (tensor, offset) in sorted(listed.items(), key=lambda item: item[1][1]):
+        if offset % alignment:
+            raise Refusal(f"has the tensor {quoted(name)} at offset {offset}, not a multiple of {alignment}")
+        if start + offset < end:
+            raise Refusal(f"has the tensors {quoted(before)} and {quoted(name)} in the same place")
+        end, before = start + offset + tensor.n_bytes, name
+        if end > reader.file.size:
+            raise Refusal(f"is cut short: tensor {quoted(name)} ends at byte {end} of {reader.file.size}")
+        placed[name] = tensor, start + offset
+    return placed

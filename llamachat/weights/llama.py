@@ -1,0 +1,145 @@
+"""What a Llama model is made of: the range of each number, and the tensors with their shapes."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+
+from llamachat.weights.base import TYPES_BY_ID, Hyperparameters, Tensor, TensorType
+from llamachat.weights.files import Refusal, quoted
+
+#: Types that the C core computes with.
+SUPPORTED_TYPES = frozenset(
+    TensorType[label] for label in ("F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0")
+)
+
+#: More context than any Llama has; what a file claims beyond is cut to it.
+MAX_CONTEXT = 1 << 24
+
+_RANGES = {
+    "n_vocab": (1, 1 << 20),
+    "n_embd": (1, 1 << 16),
+    "n_ff": (1, 1 << 18),
+    "n_layers": (1, 512),
+    "n_heads": (1, 1024),
+    "n_kv_heads": (1, 1024),
+    "head_dim": (2, 1024),
+    "n_ctx_train": (1, MAX_CONTEXT),
+    "norm_eps": (0.0, 0.1),
+    "rope_base": (1.0, 1e12),
+    "rope_scale": (1e-6, 1e6),
+}
+
+
+def check_hyperparameters(h: Hyperparameters) -> None:
+    """Refuses numbers that no Llama model has, or that contradict each other."""
+    for name, (low, high) in _RANGES.items():
+        value = getattr(h, name)
+        if not low <= value <= high:  # true of a NaN as well
+            raise Refusal(f"states {name} {value}, which is not in {low}..{high}")
+    if h.n_heads % h.n_kv_heads:
+        raise Refusal(f"has {h.n_heads} heads, which {h.n_kv_heads} key-value heads do not divide")
+    if h.head_dim % 2:
+        raise Refusal(f"has heads of {h.head_dim} elements; RoPE needs an even number")
+
+
+def head_dim(n_embd: int, n_heads: int) -> int:
+    """The size of a head where the file does not state it."""
+    if n_heads < 1 or n_embd % n_heads:
+        raise Refusal(f"has an embedding of {n_embd}, which {n_heads} heads do not divide")
+    return n_embd // n_heads
+
+
+def layer_shapes(h: Hyperparameters) -> dict[str, tuple[int, int]]:
+    """(rows, cols) of the tensors of one layer, by the end of their names."""
+    q, kv = h.n_heads * h.head_dim, h.n_kv_heads * h.head_dim
+    return {
+        "attn_norm.weight": (1, h.n_embd),
+        "attn_q.weight": (q, h.n_embd),
+        "attn_k.weight": (kv, h.n_embd),
+        "attn_v.weight": (kv, h.n_embd),
+        "attn_output.weight": (h.n_embd, q),
+        "ffn_norm.weight": (1, h.n_embd),
+        "ffn_gate.weight": (h.n_ff, h.n_embd),
+        "ffn_down.weight": (h.n_embd, h.n_ff),
+        "ffn_up.weight": (h.n_ff, h.n_embd),
+    }
+
+
+def required_shapes(h: Hyperparameters) -> dict[str, tuple[int, int]]:
+    """(rows, cols) of every tensor that a model must have."""
+    shapes = {"token_embd.weight": (h.n_vocab, h.n_embd)}
+    layer = layer_shapes(h)
+    for i in range(h.n_layers):
+        shapes |= {f"blk.{i}.{end}": shape for end, shape in layer.items()}
+    shapes["output_norm.weight"] = (1, h.n_embd)
+    return shapes
+
+
+def optional_shapes(h: Hyperparameters) -> dict[str, tuple[int, int]]:
+    """(rows, cols) of the tensors that a model may have: an output of its own, RoPE frequency factors."""
+    return {"output.weight": (h.n_vocab, h.n_embd), "rope_freqs.weight": (1, h.head_dim // 2)}
+
+
+#: Tables that some converters wrote and that are computed here instead.
+_IGNORED = re.compile(r"(^|\.)(rope\.freqs|attn_rot_embd(\.weight)?|rotary_emb\.inv_freq|freqs_cis|mask)$")
+
+#: Tensors that change the computation in ways not supported, and what they mean.
+_FOREIGN = (
+    (re.compile(r"\.bias$"), "biases"),
+    (re.compile(r"attn_qkv"), "query, key and value in one tensor"),
+    (re.compile(r"ffn_gate_inp|_exps|\.\d+\.weight$|_shexp"), "a mixture of experts"),
+    (re.compile(r"_norm(_2)?\.weight$"), "norms that a Llama model has not"),
+)
+
+
+def make_tensor(name: str, type_number: int, ne: Sequence[int]) -> Tensor:
+    """A tensor as a ggml header states it: ``ne`` counts columns first, trailing ones are no dimensions."""
+    if type_number not in TYPES_BY_ID:
+        raise Refusal(f"has a tensor {quoted(name)} of an unknown type, number {type_number}")
+    kind = TYPES_BY_ID[type_number]
+    if min(ne) < 1 or math.prod(ne) >= 1 << 63:
+        raise Refusal(f"has a tensor {quoted(name)} of impossible size {' x '.join(map(str, ne))}")
+    if ne[0] % kind.block_elements:
+        raise Refusal(
+            f"has a tensor {quoted(name)} with rows of {ne[0]}, not whole {kind.label} blocks of {kind.block_elements}"
+        )
+    return Tensor(name, kind, math.prod(ne[1:]), ne[0])
+
+
+def used_tensors(h: Hyperparameters, found: Mapping[str, tuple[Tensor, int]]) -> dict[str, tuple[Tensor, int]]:
+    """The tensors of the model among those of a file, each with its place; refuses any that is missing, misshapen,
+    of a type that is not computed, or foreign to the architecture."""
+    required = required_shapes(h)
+    known = required | optional_shapes(h)
+    for name in required:
+        if name not in found:
+            raise Refusal(f"has no tensor {quoted(name)}: it is not whole")
+    used = {}
+    for name, (tensor, offset) in found.items():
+        if name in known:
+            _check_tensor(tensor, known[name])
+            used[name] = (tensor, offset)
+        elif not _IGNORED.search(name):
+            raise Refusal(_foreign(name))
+    return used
+
+
+def _check_tensor(tensor: Tensor, shape: tuple[int, int]) -> None:
+    rows, cols = shape
+    if (tensor.rows, tensor.cols) != shape:
+        raise Refusal(
+            f"has a tensor {quoted(tensor.name)} of {tensor.rows} x {tensor.cols} where the model needs {rows} x {cols}"
+        )
+    if tensor.type not in SUPPORTED_TYPES:
+        raise Refusal(f"has a tensor {quoted(tensor.name)} of type {tensor.type.label}: not supported yet")
+    if rows == 1 and tensor.name.endswith(("norm.weight", "freqs.weight")) and tensor.type is not TensorType.F32:
+        raise Refusal(f"has a tensor {quoted(tensor.name)} of type {tensor.type.label}; it must be F32")
+
+
+def _foreign(name: str) -> str:
+    for pattern, what in _FOREIGN:
+        if pattern.search(name):
+            return f"has {what} (tensor {quoted(name)}): not supported"
+    return f"has a tensor {quoted(name)}, which a Llama model has not"

@@ -1,0 +1,118 @@
+"""SentencePiece's tokenizer.model: a protocol buffer, of which the pieces and a few settings are read.
+
+    ModelProto:      1 SentencePiece (repeated), 2 TrainerSpec, 3 NormalizerSpec
+    SentencePiece:   1 piece, 2 score (f32), 3 type (1 if absent)
+    TrainerSpec:     40 unk_id, 41 bos_id, 42 eos_id
+    NormalizerSpec:  3 add_dummy_prefix (true if absent), 4 remove_extra_whitespaces (true if absent)
+
+The file itself goes to the library unchanged (``Vocabulary.model_proto``), which then decides.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+
+from llamachat.vocabulary import Vocabulary
+from llamachat.weights.files import Refusal, RegularFile
+from llamachat.weights.reader import COUNT_LIMIT, HEADER_LIMIT
+from llamachat.weights.tokens import finish_vocabulary, kinds_of
+
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_FIXED_BYTES = {_FIXED64: 8, _FIXED32: 4}
+_NORMAL = 1
+
+
+def is_sentencepiece_model(head: bytes) -> bool:
+    """Whether the first bytes are a first piece: field 1 of ModelProto, in it field 1 of SentencePiece."""
+    return len(head) > 4 and head[0] == 0x0A and head[2] == 0x0A and head[3] + 2 <= head[1]
+
+
+def read_sentencepiece_model(file: RegularFile) -> Vocabulary:
+    """The vocabulary in a tokenizer.model."""
+    if file.size > HEADER_LIMIT:
+        raise Refusal(f"has more than {HEADER_LIMIT >> 20} MiB, too much for a tokenizer")
+    proto = file.read(0, file.size)
+    pieces: list[str] = []
+    scores: list[float] = []
+    kinds: list[int] = []
+    trainer: dict[int, int] = {}
+    normalizer: dict[int, int] = {}
+    for number, wire, _, start, end in _fields(proto, 0, len(proto)):
+        if wire != _BYTES:
+            continue
+        if number == 1:
+            piece, score, kind = _piece(proto, start, end)
+            pieces.append(piece)
+            scores.append(score)
+            kinds.append(kind)
+            if len(pieces) > COUNT_LIMIT:
+                raise Refusal(f"has more than {COUNT_LIMIT} pieces")
+        elif number in (2, 3):
+            settings = trainer if number == 2 else normalizer
+            settings.update({n: v for n, w, v, _, _ in _fields(proto, start, end) if w == _VARINT})
+    n = len(pieces)
+
+    def special(number: int, default: int) -> int | None:
+        id_ = trainer.get(number, default)
+        return id_ if id_ < n else None  # "none" is -1, a varint near 2^64
+
+    return finish_vocabulary(
+        Vocabulary(
+            model="spm",
+            pieces=tuple(pieces),
+            scores=tuple(scores),
+            kinds=kinds_of(kinds, n),
+            unk_id=special(40, 0),
+            bos_id=special(41, 1),
+            eos_id=special(42, 2),
+            add_space_prefix=bool(normalizer.get(3, 1)),
+            remove_extra_whitespaces=bool(normalizer.get(4, 1)),
+            model_proto=proto,
+        )
+    )
+
+
+def _piece(proto: bytes, at: int, end: int) -> tuple[str, float, int]:
+    piece, score, kind = "", 0.0, _NORMAL
+    for number, wire, value, start, stop in _fields(proto, at, end):
+        if number == 1 and wire == _BYTES:
+            piece = proto[start:stop].decode(errors="replace")
+        elif number == 2 and wire == _FIXED32:
+            (score,) = struct.unpack_from("<f", proto, start)
+        elif number == 3 and wire == _VARINT:
+            kind = value
+    return piece, score, kind
+
+
+def _fields(proto: bytes, at: int, end: int) -> Iterator[tuple[int, int, int, int, int]]:
+    """(number, wire type, varint value, start, end of the payload) of each field of the message in ``at..end``."""
+    while at < end:
+        tag, at = _varint(proto, at, end)
+        number, wire = tag >> 3, tag & 7
+        value, start = 0, at
+        if wire == _VARINT:
+            value, at = _varint(proto, at, end)
+        elif wire == _BYTES:
+            size, start = _varint(proto, at, end)
+            at = start + size
+        elif wire in _FIXED_BYTES:
+            at += _FIXED_BYTES[wire]
+        else:
+            raise Refusal("is no SentencePiece model, or a broken one")
+        if at > end:
+            raise Refusal("is cut short or broken: a field passes its end")
+        yield number, wire, value, start, at
+
+
+def _varint(proto: bytes, at: int, end: int) -> tuple[int, int]:
+    """(value, place behind it) of a base-128 number, least significant group first."""
+    value = shift = 0
+    while at < end and shift < 70:
+        byte = proto[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+        shift += 7
+    raise Refusal("is cut short or broken: a number passes its end")

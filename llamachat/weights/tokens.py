@@ -1,0 +1,70 @@
+"""What all vocabularies have in common, whichever file they come from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from llamachat.vocabulary import TokenKind, Vocabulary
+from llamachat.weights.files import Refusal
+
+#: A token with one of these texts ends an answer, whatever else the file says of it.
+STOP_TEXTS = frozenset(
+    (
+        *("</s>", "<eos>", "<EOT>", "[EOT]", "<end_of_turn>"),
+        *("<|eot_id|>", "<|im_end|>", "<|end|>", "<|endoftext|>", "<|eom_id|>", "<|end_of_text|>"),
+    )
+)
+
+SPACE = "▁"  #: how SentencePiece writes a space
+
+_KINDS = {int(kind): kind for kind in TokenKind}
+
+
+def kinds_of(numbers: Sequence[int], n_vocab: int) -> tuple[TokenKind, ...]:
+    """Kinds by their numbers; without any, all tokens are NORMAL."""
+    if not numbers:
+        return (TokenKind.NORMAL,) * n_vocab
+    return tuple([_KINDS.get(number, TokenKind.UNDEFINED) for number in numbers])
+
+
+def finish_vocabulary(vocabulary: Vocabulary, stops: Iterable[int | None] = ()) -> Vocabulary:
+    """The vocabulary with its stop ids: EOS, the ``stops`` given, and the tokens with a stop text.
+
+    All of them, and BOS, become CONTROL tokens, so that no typed text turns into one.
+    """
+    if not all(map(math.isfinite, vocabulary.scores)):
+        raise Refusal("has a vocabulary with scores that are no finite numbers")
+    ends = {i for i in (vocabulary.eos_id, *stops) if i is not None}
+    ends.update(i for i, piece in enumerate(vocabulary.pieces) if piece in STOP_TEXTS)
+    kinds = list(vocabulary.kinds)
+    for i in ends if vocabulary.bos_id is None else ends | {vocabulary.bos_id}:
+        kinds[i] = TokenKind.CONTROL
+    return replace(vocabulary, kinds=tuple(kinds), stop_ids=frozenset(ends))
+
+
+def classify_by_id(texts: Sequence[bytes], scores: Sequence[float]) -> Vocabulary:
+    """A SentencePiece vocabulary as llama2.c and ggml files hold it: pieces with plain spaces, and no kinds.
+
+    The order says what a token is: unknown, BOS, EOS, the 256 bytes, then pieces. Tokens that a converter
+    added to the original vocabulary have the score -1000; they are taken for CONTROL tokens, since that is
+    what such files add ("[PAD]", "<|im_end|>").
+    """
+    if len(texts) < 259:
+        raise Refusal(f"has a vocabulary of {len(texts)} tokens; those of Llama begin with 259 fixed ones")
+    pieces = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
+    kinds = [TokenKind.UNKNOWN, TokenKind.CONTROL, TokenKind.CONTROL, *[TokenKind.BYTE] * 256]
+    for text, score in zip(texts[259:], scores[259:], strict=True):
+        pieces.append(text.decode(errors="replace").replace(" ", SPACE))
+        kinds.append(TokenKind.CONTROL if score == -1000.0 else TokenKind.NORMAL)
+    vocabulary = Vocabulary(
+        model="spm",
+        pieces=tuple(pieces),
+        scores=tuple(scores),
+        kinds=tuple(kinds),
+        bos_id=1,
+        eos_id=2,
+        unk_id=0,
+    )
+    return finish_vocabulary(vocabulary)
