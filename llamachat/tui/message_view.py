@@ -1,0 +1,272 @@
+"""One message of the transcript: a quiet header, the text, and a line saying why it is not whole."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.message import Message as TextualMessage
+from textual.reactive import reactive
+from textual.style import Style
+from textual.widget import Widget
+from textual.widgets import Static
+
+from llamachat.chat.conversation import Message, Role, Status
+from llamachat.display import clean, clean_line
+from llamachat.tui.words import ending, rate
+
+if TYPE_CHECKING:
+    from llamachat.tui.answer_text import AnswerText
+
+MAX_QUESTION = 20_000
+"""Characters of a person's message that are drawn."""
+
+CONTINUE_KEY = "^g"
+
+
+class MessageHeader(Widget):
+    """Who speaks; at the right the place among its alternatives and, with the cursor on it, what can be done."""
+
+    DEFAULT_CSS = """
+    MessageHeader { height: 1; color: $soft; }
+    MessageHeader.-you { color: $accent; }
+    """
+
+    lit: reactive[bool] = reactive(False)
+    place: reactive[tuple[int, int]] = reactive((0, 1))
+
+    class Clicked(TextualMessage):
+        """A word of the header was clicked: the name of the action it stands for."""
+
+        def __init__(self, action: str) -> None:
+            super().__init__()
+            self.action = action
+
+    def __init__(self, who: str, *, you: bool) -> None:
+        super().__init__(classes="-you" if you else "")
+        self.who = clean_line(who, 60)
+        self.actions: tuple[tuple[str, str, str], ...] = ()  #: key, word, action
+        self.figures = ""
+
+    def render(self) -> Content:
+        """The line; what does not fit at the right is left out, the least needed first."""
+        at, count = self.place
+        pieces: list[Content] = []
+        if self.lit:
+            pieces += [Content.assemble((self.figures, "$faint"))] if self.figures else []
+            pieces += [self._button(f"{key} ", word, action) for key, word, action in self.actions]
+        if count > 1:
+            counter = Content.assemble(self._arrow("‹ ", -1), (f"{at + 1}/{count}", "$soft"), self._arrow(" ›", 1))
+            pieces.append(counter)
+        who = Content(self.who)
+        while pieces:
+            right = Content("  ").join(pieces)
+            space = self.size.width - who.cell_length - right.cell_length
+            if space >= 2:
+                return Content.assemble(who, " " * space, right)
+            pieces.pop(0)
+        return who.truncate(max(1, self.size.width), ellipsis=True)
+
+    @staticmethod
+    def _button(key: str, word: str, action: str) -> Content:
+        do = Style.from_meta({"do": action})
+        return Content.assemble((key, "$soft"), (word, "$faint")).stylize(do)
+
+    @staticmethod
+    def _arrow(text: str, step: int) -> Content:
+        return Content.assemble((text, "$faint")).stylize(Style.from_meta({"do": f"sibling({step})"}))
+
+    def on_click(self, event: events.Click) -> None:
+        """Tells which word was clicked."""
+        action = event.style.meta.get("do")
+        if action:
+            event.stop()
+            self.post_message(self.Clicked(action))
+
+
+class MessageView(Widget, can_focus=True):
+    """A message that the cursor can stand on."""
+
+    HELP = """\
+The cursor walks the messages with **Up** and **Down**. A message with several versions shows **‹ 2/3 ›**:
+**Left** and **Right** look at the others. Editing a message or asking **again** makes a new version; nothing is lost.
+"""
+    BINDING_GROUP_TITLE = "Message"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up,k", "walk(-1)", "Message before", show=False, id="message.up"),
+        Binding("down,j", "walk(1)", "Message after", show=False, id="message.down"),
+        Binding("home", "walk(-1000000)", "First message", show=False, id="message.first"),
+        Binding("end", "walk(1000000)", "Last message", show=False, id="message.last"),
+        Binding("left,h", "sibling(-1)", "Version before", show=False, id="message.previous-version"),
+        Binding("right,l", "sibling(1)", "Version after", show=False, id="message.next-version"),
+        Binding("c,y", "copy", "Copy the message", show=False, id="message.copy"),
+        Binding("x", "copy_code", "Copy its code, block after block", show=False, id="message.copy-code"),
+        Binding("e", "edit", "Edit as a new version", show=False, id="message.edit"),
+        Binding("r", "again", "Answer again", show=False, id="message.again"),
+        Binding("g", "go_on", "Go on with the answer", show=False, id="message.go-on"),
+        Binding("escape,enter", "leave", "Back to the composer", show=False, id="message.leave"),
+    ]
+    DEFAULT_CSS = """
+    MessageView {
+        height: auto;
+        max-width: 100;
+        padding: 0 2 0 1;
+        margin: 0 0 1 0;
+        border-left: outer $background;
+        &:focus { border-left: outer $accent; }
+        & > .question { height: auto; color: $text; }
+        & > .note { height: auto; color: $faint; display: none; }
+        & > .note.-shown { display: block; }
+    }
+    """
+
+    class Asked(TextualMessage):
+        """A person wants something done with this message."""
+
+        def __init__(self, view: MessageView, what: str, step: int = 0) -> None:
+            super().__init__()
+            self.view = view
+            self.what = what  #: copy, copy_code, edit, again, go_on, sibling, walk or leave
+            self.step = step
+
+    def __init__(self, message: Message, place: tuple[int, int]) -> None:
+        super().__init__()
+        self.message = message
+        self._you = message.role is Role.USER
+        who = "You" if self._you else message.model or "Answer"
+        self._header = MessageHeader(who, you=self._you)
+        self._header.set_reactive(MessageHeader.place, place)
+        self._note = Static("", classes="note", markup=False)
+        self._answer: AnswerText | None = None
+        self._drawn: Status | None = None
+
+    def compose(self) -> ComposeResult:
+        """Header, text, note."""
+        yield self._header
+        if self._you:
+            yield Static(self._question(), classes="question", markup=False)
+        else:
+            from llamachat.tui.answer_text import AnswerText  # Markdown: only once there is an answer to draw
+
+            self._answer = AnswerText(self.message.text)
+            yield self._answer
+        yield self._note
+
+    def _question(self) -> Content:
+        text = clean(self.message.text)
+        if len(text) <= MAX_QUESTION:
+            return Content(text)
+        rest = f"\n… {len(text) - MAX_QUESTION:,} more characters (c copies all)"
+        return Content.assemble(text[:MAX_QUESTION], (rest, "$faint"))
+
+    def on_mount(self) -> None:
+        """Says how it ended."""
+        self._drawn = self.message.status
+        self._show_ending()
+
+    # ---- changes ------------------------------------------------------------
+
+    def show_place(self, place: tuple[int, int]) -> None:
+        """Shows its place among the alternatives."""
+        self._header.place = place
+
+    async def grow(self) -> None:
+        """Draws what the answer has more than before; all of it anew when it has ended."""
+        if self._answer is None:
+            return
+        if self.message.status is Status.STREAMING:
+            if self._drawn is not Status.STREAMING:  # it goes on
+                self._drawn = Status.STREAMING
+                self._show_ending()
+            await self._answer.grow(self.message.text)
+        elif self._drawn is not self.message.status:
+            self._drawn = self.message.status
+            await self._answer.finish(self.message.text)
+            self._show_ending()
+
+    def show_wait(self, words: str) -> None:
+        """Says in the note what an answer without text waits for."""
+        if self.message.status is Status.STREAMING:
+            self._set_note("" if self.message.text else words)
+
+    def _show_ending(self) -> None:
+        note = ending(self.message)
+        goes_on = note and self.message.status is not Status.CONTEXT
+        self._set_note(f"{note} · {CONTINUE_KEY} goes on" if goes_on else note)
+
+    def _set_note(self, words: str) -> None:
+        self._note.update(clean_line(words, 300))
+        self._note.set_class(bool(words), "-shown")
+
+    # ---- focus and keys -----------------------------------------------------
+
+    def on_focus(self) -> None:
+        """Shows what can be done."""
+        names = (("c", "copy"), ("x", "copy code"), ("e", "edit"), ("r", "again"), ("g", "go on"))
+        self._header.actions = tuple(
+            (key, word, word.replace(" ", "_"))
+            for key, word in names
+            if self.check_action(word.replace(" ", "_"), ()) and word != "copy code"
+        )
+        timings = self.message.timings
+        if timings and timings.answer_tokens:
+            self._header.figures = f"{timings.answer_tokens:,} tokens, {rate(timings.answer_rate)}"
+        self._header.lit = True
+
+    def on_blur(self) -> None:
+        """Quiet again."""
+        self._header.lit = False
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
+        """Only what can be done with this message now."""
+        if action == "sibling":
+            return self._header.place[1] > 1
+        if action == "again":
+            return not self._you
+        if action == "go_on":
+            return not self._you and self.message.status.unfinished
+        if action == "copy_code":
+            return "```" in self.message.text
+        if action == "edit":
+            return self.message.status is not Status.STREAMING
+        return True
+
+    def action_walk(self, step: int) -> None:
+        """Asks for the cursor to move."""
+        self.post_message(self.Asked(self, "walk", step))
+
+    def action_sibling(self, step: int) -> None:
+        """Asks for another version."""
+        self.post_message(self.Asked(self, "sibling", step))
+
+    def action_copy(self) -> None:
+        """Asks for the text on the clipboard."""
+        self.post_message(self.Asked(self, "copy"))
+
+    def action_copy_code(self) -> None:
+        """Asks for the next code block on the clipboard."""
+        self.post_message(self.Asked(self, "copy_code"))
+
+    def action_edit(self) -> None:
+        """Asks for the text in the composer."""
+        self.post_message(self.Asked(self, "edit"))
+
+    def action_again(self) -> None:
+        """Asks for another answer."""
+        self.post_message(self.Asked(self, "again"))
+
+    def action_go_on(self) -> None:
+        """Asks for more of the answer."""
+        self.post_message(self.Asked(self, "go_on"))
+
+    def action_leave(self) -> None:
+        """Asks for the composer."""
+        self.post_message(self.Asked(self, "leave"))
+
+    async def on_message_header_clicked(self, event: MessageHeader.Clicked) -> None:
+        """A click on a word of the header does what its key does."""
+        event.stop()
+        await self.run_action(event.action)
