@@ -1,0 +1,92 @@
+"""``llamachat`` itself: puts engine, store and session together and hands them to a face."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from llamachat import paths
+from llamachat.cli import log
+from llamachat.cli.invocation import Invocation
+from llamachat.cli.model_files import default_model, find_model, remember_model
+from llamachat.cli.session_names import find_session
+from llamachat.cli.status_line import is_terminal
+from llamachat.engine.settings import SamplingSettings
+
+if TYPE_CHECKING:
+    from llamachat.chat.session import ChatSession
+    from llamachat.engine.base import ModelSource
+    from llamachat.engine.events import Event
+
+
+def chat(invocation: Invocation, wanted: str | None) -> int:
+    """Opens the chat, the stored one that ``wanted`` names or a new one; returns the exit status."""
+    from llamachat.chat.session import ChatSession
+    from llamachat.chat.store import SessionStore
+    from llamachat.engine.events import Loaded
+    from llamachat.engine.worker import LocalEngine
+
+    log.start()
+    prompt_format = invocation.prompt_format()
+    named_model = _named_model(invocation)
+    engine = LocalEngine()
+
+    def remember(event: Event) -> None:
+        if isinstance(event, Loaded):
+            remember_model(invocation.data_dir, event.info.path)
+
+    engine.subscribe(remember)
+    session = ChatSession(
+        SessionStore(invocation.data_dir),
+        engine,
+        settings=SamplingSettings.from_dict(invocation.sampling),
+        system=invocation.get("system", ""),
+        prompt_format=prompt_format,
+    )
+    with closing(session):
+        if wanted is not None:
+            _open_stored(session, wanted, invocation)
+        model = named_model or _model_of(session) or default_model(invocation.data_dir)
+        source = invocation.source(model) if model else None
+        if is_terminal(sys.stdin) and is_terminal(sys.stdout) and not invocation.get("plain"):
+            return _full_screen(session, source, invocation)
+        from llamachat.cli.line_mode import run
+
+        return run(session, source, invocation.data_dir)
+
+
+def _named_model(invocation: Invocation) -> Path | None:
+    """The model that was asked for, after a look at whether it is a file at all: that error is due at once."""
+    wanted = invocation.get("model")
+    if not wanted:
+        return None
+    from llamachat.weights.files import open_regular
+
+    path = find_model(wanted, invocation.data_dir)
+    open_regular(path).close()
+    return path
+
+
+def _model_of(session: ChatSession) -> Path | None:
+    """The model that the opened chat was last led with, if its file is still there."""
+    path = Path(session.conversation.model_path)
+    return path if session.conversation.model_path and path.is_file() else None
+
+
+def _open_stored(session: ChatSession, wanted: str, invocation: Invocation) -> None:
+    """Opens a stored chat; what was said on the command line then wins over what is stored with it."""
+    session.open(find_session(session.sessions(), wanted).id)
+    for name, value in invocation.sampling.items():
+        session.set_parameter(name, value)
+    if "system" in invocation.values:
+        session.set_system(invocation.get("system"))
+    if "prompt_format" in invocation.values:
+        session.set_prompt_format(invocation.prompt_format())
+
+
+def _full_screen(session: ChatSession, source: ModelSource | None, invocation: Invocation) -> int:
+    from llamachat.tui.app import run
+
+    return run(session, source=source, theme=invocation.get("theme"), user_themes=paths.config_dir() / "themes")

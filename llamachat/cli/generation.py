@@ -1,0 +1,197 @@
+"""One answer without a chat: load a model, stream what it says, stop when told to."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+from llamachat.cli.failures import Terminated
+from llamachat.cli.status_line import StatusLine, bar, is_terminal
+from llamachat.display import clean
+from llamachat.engine.events import (
+    Alternative,
+    Event,
+    Finished,
+    Loaded,
+    LoadFailed,
+    LoadProgress,
+    ModelInfo,
+    PrefillProgress,
+    Request,
+    StopReason,
+    Timings,
+    TokenEvent,
+)
+from llamachat.engine.worker import LocalEngine
+from llamachat.errors import EngineError, FileError, LlamachatError
+
+if TYPE_CHECKING:
+    from llamachat.engine.base import ModelSource
+    from llamachat.engine.settings import SamplingSettings
+    from llamachat.tokenizer import Tokenizer
+
+_STOP_SECONDS = 2.0
+
+
+class Printer:
+    """Text on standard output, as it comes. A terminal gets it cleaned, a file or a pipe to the letter."""
+
+    def __init__(self) -> None:
+        self._cleaned = sys.stdout.isatty()
+        self._last = ""
+
+    def write(self, text: str) -> None:
+        """Prints ``text`` at once."""
+        if text:
+            self._last = text[-1]
+            sys.stdout.write(clean(text) if self._cleaned else text)
+            sys.stdout.flush()
+
+    def end(self) -> None:
+        """Ends the last line, if it is open."""
+        if self._last != "\n":
+            self.write("\n")
+
+
+@dataclass(slots=True)
+class Answer:
+    """What came of a request, as far as it came."""
+
+    tokens: list[TokenEvent] = field(default_factory=list)
+    finished: Finished | None = None
+    interruption: BaseException | None = None  #: the signal that cut it; to be raised once all is printed
+
+    @property
+    def text(self) -> str:
+        """The answer's text."""
+        return "".join(token.text for token in self.tokens) + (self.finished.tail if self.finished else "")
+
+
+class OneModel:
+    """An engine with one model, for commands that ask it once."""
+
+    def __init__(self, source: ModelSource) -> None:
+        """Loads the model; ``FileError`` or ``LlamachatError`` where that fails."""
+        self._engine = LocalEngine()
+        self._events: SimpleQueue[Event] = SimpleQueue()
+        self._engine.subscribe(self._events.put)
+        self._line = StatusLine()
+        try:
+            self._load(source)
+        except BaseException:
+            self._engine.close()
+            raise
+
+    @property
+    def info(self) -> ModelInfo:
+        """The model."""
+        if self._engine.info is None:
+            raise EngineError("no model is loaded")
+        return self._engine.info
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """Its tokenizer."""
+        if self._engine.tokenizer is None:
+            raise EngineError("no model is loaded")
+        return self._engine.tokenizer
+
+    def close(self) -> None:
+        """Frees the model."""
+        self._engine.close()
+
+    def answer(self, request: Request, settings: SamplingSettings, printer: Printer | None) -> Answer:
+        """Generates, printing the text as it comes if there is a printer.
+
+        A signal stops it softly: what was generated until then is in the answer, and printed.
+        """
+        self._engine.settings = settings
+        answer = Answer()
+        self._engine.generate(request)
+        try:
+            self._collect(answer, printer, None)
+        except (KeyboardInterrupt, Terminated) as signal:
+            answer.interruption = signal
+            self._engine.stop()
+            with contextlib.suppress(Empty):
+                self._collect(answer, printer, _STOP_SECONDS)
+        finally:
+            self._line.clear()
+            self._engine.stop()
+        return answer
+
+    def _load(self, source: ModelSource) -> None:
+        self._engine.load(source)
+        for event in self._until(Loaded, LoadFailed):
+            if isinstance(event, LoadProgress):
+                self._line.show(f"loading {source.path.name} {bar(event.done_bytes, event.total_bytes)}")
+            elif isinstance(event, LoadFailed):
+                prefix = f"{source.path}: "
+                if event.message.startswith(prefix):
+                    raise FileError(source.path, event.message.removeprefix(prefix))
+                raise LlamachatError(event.message)
+
+    def _collect(self, answer: Answer, printer: Printer | None, timeout: float | None) -> None:
+        for event in self._until(Finished, timeout=timeout):
+            if isinstance(event, PrefillProgress):
+                self._line.show(f"reading the prompt {bar(event.done_tokens, event.total_tokens)}")
+            elif isinstance(event, TokenEvent):
+                answer.tokens.append(event)
+                self._print(printer, event.text)
+            elif isinstance(event, Finished):
+                answer.finished = event
+                self._print(printer, event.tail)
+
+    def _print(self, printer: Printer | None, text: str) -> None:
+        self._line.clear()
+        if printer:
+            printer.write(text)
+
+    def _until(self, *last: type[Event], timeout: float | None = None) -> Iterator[Event]:
+        """What the engine tells, up to an event that ends it."""
+        event: Event | None = None
+        try:
+            while not isinstance(event, last):
+                event = self._events.get(timeout=timeout)
+                yield event
+        finally:
+            self._line.clear()
+
+
+def as_json(answer: Answer, prompt_ids: tuple[int, ...], tokenizer: Tokenizer) -> str:
+    """The answer on one line for programs: text, tokens with their probabilities, why it ended, figures."""
+    finished = answer.finished or Finished(StopReason.STOPPED, Timings())
+    timings = finished.timings
+    return json.dumps(
+        {
+            "text": answer.text,
+            "prompt_ids": prompt_ids,
+            "tokens": [
+                _token(token.id, tokenizer.piece(token.id), token.logprob)
+                | {"top": [_alternative(one) for one in token.top]}
+                for token in answer.tokens
+            ],
+            "stop_reason": finished.reason.value,
+            "timings": {
+                "prompt_tokens": timings.prompt_tokens,
+                "reused_tokens": timings.reused_tokens,
+                "prompt_ms": round(timings.prompt_ms, 3),
+                "answer_tokens": timings.answer_tokens,
+                "answer_ms": round(timings.answer_ms, 3),
+            },
+        },
+        ensure_ascii=False,
+    )
+
+
+def _token(token_id: int, text: str, logprob: float | None) -> dict[str, Any]:
+    return {"id": token_id, "text": text, "logprob": logprob}
+
+
+def _alternative(one: Alternative) -> dict[str, Any]:
+    return _token(one.id, one.text, one.logprob)

@@ -1,0 +1,112 @@
+"""What line mode offers to the commands."""
+
+from __future__ import annotations
+
+import base64
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from llamachat import paths
+from llamachat.chat.commands import COMMANDS
+from llamachat.chat.session import ChatSession
+from llamachat.cli.line_reader import QUOTES, Reader
+from llamachat.cli.model_files import NO_MODEL, model_files, model_name
+from llamachat.cli.status_line import is_terminal
+from llamachat.display import clean, clean_line
+from llamachat.engine.base import ModelSource
+from llamachat.errors import LlamachatError
+
+if TYPE_CHECKING:
+    from llamachat.chat.store import SessionSummary
+
+_KEYS = f"""\
+Enter sends; Alt+Enter or Ctrl+J makes a new line; {QUOTES} begins and ends a message of several lines.
+Up and Down go through what was sent, Ctrl+R searches it. Ctrl+C stops an answer, Ctrl+D quits.
+A message that begins with a slash is typed with two.
+"""
+_LISTED = 20
+
+
+class LineFace:
+    """A ``Face`` that prints and asks."""
+
+    def __init__(self, session: ChatSession, reader: Reader, data_dir: Path) -> None:
+        self.ended = False
+        self._session = session
+        self._reader = reader
+        self._models = paths.models_dir(data_dir)
+
+    def say(self, text: str) -> None:
+        """Prints text."""
+        print(clean(text))
+
+    def show_help(self) -> None:
+        """Prints keys and commands."""
+        width = max((len(command.usage) for command in COMMANDS), default=0)
+        print(_KEYS)
+        for command in COMMANDS:
+            print(f"  {command.usage.ljust(width)}  {command.help}")
+
+    def quit(self) -> None:
+        """Ends after this turn."""
+        self.ended = True
+
+    def themes(self) -> list[str]:
+        """None: a line has no colours of its own."""
+        return []
+
+    def set_theme(self, name: str) -> None:  # noqa: ARG002
+        """Refuses."""
+        raise LlamachatError("themes are for the full screen: start llamachat without --plain")
+
+    def copy(self, text: str) -> None:
+        """Asks the terminal to put text on the clipboard (OSC 52)."""
+        if not is_terminal(sys.stdout):
+            raise LlamachatError("no terminal here that could copy")
+        sys.stdout.write(f"\x1b]52;c;{base64.b64encode(text.encode('utf-8', 'replace')).decode()}\x07")
+        sys.stdout.flush()
+
+    def confirm(self, question: str, action: Callable[[], None]) -> None:
+        """Asks, and acts on a yes."""
+        answer = self._reader.answer(f"{question} [y/N]")
+        if answer and answer.strip().lower() in ("y", "yes"):
+            action()
+
+    def edit_text(self, label: str, text: str, action: Callable[[str], None]) -> None:
+        """Asks for a text, with ``text`` to begin from."""
+        answer = self._reader.answer(label, text)
+        if answer is not None:
+            action(answer)
+
+    def pick_session(self) -> None:
+        """Lists the stored chats and opens the one that is chosen."""
+        stored: Sequence[SessionSummary] = self._session.sessions()[:_LISTED]
+        if not stored:
+            raise LlamachatError("no chat is stored yet")
+        chosen = self._pick("Which chat?", [summary.title for summary in stored])
+        if chosen is not None:
+            self._session.open(stored[chosen].id)
+
+    def pick_model(self) -> None:
+        """Lists the models there are and opens the one that is chosen."""
+        files = model_files(self._models)
+        if not files:
+            raise LlamachatError(NO_MODEL)
+        chosen = self._pick("Which model?", [model_name(file) for file in files])
+        if chosen is not None:
+            # Another model, opened like the one before it; but a tokenizer file belongs to one model.
+            like = self._session.source or ModelSource(files[chosen])
+            self._session.open_model(replace(like, path=files[chosen], tokenizer=None))
+
+    def _pick(self, question: str, names: Sequence[str]) -> int | None:
+        for number, name in enumerate(names, 1):
+            print(f"{number:3d}  {clean_line(name, 100)}")
+        answer = self._reader.answer(question)
+        if not answer:
+            return None
+        if not answer.strip().isdecimal() or not 1 <= int(answer) <= len(names):
+            raise LlamachatError(f"a number from 1 to {len(names)}, not {answer[:20]!r}")
+        return int(answer) - 1

@@ -1,0 +1,213 @@
+"""Line mode: the chat without a full screen, in a terminal or through a pipe."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from llamachat.chat.commands import as_message, complete_line, is_command, run_line
+from llamachat.chat.conversation import Message, Role, Status
+from llamachat.chat.session import ChatSession, Phase
+from llamachat.cli.failures import FAILED, OK, error_line, tell
+from llamachat.cli.generation import Printer
+from llamachat.cli.line_face import LineFace
+from llamachat.cli.line_reader import PlainReader, Reader
+from llamachat.cli.model_files import NO_MODEL
+from llamachat.cli.status_line import StatusLine, bar, is_terminal
+from llamachat.display import clean
+from llamachat.engine.events import Event, Finished, LoadFailed, TokenEvent
+from llamachat.errors import LlamachatError
+
+if TYPE_CHECKING:
+    from llamachat.engine.base import ModelSource
+
+_POLL_SECONDS = 0.1
+_HINT = "Ctrl+D quits; /help lists the commands."
+_AFTER = {
+    Status.STOPPED: "stopped; /continue goes on",
+    Status.LENGTH: "cut at the reply length; /continue goes on",
+    Status.CONTEXT: "the context is full",
+}
+
+
+def run(session: ChatSession, source: ModelSource | None, data_dir: Path) -> int:
+    """Talks until the input ends; returns the exit status."""
+    return LineMode(session, data_dir).run(source)
+
+
+class LineMode:
+    """A face that reads messages and prints answers."""
+
+    def __init__(self, session: ChatSession, data_dir: Path) -> None:
+        self._session = session
+        self._on_terminal = sys.stdin.isatty() and sys.stdout.isatty()
+        self._line = StatusLine()
+        self._status = OK
+        self._reader = self._make_reader(data_dir)
+        self._face = LineFace(session, self._reader, data_dir)
+
+    def run(self, source: ModelSource | None) -> int:
+        """Opens the model, if there is one to open, and talks."""
+        if source is not None:
+            self._session.open_model(source)
+        elif not self._on_terminal:
+            raise LlamachatError(NO_MODEL)
+        else:
+            self._note(NO_MODEL)
+        self._tell_news()
+        if self._on_terminal:
+            self._show_path()
+        elif not self._follow():  # a program that writes to us is better told at once than after its first line
+            return self._status
+        while not self._face.ended and self._turn():
+            pass
+        return self._status
+
+    # ---- one turn -----------------------------------------------------------
+
+    def _turn(self) -> bool:
+        """Reads one message and sees to it; False when there is no more."""
+        try:
+            text = self._reader.message()
+        except KeyboardInterrupt:
+            self._note(_HINT)
+            return self._on_terminal
+        if text is None:
+            return False
+        if not text.strip():
+            return True
+        try:
+            if is_command(text):
+                run_line(self._session, self._face, text)
+            else:
+                self._session.send(as_message(text))
+            return self._follow()
+        except LlamachatError as error:
+            self._fail(error)
+        return True
+
+    def _follow(self) -> bool:
+        """Prints what comes until the session is at rest; False if nothing can come any more."""
+        printer = Printer()
+        while self._waits():
+            try:
+                self._session.wait(_POLL_SECONDS)
+                for event in self._session.drain():
+                    if not self._show(event, printer):
+                        return False
+                self._show_progress()
+            except KeyboardInterrupt:
+                self._session.stop()
+        self._line.clear()
+        self._tell_news()
+        return True
+
+    def _waits(self) -> bool:
+        """Whether something is to be waited for. A model that loads is not, unless a question waits for it."""
+        session = self._session
+        if session.phase is Phase.LOADING:
+            return session.queued is not None or not self._on_terminal
+        return session.busy or (session.queued is not None and session.phase is not Phase.NO_MODEL)
+
+    def _show(self, event: Event, printer: Printer) -> bool:
+        if isinstance(event, TokenEvent):
+            self._line.clear()
+            printer.write(event.text)
+        elif isinstance(event, Finished):
+            self._line.clear()
+            printer.write(event.tail)
+            printer.end()
+            self._show_end(event)
+        elif isinstance(event, LoadFailed):
+            self._line.clear()
+            self._fail(event.message)
+            return self._on_terminal
+        return True
+
+    def _show_progress(self) -> None:
+        session = self._session
+        done, total = session.progress.done, session.progress.total
+        if session.phase is Phase.LOADING:
+            self._line.show(f"loading the model {bar(done, total)}")
+        elif session.phase is Phase.PREFILL:
+            self._line.show(f"reading the prompt {bar(done, total)}")
+        else:
+            self._line.clear()
+
+    def _show_end(self, finished: Finished) -> None:
+        if finished.message:
+            self._fail(finished.message)
+        if not sys.stderr.isatty():
+            return
+        leaf = self._session.conversation.leaf
+        after = _AFTER.get(leaf.status) if leaf else None
+        figures = (
+            f"{finished.timings.answer_rate:,.0f} t/s, {finished.timings.answer_tokens:,} tokens, "
+            f"context {self._session.context_used:,} of {self._session.context_total:,}"
+        )
+        self._note(f"{figures}, {after}" if after else figures)
+
+    # ---- what else is shown -------------------------------------------------
+
+    def _make_reader(self, data_dir: Path) -> Reader:
+        if not (is_terminal(sys.stdin) and is_terminal(sys.stdout)):
+            return PlainReader()
+        from llamachat.cli.terminal_reader import TerminalReader
+
+        reader = TerminalReader(
+            data_dir / "history",
+            lambda line: complete_line(self._session, self._face, line),
+            self._status_text,
+            self._news_while_reading,
+        )
+        self._session.on_wake = reader.notify
+        return reader
+
+    def _status_text(self) -> str:
+        session = self._session
+        name = session.model.name if session.model else "no model"
+        if session.phase is Phase.LOADING:
+            share = 100 * session.progress.done // max(session.progress.total, 1)
+            return f"loading {share} %; what you send waits for it"
+        if session.model is None:
+            return f"{name}; /help lists the commands"
+        return f"{name}  context {session.context_used:,} of {session.context_total:,}  /help"
+
+    def _news_while_reading(self) -> str:
+        """Takes in what the engine told while the prompt is there; returns what a person should know."""
+        lines = [error_line(event.message) for event in self._session.drain() if isinstance(event, LoadFailed)]
+        return "\n".join([*lines, *map(clean, self._session.take_notices())])
+
+    def _show_path(self) -> None:
+        """Shows where an opened chat was left: its last question and answer."""
+        path = self._session.conversation.path
+        if not path:
+            return
+        self._note(f"{self._session.conversation.shown_title} ({len(path)} messages)")
+        for message in path[-2:]:
+            print(clean(_quoted(message)))
+
+    def _tell_news(self) -> None:
+        for notice in self._session.take_notices():
+            self._note(notice)
+
+    def _note(self, text: str) -> None:
+        """A quiet line on stderr."""
+        line = clean(text)
+        with contextlib.suppress(OSError):
+            dim = is_terminal(sys.stderr) and not os.environ.get("NO_COLOR")
+            sys.stderr.write(f"\x1b[2m{line}\x1b[0m\n" if dim else f"{line}\n")
+            sys.stderr.flush()
+
+    def _fail(self, error: LlamachatError | str) -> None:
+        self._line.clear()
+        if not self._on_terminal:
+            self._status = FAILED
+        tell(error_line(error))
+
+
+def _quoted(message: Message) -> str:
+    return f"> {message.text}" if message.role is Role.USER else message.text

@@ -1,0 +1,64 @@
+"""Where line mode reads from: a terminal with history and completion, or plain lines."""
+
+from __future__ import annotations
+
+import sys
+from typing import Protocol
+
+from llamachat.display import clean
+
+QUOTES = '"""'  #: opens and closes a message of several lines
+
+
+class Reader(Protocol):
+    """Reads what a person types."""
+
+    def message(self) -> str | None:
+        """The next message, or None at the end of the input. ``KeyboardInterrupt`` on Ctrl+C."""
+
+    def answer(self, question: str, text: str = "") -> str | None:
+        """The answer to a question, ``text`` being a proposal to edit; None for none."""
+
+
+def is_open(text: str) -> bool:
+    """Whether ``text`` began a message in triple quotes that has not ended yet."""
+    stripped = text.strip()
+    return stripped.startswith(QUOTES) and (len(stripped) < 2 * len(QUOTES) or not stripped.endswith(QUOTES))
+
+
+def without_quotes(text: str) -> str:
+    """``text``, less the triple quotes around it where there are some."""
+    stripped = text.strip()
+    if not stripped.startswith(QUOTES):
+        return text
+    return stripped.removeprefix(QUOTES).removesuffix(QUOTES).strip("\n")
+
+
+class PlainReader:
+    """Lines of standard input, be it a pipe, a file or a terminal that knows no escape sequences."""
+
+    def __init__(self) -> None:
+        self._asks = sys.stdin.isatty()
+
+    def message(self) -> str | None:
+        """One line, or several between triple quotes."""
+        text = self._line("> ")
+        while text is not None and is_open(text):
+            more = self._line("... ")
+            if more is None:
+                break
+            text += "\n" + more
+        return None if text is None else without_quotes(text)
+
+    def answer(self, question: str, text: str = "") -> str | None:
+        """One line; an empty one keeps ``text``."""
+        proposal = f" [{clean(text)}]" if text else ""
+        line = self._line(f"{clean(question)}{proposal} ")
+        return line or text or None
+
+    def _line(self, prompt: str) -> str | None:
+        if self._asks:
+            sys.stderr.write(prompt)
+            sys.stderr.flush()
+        line = sys.stdin.buffer.readline().decode("utf-8", "replace")
+        return line.rstrip("\r\n") if line else None

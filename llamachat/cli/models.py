@@ -1,0 +1,65 @@
+"""``llamachat models``: what is in the models folder."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from llamachat import paths
+from llamachat.cli.help import CONTEXT, HelpCommand
+from llamachat.cli.invocation import Invocation
+from llamachat.cli.model_files import NO_MODEL, default_model, model_files, model_name
+from llamachat.cli.options import FOLDERS, PROGRAM, flag, with_options
+from llamachat.cli.status_line import megabytes
+from llamachat.cli.table import print_table
+from llamachat.errors import LlamachatError
+
+_JSON = flag("json", "Write a JSON list.", PROGRAM)
+
+_EXAMPLES = """\
+llamachat models                      what there is; * marks the one a chat starts with
+llamachat models --json | jq .        the same for programs
+llamachat -m smollm2                  a name, or its beginning, opens a model
+"""
+
+
+@with_options([_JSON], FOLDERS)
+@click.command(cls=HelpCommand, context_settings=CONTEXT, examples=_EXAMPLES)
+@click.pass_context
+def models(context: click.Context, /, **_options: object) -> None:
+    """List the models in the models folder: name, format, weight type, size, path."""
+    invocation = Invocation.of(context, [_JSON])
+    folder = paths.models_dir(invocation.data_dir)
+    rows = [_describe(path) for path in model_files(folder)]
+    if invocation.get("json"):
+        print(json.dumps(rows, ensure_ascii=False))
+        return
+    if not rows:
+        sys.stderr.write(f"{folder}: {NO_MODEL}\n")
+        return
+    start = str(default_model(invocation.data_dir))
+    print_table(
+        [
+            "* " + row["name"] if row["path"] == start else "  " + row["name"],
+            row["error"] or f"{row['format']} {row['type']}",
+            megabytes(row["size_bytes"]),
+            row["path"],
+        ]
+        for row in rows
+    )
+
+
+def _describe(path: Path) -> dict[str, Any]:
+    from llamachat.weights import open_weights
+
+    row: dict[str, Any] = {"name": model_name(path), "path": str(path), "size_bytes": path.stat().st_size, "error": None}
+    try:
+        with open_weights(path) as weights:
+            row |= {"format": weights.format, "type": weights.type_name, "parameters": weights.n_params}
+    except LlamachatError as error:
+        row["error"] = "broken: " + getattr(error, "reason", str(error))
+    return row

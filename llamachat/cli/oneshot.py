@@ -1,0 +1,135 @@
+"""``llamachat ask`` and ``llamachat complete``: one text in, one answer out."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+import click
+
+from llamachat.cli.help import CONTEXT, HelpCommand
+from llamachat.cli.invocation import Invocation
+from llamachat.cli.model_files import chosen_model
+from llamachat.cli.options import ANSWERS, Option, flag, number, with_options
+from llamachat.engine.settings import Parameter
+
+if TYPE_CHECKING:
+    from llamachat.chat.prompt_formats import PromptWriter
+    from llamachat.cli.generation import OneModel
+    from llamachat.engine.events import Request
+
+OUTPUT = "Output"
+_TOP = Parameter("logprobs", int, 0, 0, 1000, 1, "Log-probabilities",
+                 "With --json: so many of the likeliest tokens at every place.")  # fmt: skip
+
+_JSON = flag("json", "Write one JSON object: text, tokens, why it ended, figures.", OUTPUT)
+_LOGPROBS = number(_TOP, OUTPUT)
+_NO_BOS = flag("no_bos", "Leave out the token that begins a text.", OUTPUT)
+_ECHO = flag("echo", "Print the text that was given first.", OUTPUT)
+
+_ASK = (_JSON, _LOGPROBS)
+_COMPLETE = (_ECHO, _NO_BOS, _JSON, _LOGPROBS)
+
+_ASK_EXAMPLES = """\
+llamachat ask "What is gravity?"
+llamachat ask "What does this do?" < script.sh
+git diff | llamachat ask --system "You write commit messages." "One line for this:"
+llamachat ask --json --logprobs 5 "Yes or no?" | jq .tokens
+"""
+_ASK_NOTE = """\
+What is piped in is added to TEXT after an empty line, or is the question where there is no TEXT. The answer goes to
+standard output, everything else to standard error. Nothing is stored.
+"""
+_COMPLETE_EXAMPLES = """\
+llamachat complete "The capital of France is"
+llamachat complete --temperature 0 -n 60 "Once upon a time"
+llamachat complete --echo < beginning.txt
+llamachat complete ""                          from nothing but the token that begins a text
+"""
+_COMPLETE_NOTE = """\
+Without TEXT, or with -, the text is read from standard input, less one newline at its end. Only the continuation is
+printed.
+"""
+
+
+@with_options(_ASK, ANSWERS)
+@click.command(cls=HelpCommand, context_settings=CONTEXT, examples=_ASK_EXAMPLES, note=_ASK_NOTE)
+@click.argument("text", required=False)
+@click.pass_context
+def ask(context: click.Context, /, text: str | None, **_options: object) -> None:
+    """Answer one question, in the model's own prompt format."""
+    invocation = Invocation.of(context, _ASK)
+    format_name = invocation.prompt_format()
+    piped = "" if sys.stdin.isatty() else _standard_input()
+    question = "\n\n".join(part for part in ("" if text == "-" else _argument(text), piped) if part)
+    if not question.strip():
+        raise click.UsageError("no question: give TEXT, or pipe it in", context)
+
+    def request(model: OneModel) -> Request:
+        return _chat_request(model, question, invocation, format_name)
+
+    _run(context, invocation, request)
+
+
+@with_options(_COMPLETE, ANSWERS - {"system", "prompt_format"})
+@click.command(cls=HelpCommand, context_settings=CONTEXT, examples=_COMPLETE_EXAMPLES, note=_COMPLETE_NOTE)
+@click.argument("text", required=False)
+@click.pass_context
+def complete(context: click.Context, /, text: str | None, **_options: object) -> None:
+    """Continue a text as the model would, without any prompt format."""
+    invocation = Invocation.of(context, _COMPLETE)
+    given = text_or_input(text, context, _standard_input)
+
+    def request(model: OneModel) -> Request:
+        return _raw_request(model, given, invocation)
+
+    _run(context, invocation, request, given if invocation.get("echo") else "")
+
+
+def text_or_input(text: str | None, context: click.Context, read: Callable[[], str]) -> str:
+    """TEXT, or standard input where there is none; ``click.UsageError`` where that is a terminal."""
+    if text is not None and text != "-":
+        return _argument(text)
+    if text is None and sys.stdin.isatty():
+        raise click.UsageError("no text: give TEXT, or pipe it in", context)
+    return read()
+
+
+def _argument(text: str | None) -> str:
+    return (text or "").encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def _standard_input() -> str:
+    text = sys.stdin.buffer.read().decode("utf-8", "replace")
+    return text.removesuffix("\n").removesuffix("\r")
+
+
+def _run(
+    context: click.Context, invocation: Invocation, make_request: Callable[[OneModel], Request], echo: str = ""
+) -> None:
+    """Loads the model, generates and prints."""
+    from llamachat.cli.generation import OneModel, Printer, as_json
+    from llamachat.engine.events import StopReason
+    from llamachat.engine.settings import SamplingSettings
+    from llamachat.errors import EngineError
+
+    as_object = invocation.get("json", False)
+    if invocation.get("logprobs") and not as_object:
+        raise click.UsageError("--logprobs goes with --json", context)
+    settings = SamplingSettings.from_dict(invocation.sampling)
+    source = invocation.source(chosen_model(invocation.get("model"), invocation.data_dir))
+    with contextlib.closing(OneModel(source)) as model:
+        request = make_request(model)
+        printer = Printer()
+        if not as_object:
+            printer.write(echo)
+        answer = model.answer(request, settings, None if as_object else printer)
+        if answer.finished is not None and answer.finished.reason is StopReason.FAILED:
+            raise EngineError(answer.finished.message)
+        if as_object:
+            printer.write(as_json(answer, request.prompt_ids, model.tokenizer))
+        printer.end()
+        if answer.interruption is not None:
+            raise answer.interruption

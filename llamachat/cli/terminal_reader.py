@@ -1,0 +1,153 @@
+"""Line mode's reader for a real terminal: history, several lines, completion of commands, a line of status."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
+
+from prompt_toolkit import PromptSession
+from prompt_toolkit.application import get_app_or_none, run_in_terminal
+from prompt_toolkit.completion import CompleteEvent, Completer, Completion
+from prompt_toolkit.document import Document
+from prompt_toolkit.filters import Condition
+from prompt_toolkit.formatted_text import StyleAndTextTuples
+from prompt_toolkit.history import FileHistory, History, InMemoryHistory
+from prompt_toolkit.key_binding import KeyBindings
+from prompt_toolkit.key_binding.key_processor import KeyPressEvent
+from prompt_toolkit.output.color_depth import ColorDepth
+from prompt_toolkit.styles import Style
+
+from llamachat.cli.line_reader import is_open, without_quotes
+from llamachat.display import clean_line
+
+_STYLE = Style.from_dict(
+    {
+        "prompt": "bold",
+        "bottom-toolbar": "noreverse fg:ansibrightblack",
+        "bottom-toolbar.text": "noreverse fg:ansibrightblack",
+    }
+)
+
+
+class TerminalReader:
+    """Reads from a terminal through ``prompt_toolkit``.
+
+    ``complete`` gives whole lines for a command line typed so far, ``status`` the line under the prompt. ``wake`` is
+    called on the reading thread after :meth:`notify`; what it returns is printed above the prompt.
+    """
+
+    def __init__(
+        self, history: Path, complete: Callable[[str], list[str]], status: Callable[[], str], wake: Callable[[], str]
+    ) -> None:
+        self._status = status
+        self._wake = wake
+        self._printing: Awaitable[None] | None = None
+        depth = ColorDepth.DEPTH_1_BIT if os.environ.get("NO_COLOR") else None
+        self._prompt: PromptSession[str] = PromptSession(
+            history=_history(history),
+            completer=_CommandCompleter(complete),
+            complete_while_typing=Condition(_types_command),
+            multiline=True,
+            prompt_continuation=_continuation,
+            key_bindings=_keys(),
+            bottom_toolbar=self._toolbar,
+            style=_STYLE,
+            color_depth=depth,
+            enable_open_in_editor=True,
+            reserve_space_for_menu=6,
+        )
+        self._question: PromptSession[str] = PromptSession(style=_STYLE, color_depth=depth)
+
+    def message(self) -> str | None:
+        """The next message; Ctrl+D on an empty prompt ends."""
+        try:
+            return without_quotes(self._prompt.prompt([("class:prompt", "> ")], pre_run=self._react))
+        except EOFError:
+            return None
+
+    def answer(self, question: str, text: str = "") -> str | None:
+        """The answer to a question; Ctrl+C and Ctrl+D give none."""
+        try:
+            return self._question.prompt(clean_line(question) + " ", default=text, multiline="\n" in text)
+        except (EOFError, KeyboardInterrupt):
+            return None
+
+    def notify(self) -> None:
+        """Has ``wake`` called soon, if the prompt is there; it always is when the prompt appears. From any thread."""
+        loop = self._prompt.app.loop
+        if loop is not None and self._prompt.app.is_running:
+            with contextlib.suppress(RuntimeError):  # the loop ended in this very moment
+                loop.call_soon_threadsafe(self._react)
+
+    def _react(self) -> None:
+        text = self._wake()
+        if text:
+            self._printing = run_in_terminal(lambda: print(text))
+        self._prompt.app.invalidate()
+
+    def _toolbar(self) -> StyleAndTextTuples:
+        return [("", " " + clean_line(self._status()))]
+
+
+def _history(path: Path) -> History:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+    except OSError:
+        return InMemoryHistory()
+    return _QuietHistory(str(path))
+
+
+class _QuietHistory(FileHistory):
+    """History in a file; a full disk costs the history, not the chat."""
+
+    def store_string(self, string: str) -> None:
+        try:
+            super().store_string(string)
+        except OSError:
+            return
+
+
+def _types_command() -> bool:
+    app = get_app_or_none()
+    return app is not None and app.current_buffer.text.startswith("/")
+
+
+class _CommandCompleter(Completer):
+    def __init__(self, complete: Callable[[str], list[str]]) -> None:
+        self._complete = complete
+
+    def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:  # noqa: ARG002
+        line = document.text_before_cursor
+        if not line.startswith("/") or "\n" in line:
+            return
+        for whole in self._complete(line):
+            yield Completion(whole, start_position=-len(line), display=clean_line(whole))
+
+
+def _continuation(width: int, line_number: int, is_soft_wrap: bool) -> str:  # noqa: ARG001, FBT001
+    return " " * width
+
+
+def _keys() -> KeyBindings:
+    """Enter sends; Alt+Enter and Ctrl+J make a new line, and so does Enter within triple quotes."""
+    keys = KeyBindings()
+
+    @keys.add("enter")
+    def _(event: KeyPressEvent) -> None:
+        buffer = event.current_buffer
+        if buffer.complete_state and buffer.complete_state.current_completion:
+            buffer.complete_state = None  # takes what the menu shows; a second Enter sends
+        elif is_open(buffer.text):
+            buffer.insert_text("\n")
+        else:
+            buffer.validate_and_handle()
+
+    @keys.add("c-j")
+    @keys.add("escape", "enter")
+    def _(event: KeyPressEvent) -> None:
+        event.current_buffer.insert_text("\n")
+
+    return keys

@@ -1,0 +1,70 @@
+"""``llamachat tokenize``: a text as token ids."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from llamachat.cli.help import CONTEXT, HelpCommand
+from llamachat.cli.invocation import Invocation
+from llamachat.cli.model_files import chosen_model
+from llamachat.cli.oneshot import OUTPUT, text_or_input
+from llamachat.cli.options import TOKENS, flag, with_options
+from llamachat.errors import LlamachatError, TokenizerError, WeightsError
+
+if TYPE_CHECKING:
+    from llamachat.vocabulary import Vocabulary
+
+_BOS = flag("bos", "Put the token that begins a text in front.", OUTPUT)
+
+_EXAMPLES = """\
+llamachat tokenize "Hello, world"
+llamachat tokenize --bos -m model.gguf "Hello, world"
+llamachat tokenize --tokenizer tokenizer.model < notes.txt | jq length
+"""
+_NOTE = """\
+Without TEXT, or with -, standard input is read to the letter. Only the vocabulary is loaded: a tokenizer file is
+enough. What looks like a control token is letters here, as in everything that a person types.
+"""
+
+
+@with_options([_BOS], TOKENS)
+@click.command(cls=HelpCommand, context_settings=CONTEXT, examples=_EXAMPLES, note=_NOTE)
+@click.argument("text", required=False)
+@click.pass_context
+def tokenize(context: click.Context, /, text: str | None, **_options: object) -> None:
+    """Show the token ids of a text as a JSON list."""
+    invocation = Invocation.of(context, [_BOS])
+    given = text_or_input(text, context, lambda: sys.stdin.buffer.read().decode("utf-8", "replace"))
+    vocabulary = _vocabulary(invocation)
+
+    from llamachat.tokenizer import load_tokenizer
+
+    ids = load_tokenizer(vocabulary).encode(given)
+    if invocation.get("bos"):
+        if vocabulary.bos_id is None:
+            raise TokenizerError("this vocabulary has no token that begins a text")
+        ids.insert(0, vocabulary.bos_id)
+    print(json.dumps(ids))
+
+
+def _vocabulary(invocation: Invocation) -> Vocabulary:
+    """The vocabulary of ``--tokenizer``, else the model's; a file of nothing but a vocabulary will do as model."""
+    from llamachat.weights import open_weights, read_vocabulary
+
+    if "tokenizer" in invocation.values:
+        return read_vocabulary(invocation.get("tokenizer"))
+    path = chosen_model(invocation.get("model"), invocation.data_dir)
+    try:
+        with open_weights(path) as weights:
+            if weights.vocabulary is not None:
+                return weights.vocabulary
+    except WeightsError as error:
+        try:
+            return read_vocabulary(path)
+        except LlamachatError:
+            raise error from None
+    raise WeightsError(path, "this file holds no vocabulary: pass --tokenizer FILE")
