@@ -1,0 +1,79 @@
+"""SentencePiece vocabularies, through the library that Llama 2 was trained with."""
+
+from __future__ import annotations
+
+import codecs
+
+from sentencepiece import SentencePieceProcessor
+
+from llamachat.errors import TokenizerError
+from llamachat.tokenizer.base import Tokenizer
+from llamachat.tokenizer.model_proto import build_model_proto
+from llamachat.vocabulary import TokenKind, Vocabulary
+
+_SPACE = "▁"
+
+
+def _replace_each_byte(error: UnicodeError) -> tuple[str, int]:
+    """SentencePiece shows every byte that is no UTF-8 as one U+FFFD; Python's own handler joins them."""
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    return "\ufffd" * (error.end - error.start), error.end
+
+
+_ERRORS = "llamachat-replace-each-byte"
+codecs.register_error(_ERRORS, _replace_each_byte)
+
+
+class SentencePieceTokenizer(Tokenizer):
+    """Text by SentencePiece. A ``tokenizer.model`` goes to the library as it is; other vocabularies are rebuilt."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        try:
+            self._library = SentencePieceProcessor(model_proto=vocabulary.model_proto or build_model_proto(vocabulary))
+        except (RuntimeError, ValueError, OSError) as error:
+            raise TokenizerError(f"SentencePiece refuses the vocabulary: {error}") from None
+        if self._library.vocab_size() != len(vocabulary):
+            raise TokenizerError(
+                f"SentencePiece finds {self._library.vocab_size()} tokens in a vocabulary of {len(vocabulary)}"
+            )
+        unknown = self._library.decode([self._library.unk_id()]).encode()
+        super().__init__(vocabulary, _surfaces(vocabulary, unknown), _ERRORS)
+
+    def _encode(self, text: str) -> list[int]:
+        ids: list[int] = self._library.encode(text)
+        return ids
+
+    def opening(self, id_: int) -> tuple[bytes, bool]:
+        """As the library decodes: one space is dropped before the first word, or where it removes extra ones, all."""
+        surface = self.surface(id_)
+        v = self.vocabulary
+        if v.kinds[id_] is TokenKind.CONTROL:
+            return b"", True
+        if v.kinds[id_] in (TokenKind.BYTE, TokenKind.UNKNOWN):
+            return surface, False
+        if v.pieces[id_].startswith(_SPACE) and (v.add_space_prefix or v.remove_extra_whitespaces):
+            return surface[1:], v.remove_extra_whitespaces and len(surface) == 1
+        return surface, not surface
+
+
+def _surfaces(vocabulary: Vocabulary, unknown: bytes) -> list[bytes]:
+    surfaces = []
+    for piece, kind in zip(vocabulary.pieces, vocabulary.kinds, strict=True):
+        if kind is TokenKind.CONTROL:
+            surfaces.append(b"")
+        elif kind is TokenKind.UNKNOWN:
+            surfaces.append(unknown)
+        elif kind is TokenKind.BYTE:
+            surfaces.append(_byte(piece))
+        else:
+            surfaces.append(piece.replace(_SPACE, " ").encode())
+    return surfaces
+
+
+def _byte(piece: str) -> bytes:
+    """The byte that ``<0x0A>`` stands for."""
+    try:
+        return bytes((int(piece[3:5], 16),))
+    except ValueError:
+        raise TokenizerError(f"the vocabulary has a byte token that names no byte: {piece[:20]!r}") from None
