@@ -31,6 +31,7 @@ class ModelInfo:
     n_vocab: int
     size_bytes: int
     chat_template: str | None = None
+    notices: tuple[str, ...] = ()  #: what a person should know about the file, a line each
 
 
 @dataclass(frozen=True, slots=True)

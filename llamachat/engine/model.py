@@ -174,4 +174,5 @@ def _describe(weights: WeightFile, source: ModelSource) -> ModelInfo:
         n_vocab=h.n_vocab,
         size_bytes=weights.size_bytes,
         chat_template=weights.chat_template,
+        notices=weights.notices,
     )
