@@ -50,7 +50,7 @@ def run(command: Callable[[], int | None]) -> int:
     except Exception as error:  # the border: no traceback ever reaches a person
         status = USAGE if isinstance(error, click.UsageError) else FAILED
         tell(_message(error))
-    _settle(sys.stdout)
+    _settle()
     return status
 
 
@@ -58,6 +58,13 @@ def tell(message: str) -> None:
     """Writes an error as one line on stderr, at once."""
     with contextlib.suppress(OSError, ValueError):  # a terminal that is gone cannot be told
         sys.stderr.write(_PREFIX + message + "\n")
+        sys.stderr.flush()
+
+
+def note(message: str) -> None:
+    """Writes something to know, which is no error, as one line on stderr."""
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.write(f"llamachat: {clean_line(message)}\n")
         sys.stderr.flush()
 
 
@@ -110,7 +117,7 @@ def _mend_streams() -> None:
             stream.reconfigure(errors="replace")
 
 
-def _settle(stream: object) -> None:
+def _settle() -> None:
     """Writes out what is left, or throws it away: the interpreter's own flush would complain on stderr."""
     try:
         sys.stdout.flush()

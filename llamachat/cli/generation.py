@@ -11,7 +11,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from llamachat.cli.failures import Terminated
-from llamachat.cli.status_line import StatusLine, bar, is_terminal
+from llamachat.cli.status_line import StatusLine, bar
 from llamachat.display import clean
 from llamachat.engine.events import (
     Alternative,
@@ -65,6 +65,12 @@ class Answer:
     tokens: list[TokenEvent] = field(default_factory=list)
     finished: Finished | None = None
     interruption: BaseException | None = None  #: the signal that cut it; to be raised once all is printed
+
+    @property
+    def error(self) -> str:
+        """Why it failed; empty where it did not."""
+        failed = self.finished is not None and self.finished.reason is StopReason.FAILED
+        return self.finished.message or "the answer failed" if self.finished and failed else ""
 
     @property
     def text(self) -> str:

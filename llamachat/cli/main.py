@@ -90,7 +90,11 @@ their own.
 
 @with_options(shown=[option.name for option in COMMON])
 @click.command(
-    cls=_Llamachat, invoke_without_command=True, context_settings=CONTEXT, examples=_EXAMPLES, note=_NOTE, add_help_option=True
+    cls=_Llamachat,
+    invoke_without_command=True,
+    context_settings=CONTEXT,
+    examples=_EXAMPLES,
+    note=_NOTE,
 )
 @click.version_option(__version__, message="llamachat %(version)s")
 @click.pass_context

@@ -44,8 +44,9 @@ def models(context: click.Context, /, **_options: object) -> None:
     start = str(default_model(invocation.data_dir))
     print_table(
         [
-            "* " + row["name"] if row["path"] == start else "  " + row["name"],
-            row["error"] or f"{row['format']} {row['type']}",
+            "*" if row["path"] == start else "",
+            row["name"],
+            f"broken: {row['error']}" if "error" in row else f"{row['format']} {row['type']}",
             megabytes(row["size_bytes"]),
             row["path"],
         ]
@@ -56,10 +57,9 @@ def models(context: click.Context, /, **_options: object) -> None:
 def _describe(path: Path) -> dict[str, Any]:
     from llamachat.weights import open_weights
 
-    row: dict[str, Any] = {"name": model_name(path), "path": str(path), "size_bytes": path.stat().st_size, "error": None}
+    row: dict[str, Any] = {"name": model_name(path), "path": str(path), "size_bytes": path.stat().st_size}
     try:
         with open_weights(path) as weights:
-            row |= {"format": weights.format, "type": weights.type_name, "parameters": weights.n_params}
+            return row | {"format": weights.format, "type": weights.type_name, "parameters": weights.n_params}
     except LlamachatError as error:
-        row["error"] = "broken: " + getattr(error, "reason", str(error))
-    return row
+        return row | {"error": getattr(error, "reason", str(error))}

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import click
 
+from llamachat.cli.failures import note
 from llamachat.cli.help import CONTEXT, HelpCommand
 from llamachat.cli.invocation import Invocation
 from llamachat.cli.model_files import chosen_model
-from llamachat.cli.options import ANSWERS, Option, flag, number, with_options
+from llamachat.cli.options import ANSWERS, flag, number, with_options
 from llamachat.engine.settings import Parameter
+from llamachat.errors import EngineError
 
 if TYPE_CHECKING:
-    from llamachat.chat.prompt_formats import PromptWriter
     from llamachat.cli.generation import OneModel
     from llamachat.engine.events import Request
+    from llamachat.engine.settings import SamplingSettings
+
+_MakeRequest = Callable[["OneModel", int | None, "SamplingSettings"], "Request"]
 
 OUTPUT = "Output"
 _TOP = Parameter("logprobs", int, 0, 0, 1000, 1, "Log-probabilities",
@@ -67,8 +71,19 @@ def ask(context: click.Context, /, text: str | None, **_options: object) -> None
     if not question.strip():
         raise click.UsageError("no question: give TEXT, or pipe it in", context)
 
-    def request(model: OneModel) -> Request:
-        return _chat_request(model, question, invocation, format_name)
+    def request(model: OneModel, n_top: int | None, settings: SamplingSettings) -> Request:
+        from llamachat.cli import requests
+
+        return requests.question(
+            model.info,
+            model.tokenizer,
+            question,
+            system=invocation.get("system", ""),
+            format_name=format_name or "",
+            max_tokens=settings.max_tokens,
+            n_top=n_top,
+            notify=note,
+        )
 
     _run(context, invocation, request)
 
@@ -82,8 +97,11 @@ def complete(context: click.Context, /, text: str | None, **_options: object) ->
     invocation = Invocation.of(context, _COMPLETE)
     given = text_or_input(text, context, _standard_input)
 
-    def request(model: OneModel) -> Request:
-        return _raw_request(model, given, invocation)
+    def request(model: OneModel, n_top: int | None, settings: SamplingSettings) -> Request:  # noqa: ARG001
+        from llamachat.cli.requests import continuation
+
+        bos = not invocation.get("no_bos", False)
+        return continuation(model.info, model.tokenizer, given, bos=bos, n_top=n_top)
 
     _run(context, invocation, request, given if invocation.get("echo") else "")
 
@@ -106,30 +124,28 @@ def _standard_input() -> str:
     return text.removesuffix("\n").removesuffix("\r")
 
 
-def _run(
-    context: click.Context, invocation: Invocation, make_request: Callable[[OneModel], Request], echo: str = ""
-) -> None:
+def _run(context: click.Context, invocation: Invocation, make_request: _MakeRequest, echo: str = "") -> None:
     """Loads the model, generates and prints."""
-    from llamachat.cli.generation import OneModel, Printer, as_json
-    from llamachat.engine.events import StopReason
-    from llamachat.engine.settings import SamplingSettings
-    from llamachat.errors import EngineError
-
     as_object = invocation.get("json", False)
-    if invocation.get("logprobs") and not as_object:
+    n_top = invocation.get("logprobs", 0)
+    if n_top and not as_object:
         raise click.UsageError("--logprobs goes with --json", context)
-    settings = SamplingSettings.from_dict(invocation.sampling)
     source = invocation.source(chosen_model(invocation.get("model"), invocation.data_dir))
+
+    from llamachat.cli.generation import OneModel, Printer, as_json
+    from llamachat.engine.settings import SamplingSettings
+
+    settings = SamplingSettings.from_dict(invocation.sampling)
     with contextlib.closing(OneModel(source)) as model:
-        request = make_request(model)
+        request = make_request(model, n_top if as_object else None, settings)
         printer = Printer()
         if not as_object:
             printer.write(echo)
         answer = model.answer(request, settings, None if as_object else printer)
-        if answer.finished is not None and answer.finished.reason is StopReason.FAILED:
-            raise EngineError(answer.finished.message)
-        if as_object:
+        if as_object and not answer.error:
             printer.write(as_json(answer, request.prompt_ids, model.tokenizer))
         printer.end()
+        if answer.error:
+            raise EngineError(answer.error)
         if answer.interruption is not None:
             raise answer.interruption

@@ -6,15 +6,18 @@ reader per option checks all three, and refusals say where the value stands and 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from llamachat.engine.settings import PARAMETERS, Parameter
 from llamachat.errors import LlamachatError
+
+AnyCommand = TypeVar("AnyCommand", bound=click.Command)
 
 MODEL, SAMPLING, PROGRAM = "Model", "Sampling", "Program"
 
@@ -64,7 +67,7 @@ class ClickOption(click.Option):
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise ValueError
+        raise ValueError  # noqa: TRY004 - all readers refuse alike
     # What was no UTF-8 on the command line came as lone surrogates, which no tokenizer takes.
     return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
@@ -83,7 +86,8 @@ def _path(value: object) -> Path:
 
 
 def _model(value: object) -> str:
-    return str(_path(value))  # a file or a name: kept as typed, surrogates and all
+    _path(value)
+    return os.path.expanduser(str(value))  # noqa: PTH111 - pathlib would make a name of the file ./name
 
 
 _YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
@@ -156,7 +160,7 @@ TOKENS = FOLDERS | {"model", "tokenizer"}
 ANSWERS = frozenset(option.name for option in COMMON) - {"plain", "theme"}
 
 
-def with_options(own: Iterable[Option] = (), shown: Iterable[str] = ()) -> Callable[[click.Command], click.Command]:
+def with_options(own: Iterable[Option] = (), shown: Iterable[str] = ()) -> Callable[[AnyCommand], AnyCommand]:
     """Gives a command its own options and all the common ones, of which the help shows those named.
 
     Every common option is taken before and after any command, so that a line can be edited from one command to
@@ -164,7 +168,7 @@ def with_options(own: Iterable[Option] = (), shown: Iterable[str] = ()) -> Calla
     """
     visible = frozenset(shown)
 
-    def decorate(command: click.Command) -> click.Command:
+    def decorate(command: AnyCommand) -> AnyCommand:
         command.params += [ClickOption(option) for option in own]
         command.params += [ClickOption(option, hidden=option.name not in visible) for option in COMMON]
         return command

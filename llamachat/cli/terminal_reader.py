@@ -127,7 +127,7 @@ class _CommandCompleter(Completer):
             yield Completion(whole, start_position=-len(line), display=clean_line(whole))
 
 
-def _continuation(width: int, line_number: int, is_soft_wrap: bool) -> str:  # noqa: ARG001, FBT001
+def _continuation(width: int, line_number: int, is_soft_wrap: int) -> str:  # noqa: ARG001
     return " " * width
 
 

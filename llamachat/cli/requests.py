@@ -1,0 +1,58 @@
+"""From a text to what the engine is asked to generate from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from llamachat.chat.conversation import Role
+from llamachat.chat.detect import choose_writer
+from llamachat.chat.prompt import build_prompt
+from llamachat.chat.prompt_formats import Turn, stop_ids
+from llamachat.engine.events import Request
+from llamachat.errors import PromptError
+
+if TYPE_CHECKING:
+    from llamachat.engine.events import ModelInfo
+    from llamachat.tokenizer import Tokenizer
+
+
+def question(
+    info: ModelInfo,
+    tokenizer: Tokenizer,
+    text: str,
+    *,
+    system: str,
+    format_name: str,
+    max_tokens: int,
+    n_top: int | None,
+    notify: Callable[[str], None],
+) -> Request:
+    """Asks ``text`` in the format called ``format_name``, or the model's own where that is empty.
+
+    ``notify`` is told if the model's own cannot be used. ``PromptError`` where the question does not fit the context.
+    """
+    writer = choose_writer(info, tokenizer.vocabulary, format_name, notify)
+    turns = [Turn(Role.USER, text)]
+    prompt = build_prompt(writer, tokenizer, system, turns, n_ctx=info.n_ctx, max_tokens=max_tokens)
+    return Request(prompt.ids, stop_ids(tokenizer.vocabulary), writer.stop_texts, n_top)
+
+
+def continuation(info: ModelInfo, tokenizer: Tokenizer, text: str, *, bos: bool, n_top: int | None) -> Request:
+    """Goes on with ``text`` as it stands, behind the vocabulary's BOS where it wants one and ``bos`` allows it.
+
+    An empty text starts from BOS also where the vocabulary does not put it in front of texts. ``PromptError`` where
+    there is nothing to start from, or more than fits the context.
+    """
+    vocabulary = tokenizer.vocabulary
+    ids = tokenizer.encode(text)
+    if bos and vocabulary.bos_id is not None and (vocabulary.add_bos or not ids):
+        ids.insert(0, vocabulary.bos_id)
+    if not ids:
+        raise PromptError("nothing to go on from: give a text of at least one token")
+    if len(ids) >= info.n_ctx:
+        raise PromptError(
+            f"the text is too long: {len(ids):,} of {info.n_ctx - 1:,} tokens that fit the context; "
+            "shorten it, or give a larger --n-ctx"
+        )
+    return Request(tuple(ids), stop_ids(vocabulary), n_top=n_top, at_start=not text)

@@ -1,0 +1,37 @@
+"""The models folder as the full screen sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from llamachat import paths
+from llamachat.cli import pull
+from llamachat.cli.invocation import Invocation
+from llamachat.cli.model_files import model_files
+from llamachat.cli.status_line import megabytes
+
+if TYPE_CHECKING:
+    from llamachat.engine.base import ModelSource
+
+
+class Shelf:
+    """The models there are, and the one that can be fetched; ``llamachat.tui.models.ModelShelf`` says for whom."""
+
+    def __init__(self, invocation: Invocation) -> None:
+        self._invocation = invocation
+        self.folder = paths.models_dir(invocation.data_dir)
+        self.offer = f"{pull.DEFAULT.name} ({megabytes(pull.DEFAULT.wheel_bytes)}, {pull.DEFAULT.licence})"
+
+    def files(self) -> Sequence[Path]:
+        """The model files there are, by name."""
+        return model_files(self.folder)
+
+    def source(self, path: Path) -> ModelSource:
+        """How to open a model file: as the command line says."""
+        return self._invocation.source(path)
+
+    def fetch(self, progress: Callable[[int, int], None], cancelled: Callable[[], bool]) -> Path:
+        """Fetches the default model; blocks. ``Cancelled`` if stopped, ``LlamachatError`` if it fails."""
+        return pull.fetch(pull.DEFAULT, self.folder, progress, cancelled)
