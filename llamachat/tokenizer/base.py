@@ -16,6 +16,7 @@ class Tokenizer(ABC):
 
     vocabulary: Vocabulary
     notices: tuple[str, ...] = ()  #: what a person should know about it, a line each
+    control_parts_characters = False  #: whether bytes before and after a control token are no one character
 
     def __init__(self, vocabulary: Vocabulary, surfaces: Sequence[bytes], errors: str) -> None:
         """``surfaces`` are the bytes that each id stands for; ``errors`` says how bytes that are no UTF-8 show."""
@@ -97,6 +98,8 @@ class TextStream:
             surface, self._at_start = self._tokenizer.opening(id_)
         else:
             surface = self._tokenizer.surface(id_)
+        if not surface and self._tokenizer.control_parts_characters:
+            return self.flush()
         return self._decoder.decode(surface)
 
     def flush(self) -> str:

@@ -58,18 +58,19 @@ def _merges(vocabulary: Vocabulary, ids: dict[str, int]) -> list[tuple[str, str]
     return merges
 
 
-def byte_of_character() -> dict[str, int]:
-    """The byte that each character of GPT-2's alphabet stands for.
+def _alphabet() -> dict[int, str]:
+    """GPT-2's alphabet for ``str.translate``: to each character the Latin-1 one of the byte it stands for.
 
-    Printable Latin-1 characters stand for themselves, the other 68 bytes for U+0100 and up, in order.
+    Printable Latin-1 characters stand for themselves, the other 68 bytes have U+0100 and up, in order. Characters
+    that stand for no byte become one that is not in Latin-1.
     """
     plain = {*range(33, 127), *range(161, 173), *range(174, 256)}
     others = [byte for byte in range(256) if byte not in plain]
-    return {chr(byte): byte for byte in plain} | {chr(0x100 + i): byte for i, byte in enumerate(others)}
+    return {byte: "\uffff" for byte in others} | {0x100 + i: chr(byte) for i, byte in enumerate(others)}
 
 
 def _surfaces(vocabulary: Vocabulary) -> list[bytes]:
-    table = byte_of_character()
+    alphabet = _alphabet()
     surfaces = []
     for piece, kind in zip(vocabulary.pieces, vocabulary.kinds, strict=True):
         if kind is TokenKind.CONTROL:
@@ -78,7 +79,7 @@ def _surfaces(vocabulary: Vocabulary) -> list[bytes]:
             surfaces.append(piece.encode())
         else:
             try:
-                surfaces.append(bytes([table[character] for character in piece]))
-            except KeyError:  # not in the alphabet: plain text, as the library takes it
+                surfaces.append(piece.translate(alphabet).encode("latin-1"))
+            except UnicodeEncodeError:  # not in the alphabet: plain text, as the library takes it
                 surfaces.append(piece.encode())
     return surfaces

@@ -6,8 +6,8 @@
     NormalizerSpec:  1 name, 2 precompiled_charsmap,
                      3 add_dummy_prefix, 4 remove_extra_whitespaces, 5 escape_whitespaces
 
-The library insists that pieces are unique and not empty, that exactly one is of the kind UNKNOWN, and that all 256
-bytes are there or none. A vocabulary that is not so is made so, without moving an id.
+The library insists that pieces are unique and not empty and hold no NUL, that exactly one is of the kind UNKNOWN, and
+that all 256 bytes are there or none. A vocabulary that is not so is made so, without moving an id.
 """
 
 from __future__ import annotations
@@ -70,14 +70,14 @@ def _fit_kinds(vocabulary: Vocabulary) -> tuple[list[TokenKind], bool]:
 
 
 def _fit_pieces(pieces: Sequence[str], kinds: list[TokenKind]) -> list[str]:
-    """Pieces that are unique and not empty: others get a text of their own and become UNUSED."""
-    if len(set(pieces)) == len(pieces) and all(pieces):
+    """Pieces that are unique, not empty and without NUL: others get a text of their own and become UNUSED."""
+    if len(set(pieces)) == len(pieces) and all(pieces) and not any("\0" in piece for piece in pieces):
         return list(pieces)
     taken = set(pieces)
     seen: set[str] = set()
     fit = []
     for id_, piece in enumerate(pieces):
-        if not piece or piece in seen:
+        if not piece or "\0" in piece or piece in seen:
             piece = f"<dummy_{id_}>"
             while piece in taken:
                 piece += "_"

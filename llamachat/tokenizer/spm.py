@@ -28,6 +28,8 @@ codecs.register_error(_ERRORS, _replace_each_byte)
 class SentencePieceTokenizer(Tokenizer):
     """Text by SentencePiece. A ``tokenizer.model`` goes to the library as it is; other vocabularies are rebuilt."""
 
+    control_parts_characters = True
+
     def __init__(self, vocabulary: Vocabulary) -> None:
         try:
             self._library = SentencePieceProcessor(model_proto=vocabulary.model_proto or build_model_proto(vocabulary))
@@ -37,7 +39,8 @@ class SentencePieceTokenizer(Tokenizer):
             raise TokenizerError(
                 f"SentencePiece finds {self._library.vocab_size()} tokens in a vocabulary of {len(vocabulary)}"
             )
-        unknown = self._library.decode([self._library.unk_id()]).encode()
+        unknown_id = next(filter(self._library.is_unknown, range(len(vocabulary))))  # the library insists on one
+        unknown = self._library.decode([unknown_id]).encode()
         super().__init__(vocabulary, _surfaces(vocabulary, unknown), _ERRORS)
 
     def _encode(self, text: str) -> list[int]:
