@@ -125,5 +125,15 @@ def _chat(context: click.Context, session: str | None) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line and ends the process: 0 if all went well, 2 for usage, 1 for anything else."""
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
-    sys.exit(run(lambda: llamachat.main(arguments, prog_name="llamachat", standalone_mode=False)))
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    sys.exit(run(lambda: _invoke(words)))
+
+
+def _invoke(arguments: list[str]) -> int:
+    """Parses and runs. Not through ``click``'s own ``main``, which has ideas of its own about signals and pipes."""
+    try:
+        with llamachat.make_context("llamachat", arguments) as context:
+            llamachat.invoke(context)
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    return 0
