@@ -75,6 +75,11 @@ class Message:
     dropped: int = 0  #: how many of the path's earliest messages did not fit the context
     note: str = ""  #: with FAILED: why
 
+    def take(self, other: Message) -> None:
+        """Becomes like ``other``, a newer state of the same message, in all but its place in the tree."""
+        for name in ("text", "status", "model", "ids", "vocabulary", "timings", "seed", "settings", "dropped", "note"):
+            setattr(self, name, getattr(other, name))
+
 
 class Conversation:
     """A tree of messages with a chosen path, and what belongs to the chat as a whole."""
@@ -177,6 +182,19 @@ class Conversation:
     def add_answer(self, parent: Message, *, model: str = "") -> Message:
         """Appends an empty answer below ``parent``, being written, and selects it."""
         return self.add(self._new(Role.ASSISTANT, parent, status=Status.STREAMING, model=model))
+
+    def add_copy(self, message: Message, *, text: str | None = None) -> Message:
+        """Appends a copy beside ``message`` and selects it.
+
+        With another ``text`` it has no figures and no ids: nobody's model wrote that.
+        """
+        parent = self.parent(message)
+        if text is None or text == message.text:
+            copy = self._new(message.role, parent)
+            copy.take(message)
+        else:
+            copy = self._new(message.role, parent, text=text, model=message.model)
+        return self.add(copy)
 
     def add(self, message: Message, *, select: bool = True) -> Message:
         """Puts a ready-made message into the tree.

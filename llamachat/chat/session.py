@@ -2,38 +2,29 @@
 
 from __future__ import annotations
 
+import time
+from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from llamachat.chat.conversation import Conversation, Message
+from llamachat.chat.answer import Answer, ModelInUse
+from llamachat.chat.conversation import Conversation, Message, Role, Status
+from llamachat.chat.detect import choose_writer
+from llamachat.chat.prompt import check_length
+from llamachat.chat.prompt_formats import PromptWriter, format_named
+from llamachat.chat.runner import NotBegun, Phase, Progress, Runner
 from llamachat.engine.base import Engine, ModelSource
-from llamachat.engine.events import Event, ModelInfo, Timings
-from llamachat.engine.settings import SamplingSettings
+from llamachat.engine.events import Event, Finished, Loaded, LoadFailed, ModelInfo, Timings
+from llamachat.engine.settings import SamplingSettings, parameter_named
+from llamachat.errors import LlamachatError
 
 if TYPE_CHECKING:
     from llamachat.chat.store import SessionStore, SessionSummary
 
+__all__ = ["ChatSession", "Phase", "Progress"]
 
-class Phase(StrEnum):
-    """What the session is doing."""
-
-    NO_MODEL = "no model"
-    LOADING = "loading"  #: a model is being read; the one before, if any, waits
-    READY = "ready"
-    PREFILL = "reading prompt"
-    DECODE = "answering"
-    STOPPING = "stopping"  #: stop was asked for; the engine has not said yet that it did
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a load (bytes) or a prefill (tokens) is."""
-
-    done: int = 0
-    total: int = 0
-    elapsed_ms: float = 0.0
+#: How long closing waits for the figures of an answer that it stops.
+_CLOSE_WAIT_S = 0.5
 
 
 class ChatSession:
@@ -49,9 +40,6 @@ class ChatSession:
     system prompt, renaming, drafts, looking at siblings) leaves it running.
     """
 
-    on_wake: Callable[[], None] | None
-    """Called on the engine's thread when events begin to wait (once, until the next ``drain``)."""
-
     def __init__(
         self,
         store: SessionStore,
@@ -63,112 +51,199 @@ class ChatSession:
     ) -> None:
         """A session with an empty conversation; ``settings`` and ``system`` are what new ones start with.
 
-        ``prompt_format`` is a name of ``prompt_formats.FORMATS``; None detects it from each model.
+        An unsent text that a crash left behind is taken up again. ``prompt_format`` is a name of
+        ``prompt_formats.FORMATS``; None detects it from each model.
         """
-        raise NotImplementedError
+        self.store = store
+        self.error: str | None = None
+        """What went wrong last, in one line; the next operation clears it."""
+        self._runner = Runner(engine)
+        self._system = system
+        self._prompt_format = format_named(prompt_format).name if prompt_format else ""
+        self._notices: deque[str] = deque()  # the thread that writes prompts adds to it
+        self._wanted: Message | None = None  # a question to answer or an answer to continue, when the engine is free
+        self._load_wanted: ModelSource | None = None
+        self._source: ModelSource | None = None
+        self._source_asked: ModelSource | None = None
+        self._model: ModelInUse | None = None
+        self._writer: PromptWriter | None = None
+        self._take_model()
+        draft = store.abandoned_draft()
+        fresh = Conversation(system=system, settings=settings)
+        self._show(store.load(draft) if draft else fresh)
 
     # ---- what faces read ----------------------------------------------------
 
     conversation: Conversation
-    phase: Phase
-    progress: Progress
-    """Of the load or prefill that runs."""
-    timings: Timings | None
-    """Figures of the running answer, else of the last one on the path."""
-    error: str | None
-    """What went wrong last, in one line; cleared by the next operation that succeeds."""
-    answering: Message | None
-    """The answer being written."""
-    queued: Message | None
-    """The question that waits for a model or for the running answer to stop."""
-    dropped: int
-    """How many of the path's earliest messages are outside the context (0: the model sees all)."""
+    """The open chat."""
+
+    @property
+    def on_wake(self) -> Callable[[], None] | None:
+        """Called on the engine's thread when events begin to wait (once, until the next ``drain``)."""
+        return self._runner.on_wake
+
+    @on_wake.setter
+    def on_wake(self, wake: Callable[[], None] | None) -> None:
+        self._runner.on_wake = wake
+
+    @property
+    def phase(self) -> Phase:
+        """What the session is doing."""
+        return self._runner.phase
 
     @property
     def busy(self) -> bool:
         """Whether the engine loads or answers: drain on a timer meanwhile."""
-        raise NotImplementedError
+        return not self._runner.idle
+
+    @property
+    def progress(self) -> Progress:
+        """Of the load or prefill that runs."""
+        return self._runner.progress
+
+    @property
+    def answering(self) -> Message | None:
+        """The answer being written, on whatever branch it is."""
+        answer = self._runner.answer
+        return None if answer is None or answer.let_go else answer.message
+
+    @property
+    def queued(self) -> Message | None:
+        """The question (or answer to continue) that waits for a model or for the engine to be free."""
+        return self._wanted
+
+    @property
+    def timings(self) -> Timings | None:
+        """Figures of the running answer, else of the last one on the path."""
+        if self.answering is not None and self._runner.answer is not None:
+            return self._runner.answer.timings
+        answer = self._last_answer()
+        return answer.timings if answer else None
 
     @property
     def model(self) -> ModelInfo | None:
         """The model in use."""
-        raise NotImplementedError
+        return self._runner.engine.info
 
     @property
     def source(self) -> ModelSource | None:
-        """The model being loaded or in use, as it was asked for."""
-        raise NotImplementedError
+        """The model being loaded, else the one in use, as it was asked for."""
+        return self._runner.loading or self._source
 
     @property
     def settings(self) -> SamplingSettings:
         """The sampling of this chat, from the next token on."""
-        raise NotImplementedError
+        return self.conversation.settings
 
     @property
     def prompt_format(self) -> str:
         """The name of the prompt format in use ("" without a model)."""
-        raise NotImplementedError
+        return self._writer_in_use().name if self.model else ""
 
     @property
     def draft(self) -> str:
         """The unsent text of this chat."""
-        raise NotImplementedError
+        return self.conversation.draft
 
     @property
     def context_used(self) -> int:
         """Tokens of the context that the visible path takes, as last evaluated."""
-        raise NotImplementedError
+        timings = self.timings
+        return timings.prompt_tokens + timings.answer_tokens if timings else 0
 
     @property
     def context_total(self) -> int:
         """Tokens the context holds; 0 without a model."""
-        raise NotImplementedError
+        return self.model.n_ctx if self.model else 0
+
+    @property
+    def dropped(self) -> int:
+        """How many of the path's earliest messages are outside the context (0: the model sees all)."""
+        answer = self.answering or self._last_answer()
+        return answer.dropped if answer else 0
 
     def take_notices(self) -> list[str]:
         """What a person should know, once: each notice is handed out one time."""
-        raise NotImplementedError
+        notices = [self._notices.popleft() for _ in range(len(self._notices))]
+        return notices + self.store.take_notices()
 
     # ---- events -------------------------------------------------------------
 
     def drain(self) -> list[Event]:
         """Applies all waiting events and returns them; cheap when there are none."""
-        raise NotImplementedError
+        events: list[Event] = []
+        for event, answer in self._runner.events():
+            if isinstance(event, Loaded):
+                self._source = self._source_asked
+                self._take_model()
+            elif isinstance(event, LoadFailed):
+                self._load_failed(event)
+            elif answer is not None and isinstance(event, Finished | NotBegun):
+                self._answer_over(answer, event.message if isinstance(event, Finished) else event.error)
+            if not isinstance(event, NotBegun):
+                events.append(event)
+        running = self._runner.answer
+        if running is not None and not running.let_go and running.settle():
+            self.store.save_soon(running.conversation, running.message)
+        self._go_on()
+        return events
 
     def wait(self, timeout: float) -> bool:
         """Blocks until events wait or ``timeout`` seconds are over; for faces without an event loop."""
-        raise NotImplementedError
+        return self._runner.wait(timeout)
 
     # ---- model --------------------------------------------------------------
 
     def open_model(self, source: ModelSource) -> None:
         """Begins to load a model. If that fails, the one before stays in use."""
-        raise NotImplementedError
+        self.error = None
+        self._let_go()
+        self._runner.stop()
+        self._load_wanted = source
+        self._go_on()
 
     # ---- sessions -----------------------------------------------------------
 
     def sessions(self, filter: str = "") -> list[SessionSummary]:  # noqa: A002
         """The stored chats, the last used first; ``filter`` keeps titles that hold all its words."""
-        raise NotImplementedError
+        return self.store.sessions(filter)
 
     def new(self) -> Conversation:
-        """Starts an empty chat. It is stored with its first message."""
-        raise NotImplementedError
+        """Starts an empty chat with the sampling of this one. It is stored with its first message."""
+        self._leave()
+        return self._show(Conversation(system=self._system, settings=self.settings))
 
     def open(self, session_id: str) -> Conversation:
         """Opens a stored chat as it was left; ``StoreError`` if it cannot be read."""
-        raise NotImplementedError
+        if session_id == self.conversation.id:
+            return self.conversation
+        self._leave()
+        return self._show(self.store.load(session_id))
 
     def rename(self, session_id: str, title: str) -> None:
         """Gives a chat another title."""
-        raise NotImplementedError
+        title = " ".join(title.split())[:200]
+        if not title:
+            raise LlamachatError("a chat's title needs a word")
+        if session_id == self.conversation.id:
+            self.conversation.title = title
+            self._save_if_stored()
+        else:
+            self.store.rename(session_id, title)
 
     def delete(self, session_id: str) -> None:
         """Deletes a chat for good; the open one is replaced by an empty chat."""
-        raise NotImplementedError
+        if session_id == self.conversation.id:
+            self._leave()
+            self._show(Conversation(system=self._system, settings=self.settings))
+        self.store.delete(session_id)
 
     def refresh(self) -> bool:
         """Takes over what other windows wrote since; True if anything changed (the list or this chat)."""
-        raise NotImplementedError
+        if not self.store.changed():
+            return False
+        self.store.update(self.conversation, own=[self.answering.id] if self.answering else [])
+        return True
 
     # ---- conversation -------------------------------------------------------
 
@@ -178,44 +253,207 @@ class ChatSession:
         Without a model it waits for one. ``PromptError`` ("N of M tokens") if it alone cannot fit the
         context: nothing is appended then, and the draft stays.
         """
-        raise NotImplementedError
+        self._check(text)
+        self._let_go()
+        question = self.conversation.add_user(text, parent=self.conversation.leaf)
+        self.conversation.draft = ""
+        return self._ask(question)
 
     def stop(self) -> None:
-        """Stops the running answer (its text stays, marked as stopped) or the running load."""
-        raise NotImplementedError
+        """Stops the running answer (its text stays, marked as stopped) or load, and lets a waiting question be."""
+        self._wanted = None
+        self._load_wanted = None
+        self._runner.stop()
 
-    def regenerate(self, message_id: str | None = None) -> Message:
+    def regenerate(self, message_id: str | None = None) -> None:
         """Another answer beside this one (default: the last), or a first one to a question."""
-        raise NotImplementedError
+        message = self._message(message_id)
+        question = message if message.role is Role.USER else self.conversation.parent(message)
+        if question is None:
+            raise LlamachatError("this answer has no question before it")
+        self._let_go()
+        self.conversation.select(question)
+        self._ask(question)
 
     def continue_answer(self, message_id: str | None = None) -> Message:
-        """Goes on with an answer (default: the last) from its exact tokens, in the same message."""
-        raise NotImplementedError
+        """Goes on with an answer (default: the last) from its exact tokens; returns it.
+
+        It grows in place; where others follow it already, a copy beside it grows instead.
+        """
+        message = self._message(message_id)
+        if message.role is not Role.ASSISTANT:
+            raise LlamachatError("there is no answer here to continue: /again asks for one")
+        self._let_go()
+        if self.conversation.children(message):
+            message = self.conversation.add_copy(message)
+        self.conversation.select(message)
+        self._ask(message)
+        return message
 
     def edit(self, message_id: str, text: str) -> Message:
         """A changed copy beside a message, as a new branch. An edited question is answered at once."""
-        raise NotImplementedError
+        message = self._message(message_id)
+        if message.role is Role.USER:
+            self._check(text)
+        self._let_go()
+        copy = self.conversation.add_copy(message, text=text)
+        if message.role is Role.USER:
+            return self._ask(copy)
+        self.store.save(self.conversation, copy)
+        return copy
 
     def select_sibling(self, message_id: str, step: int) -> Message:
         """Shows the alternative ``step`` places away (stopping at the ends); returns it."""
-        raise NotImplementedError
+        sibling = self.conversation.sibling(self._message(message_id), step)
+        self.conversation.select(sibling)
+        self._save_if_stored()
+        return sibling
 
     def set_parameter(self, name: str, value: object) -> None:
         """Changes one sampling parameter (a string is parsed), from the next token on."""
-        raise NotImplementedError
+        parameter = parameter_named(name)
+        checked = parameter.parse(value) if isinstance(value, str) else parameter.check(value)
+        self.set_settings(self.settings.with_value(parameter.name, checked))
+
+    def set_settings(self, settings: SamplingSettings) -> None:
+        """Changes the whole sampling, from the next token on."""
+        self.conversation.settings = self._runner.engine.settings = settings
+        self._save_if_stored()
 
     def set_system(self, text: str) -> None:
         """Changes the chat's system prompt, from the next answer on."""
-        raise NotImplementedError
+        self.conversation.system = text
+        self._save_if_stored()
 
     def set_prompt_format(self, name: str | None) -> None:
         """Changes the prompt format, from the next answer on; None detects it again."""
-        raise NotImplementedError
+        self.conversation.prompt_format = format_named(name).name if name else ""
+        self._writer = None
+        self._save_if_stored()
 
     def save_draft(self, text: str) -> None:
         """Keeps unsent text; it is on disk within a second."""
-        raise NotImplementedError
+        conversation = self.conversation
+        if text == conversation.draft:
+            return
+        conversation.draft = text
+        if text or len(conversation):
+            self.store.save_soon(conversation)
+        else:
+            self.store.delete(conversation.id)  # it was nothing but this text
 
     def close(self) -> None:
         """Stops what runs, saves everything, closes engine and store."""
-        raise NotImplementedError
+        self.stop()
+        until = time.monotonic() + _CLOSE_WAIT_S
+        while self.answering is not None and (left := until - time.monotonic()) > 0:
+            self._runner.wait(left)
+            self.drain()
+        self._let_go()
+        self._runner.close()
+        self.store.close()
+
+    # ---- inside -------------------------------------------------------------
+
+    def _show(self, conversation: Conversation) -> Conversation:
+        self.conversation = conversation
+        self._runner.engine.settings = conversation.settings
+        self._writer = None
+        self._wanted = None
+        return conversation
+
+    def _leave(self) -> None:
+        self.error = None
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Ends the running answer as it is; the engine is told, and is free a moment later."""
+        answer = self._runner.answer
+        if answer is None or answer.let_go:
+            return
+        answer.abandon()
+        self._runner.stop()
+        self._keep(answer)
+
+    def _check(self, text: str) -> None:
+        if not text.strip():
+            raise LlamachatError("there is nothing to send yet")
+        if self._model is not None:
+            check_length(text, self._model.tokenizer, self._model.n_ctx, self.settings.max_tokens)
+
+    def _message(self, message_id: str | None) -> Message:
+        message = self.conversation.leaf if message_id is None else self.conversation.message(message_id)
+        if message is None:
+            raise LlamachatError("there is nothing here yet: ask something first")
+        return message
+
+    def _ask(self, message: Message) -> Message:
+        """Wants a question answered, or an answer continued; stored first, begun when the engine is free."""
+        self.error = None
+        self.store.save(self.conversation, message)
+        self._wanted = message
+        self._go_on()
+        return message
+
+    def _go_on(self) -> None:
+        """Gives an idle engine what it should do next."""
+        if not self._runner.idle:
+            return
+        if self._load_wanted is not None:
+            self._source_asked, self._load_wanted = self._load_wanted, None
+            self._runner.load(self._source_asked)
+        elif self._wanted is not None and self._model is not None:
+            message, self._wanted = self._wanted, None
+            self._begin(message, self._model)
+
+    def _begin(self, message: Message, model: ModelInUse) -> None:
+        conversation = self.conversation
+        dropped = self.dropped
+        shown = conversation.choices.get(message.id)
+        if message.role is Role.USER:
+            message = conversation.add_answer(message, model=model.name)
+        answer = Answer(conversation, message, model, self._writer_in_use(), shown=shown)
+        conversation.model_path = str(self.model.path.absolute()) if self.model else ""
+        message.status = Status.STREAMING
+        message.settings = self.settings.to_dict()
+        self._runner.start(answer, dropped=dropped, max_tokens=self.settings.max_tokens)
+
+    def _answer_over(self, answer: Answer, error: str) -> None:
+        if error and answer.conversation is self.conversation:
+            self.error = error
+        self._keep(answer)
+
+    def _keep(self, answer: Answer) -> None:
+        """Stores an answer that ended, or takes its empty message out."""
+        if answer.came_to_nothing:
+            answer.withdraw()
+            self.store.forget(answer.conversation, answer.message)
+        else:
+            self.store.save_soon(answer.conversation, answer.message)
+
+    def _load_failed(self, event: LoadFailed) -> None:
+        if not event.cancelled:
+            self.error = event.message
+
+    def _take_model(self) -> None:
+        """Gets ready to answer with the model that the engine has."""
+        engine, self._writer = self._runner.engine, None
+        info, tokenizer = engine.info, engine.tokenizer
+        self._model = ModelInUse(info.name, info.n_ctx, tokenizer) if info and tokenizer else None
+
+    def _writer_in_use(self) -> PromptWriter:
+        """The prompt format: what the chat or the command line names, or what the model wants."""
+        if self._writer is None:
+            info, model = self.model, self._model
+            if info is None or model is None:
+                raise LlamachatError("no model is loaded yet")
+            name = self.conversation.prompt_format or self._prompt_format
+            self._writer = choose_writer(info, model.tokenizer.vocabulary, name, self._notices.append)
+        return self._writer
+
+    def _last_answer(self) -> Message | None:
+        return next((m for m in reversed(self.conversation.path) if m.timings is not None), None)
+
+    def _save_if_stored(self) -> None:
+        if len(self.conversation) or self.conversation.draft:
+            self.store.save_soon(self.conversation)

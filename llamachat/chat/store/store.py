@@ -2,8 +2,26 @@
 
 from __future__ import annotations
 
+import logging
+import sqlite3
+import threading
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from llamachat.chat.conversation import Conversation, Message, Status
+from llamachat.chat.store.database import memory_database, open_database
+from llamachat.chat.store.pending import Pending
+from llamachat.chat.store.rows import Row, checksum, conversation_from, message_from, message_row, session_row
+from llamachat.errors import StoreError
+
+_log = logging.getLogger(__name__)
+
+#: How long a change may wait to be written with others: well under the half second that is promised.
+_COALESCE_S = 0.25
+#: How often writing is tried again while the disk is full.
+_RETRY_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,29 +32,274 @@ class SessionSummary:
     title: str
     updated: float  #: seconds since 1970, for display; lists are ordered by use, not by clock
     n_messages: int
-    model: str = ""  #: name of the model that answered last
+    model: str = ""  #: the model file last used in it, without folder and suffix
 
 
 class SessionStore:
     """All chats in one SQLite database, ``sessions.db`` in the data folder.
 
     Opening it never destroys anything: a damaged database is moved aside and a notice says where; where
-    the folder cannot be written, chats live in memory, and a notice says so. ``StoreError`` is raised
-    only for a database that a newer version wrote.
+    the folder cannot be written, chats live in memory, and a notice says so. While the disk is full,
+    everything goes on in memory and is written as soon as there is space. ``StoreError`` is raised only
+    for a database that a newer version wrote.
+
+    ``save`` returns when its messages are on disk. ``save_soon`` returns at once; a background thread
+    writes what has gathered a quarter of a second later. Any thread may call any method.
     """
 
     def __init__(self, data_dir: Path | None) -> None:
         """Opens or makes the database in ``data_dir``; None keeps everything in memory, silently."""
-        raise NotImplementedError
+        self._lock = threading.RLock()
+        self._notices: list[str] = []
+        self._writer = None
+        if data_dir is None:
+            self._connection = memory_database()
+        else:
+            database = open_database(data_dir)
+            self._connection, self._writer = database.connection, database.writer
+            self._notices += database.notices
+        self._writer_id = self._writer.id if self._writer else "memory"
+        self.data_dir = data_dir
+        self.in_memory = self._writer is None  #: whether nothing reaches a disk
+        self._pending = Pending()
+        self._known: dict[str, Row] = {}  # session rows as last read or written here
+        self._failing = ""
+        self._data_version = self._read_data_version()
+        self._work = threading.Condition(self._lock)
+        self._closed = False
+        self._saver: threading.Thread | None = None
+        with self._lock:
+            self._mark_interrupted()
+            if self._writer is not None:
+                self._writer.sweep()
+
+    # ---- looking ------------------------------------------------------------
 
     def take_notices(self) -> list[str]:
         """What a person should know about the storage; each notice is handed out once."""
-        raise NotImplementedError
+        with self._lock:
+            notices, self._notices = self._notices, []
+        return notices
 
     def sessions(self, filter: str = "") -> list[SessionSummary]:  # noqa: A002
         """All chats, the last used first; ``filter`` keeps those whose titles hold all its words."""
-        raise NotImplementedError
+        with self._lock:
+            self.flush()
+            rows = self._pending.unwritten_sessions() if self._failing else []
+            rows += self._query(
+                "SELECT s.id, s.title, s.updated, s.model_path, COALESCE(m.n, 0) AS n_messages FROM sessions AS s"
+                " LEFT JOIN (SELECT session_id, COUNT(*) AS n FROM messages GROUP BY session_id) AS m"
+                " ON m.session_id = s.id ORDER BY s.touched DESC, s.rowid DESC"
+            )
+        words = filter.casefold().split()
+        return [
+            SessionSummary(row["id"], row["title"], row["updated"], row["n_messages"], Path(row["model_path"]).stem)
+            for row in rows
+            if all(word in row["title"].casefold() for word in words)
+        ]
+
+    def load(self, session_id: str) -> Conversation:
+        """A chat as it was left; ``StoreError`` if it is not there."""
+        with self._lock:
+            self.flush()
+            self._mark_interrupted()
+            row = self._session(session_id)
+            if row is None:
+                raise StoreError(f"there is no chat {session_id[:40]!r} any more")
+            conversation = conversation_from(row)
+            conversation.merge(self._messages(session_id))
+            conversation.choose(self._choices(session_id))
+            self._known[session_id] = session_row(conversation)
+        return conversation
+
+    def abandoned_draft(self) -> str | None:
+        """The id of a chat that is nothing but an unsent text whose program is gone, if there is one."""
+        with self._lock:
+            rows = self._query(
+                "SELECT id, writer FROM sessions WHERE draft <> ''"
+                " AND NOT EXISTS (SELECT 1 FROM messages WHERE session_id = sessions.id) ORDER BY rowid DESC"
+            )
+        return next((row["id"] for row in rows if not self._alive(row["writer"])), None)
+
+    def changed(self) -> bool:
+        """Whether another program wrote to the database since this was asked last."""
+        with self._lock:
+            before, self._data_version = self._data_version, self._read_data_version()
+            return before != self._data_version
+
+    def update(self, conversation: Conversation, own: Iterable[str] = ()) -> bool:
+        """Takes over what other programs wrote to a chat; True if it changed anything.
+
+        Messages are added by id, so two windows never overwrite each other. The messages named by
+        ``own`` are being written here and stay as they are.
+        """
+        kept = set(own)
+        with self._lock:
+            self.flush()
+            self._mark_interrupted()
+            stored = {message.id: message for message in self._messages(conversation.id)}
+            row = self._session(conversation.id)
+            known = self._known.get(conversation.id, {})
+        changed = bool(conversation.merge(stored.values()))
+        if row is not None and row["title"] != known.get("title") == conversation.title:
+            conversation.title = known["title"] = row["title"]
+            changed = True
+        for message_id, theirs in stored.items():
+            ours = conversation.messages.get(message_id)
+            if ours is None or ours is theirs or message_id in kept:
+                continue
+            if (ours.text, ours.status) != (theirs.text, theirs.status):
+                ours.take(theirs)
+                changed = True
+        return changed
+
+    # ---- writing ------------------------------------------------------------
+
+    def save(self, conversation: Conversation, *messages: Message) -> None:
+        """Writes a chat's fields, choices and these messages, and returns when they are on disk.
+
+        A chat that another window deleted meanwhile is written again, whole: nobody's words are lost.
+        On a full disk a notice is given instead, and writing is tried again until it works.
+        """
+        with self._lock:
+            if conversation.id in self._known and self._session(conversation.id) is None:
+                del self._known[conversation.id]
+                messages = tuple(conversation.messages.values())
+            self._gather(conversation, messages, touch=True)
+            self.flush()
+
+    def save_soon(self, conversation: Conversation, *messages: Message) -> None:
+        """Takes a chat's fields, choices and these messages down, to be written within half a second."""
+        with self._lock:
+            self._gather(conversation, messages, touch=False)
+            self._wake_saver()
+
+    def forget(self, conversation: Conversation, message: Message) -> None:
+        """Takes back a message that was taken out of its conversation."""
+        with self._lock:
+            self._pending.drop_message(message.id)
+            self._pending.choices(conversation.id, conversation.choices)
+            self._wake_saver()
+
+    def rename(self, session_id: str, title: str) -> None:
+        """Gives a stored chat another title."""
+        with self._lock:
+            self._pending.session({"id": session_id, "title": title}, insert=False)
+            self.flush()
+
+    def delete(self, session_id: str) -> None:
+        """Deletes a chat with all its messages."""
+        with self._lock:
+            self._pending.drop_session(session_id)
+            self._known.pop(session_id, None)
+            self.flush()
+
+    def flush(self) -> bool:
+        """Writes everything that waits, in one transaction; False if it could not be written now."""
+        with self._lock:
+            if not self._pending:
+                return True
+            try:
+                self._pending.write(self._connection)
+            except sqlite3.Error as error:
+                self._failed(error)
+                return False
+            self._pending.clear()
+            if self._failing:
+                self._failing = ""
+                self._notices.append("chats are saved again")
+            return True
 
     def close(self) -> None:
-        """Writes what waits and closes the database."""
-        raise NotImplementedError
+        """Writes what waits and closes the database; a notice tells what could not be written."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            self._work.notify_all()
+        if self._saver is not None:
+            self._saver.join()
+        with self._lock:
+            if not self.flush():
+                self._notices.append(f"the last changes could not be saved: {self._failing}")
+            self._connection.close()
+            if self._writer is not None:
+                self._writer.close()
+
+    # ---- inside -------------------------------------------------------------
+
+    def _gather(self, conversation: Conversation, messages: Iterable[Message], *, touch: bool) -> None:
+        row = session_row(conversation)
+        row["writer"] = "" if len(conversation) else self._writer_id
+        known = self._known.get(conversation.id)
+        # Only what changed here is written: another window may have renamed the chat, say.
+        changed = {name: value for name, value in row.items() if known is None or known.get(name) != value}
+        self._pending.session({"id": conversation.id} | changed, insert=known is None, touch=touch)
+        self._known[conversation.id] = row
+        for message in messages:
+            self._pending.message(message_row(message, conversation.id, self._writer_id))
+        self._pending.choices(conversation.id, conversation.choices)
+
+    def _session(self, session_id: str) -> Row | None:
+        stored = self._query("SELECT * FROM sessions WHERE id = ?", session_id)
+        return self._pending.over_session(stored[0] if stored else None, session_id)
+
+    def _messages(self, session_id: str) -> list[Message]:
+        rows = self._query("SELECT * FROM messages WHERE session_id = ? ORDER BY sequence, id", session_id)
+        damaged = sum(checksum(row) != row["checksum"] for row in rows)
+        if damaged:
+            self._notices.append(f"{damaged:,} messages of this chat were changed by a failing disk")
+        return [message_from(row) for row in self._pending.over_messages(rows, session_id)]
+
+    def _choices(self, session_id: str) -> dict[str | None, str]:
+        rows = self._query("SELECT parent_id, child_id FROM choices WHERE session_id = ?", session_id)
+        stored: dict[str | None, str] = {row["parent_id"] or None: row["child_id"] for row in rows}
+        return stored | self._pending.choices_of(session_id)
+
+    def _query(self, sql: str, *values: Any) -> list[Row]:
+        try:
+            return [dict(row) for row in self._connection.execute(sql, values)]
+        except sqlite3.Error as error:
+            raise StoreError(f"the chats cannot be read: {error}") from None
+
+    def _read_data_version(self) -> int:
+        (version,) = self._connection.execute("PRAGMA data_version").fetchone()
+        return int(version)
+
+    def _mark_interrupted(self) -> None:
+        """Answers whose writer is gone will not go on: they say so from now on."""
+        rows = self._query("SELECT DISTINCT writer FROM messages WHERE status = ?", Status.STREAMING)
+        for writer in [row["writer"] for row in rows if not self._alive(row["writer"])]:
+            try:
+                self._connection.execute(
+                    "UPDATE messages SET status = ?, writer = '' WHERE status = ? AND writer = ?",
+                    (Status.INTERRUPTED, Status.STREAMING, writer),
+                )
+            except sqlite3.Error as error:
+                self._failed(error)
+
+    def _alive(self, writer_id: str) -> bool:
+        return writer_id == self._writer_id or (self._writer is not None and self._writer.alive(writer_id))
+
+    def _failed(self, error: sqlite3.Error) -> None:
+        _log.warning("saving chats: %s", error)
+        reason = "the disk is full" if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL else str(error)
+        if not self._failing:
+            self._notices.append(f"chats cannot be saved just now ({reason}): they go on in memory and are saved later")
+        self._failing = reason
+
+    # ---- the saver thread -----------------------------------------------------
+
+    def _wake_saver(self) -> None:
+        if self._saver is None and not self._closed:
+            self._saver = threading.Thread(target=self._save_in_background, name="llamachat-saver", daemon=True)
+            self._saver.start()
+        self._work.notify_all()
+
+    def _save_in_background(self) -> None:
+        with self._lock:
+            while not self._closed:
+                self._work.wait_for(lambda: self._closed or bool(self._pending))
+                # Gather for a moment; while writing fails, let some time pass before the next try.
+                self._work.wait_for(lambda: self._closed, _RETRY_S if self._failing else _COALESCE_S)
+                self.flush()

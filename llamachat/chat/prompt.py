@@ -1,0 +1,204 @@
+"""From pieces to token ids, and from a conversation to a prompt that fits the context."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from llamachat.chat.conversation import Message, Role
+from llamachat.chat.prompt_formats import Ids, Piece, PromptWriter, Special, Turn
+from llamachat.errors import PromptError
+from llamachat.vocabulary import TokenKind, Vocabulary
+
+if TYPE_CHECKING:
+    from llamachat.tokenizer import Tokenizer
+
+# A text that goes on behind exact ids must not get SentencePiece's leading space. It is encoded behind
+# an anchor that merges with nothing (a newline is a byte token of its own), which is then cut off.
+_ANCHOR = "\n"
+
+#: Characters of a long text that are encoded at a time.
+_CHUNK = 16_384
+
+#: When turns must go, so many go that the rest takes at most this share of the room: the next few
+#: questions then begin like the last one, and the KV cache serves them, instead of none.
+_KEPT_SHARE = 0.75
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A prompt as the engine takes it. ``dropped`` counts the earliest messages that had no room."""
+
+    ids: tuple[int, ...]
+    dropped: int = 0
+
+
+def encode_prompt(pieces: Sequence[Piece], tokenizer: Tokenizer) -> tuple[int, ...]:
+    """The token ids of a prompt, with BOS in front where the vocabulary wants it and the format has none."""
+    vocabulary = tokenizer.vocabulary
+    ids: list[int] = []
+    guard = _Guard(pieces, tokenizer)
+    for number, piece in enumerate(pieces):
+        if isinstance(piece, Ids):
+            ids += piece.ids
+        elif isinstance(piece, Special):
+            ids += _special(piece.text, tokenizer)
+        elif number and isinstance(pieces[number - 1], Ids):
+            ids += _encode_behind(piece.text, guard.encode, vocabulary)
+        else:
+            ids += guard.encode(piece.text)
+    if vocabulary.add_bos and vocabulary.bos_id is not None and ids[:1] != [vocabulary.bos_id]:
+        ids.insert(0, vocabulary.bos_id)
+    return tuple(ids)
+
+
+def _special(text: str, tokenizer: Tokenizer) -> list[int]:
+    found = tokenizer.special_id(text)
+    if found is None:
+        found = {"<s>": tokenizer.vocabulary.bos_id, "</s>": tokenizer.vocabulary.eos_id}.get(text)
+    return tokenizer.encode(text) if found is None else [found]
+
+
+def _encode_behind(text: str, encode: Callable[[str], list[int]], vocabulary: Vocabulary) -> list[int]:
+    if vocabulary.model != "spm" or not vocabulary.add_space_prefix:
+        return encode(text)
+    anchor, whole = encode(_ANCHOR), encode(_ANCHOR + text)
+    return whole[len(anchor) :] if whole[: len(anchor)] == anchor else encode(text)
+
+
+class _Guard:
+    """Encodes text, and holds it to the promise that no token in it steers the model.
+
+    A tokenizer keeps control tokens out by itself. But some files mark a format's own tokens as
+    "user defined", which are matched in any text: such a match is encoded in two halves.
+    """
+
+    def __init__(self, pieces: Sequence[Piece], tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        kinds = tokenizer.vocabulary.kinds
+        self._steering: dict[int, str] = {}
+        for text in {piece.text for piece in pieces if isinstance(piece, Special)}:
+            found = tokenizer.special_id(text)
+            if found is not None and found < len(kinds) and kinds[found] is not TokenKind.CONTROL and len(text) > 1:
+                self._steering[found] = text
+
+    def encode(self, text: str) -> list[int]:
+        ids = self._tokenizer.encode(text)
+        found = next((self._steering[i] for i in ids if i in self._steering), None) if self._steering else None
+        if found is None or found not in text:
+            return ids
+        cut = text.index(found) + len(found) // 2
+        return self.encode(text[:cut]) + self.encode(text[cut:])
+
+
+def turns_of(path: Iterable[Message], vocabulary: str) -> list[Turn]:
+    """A path as turns, which alternate: answers of the same vocabulary with their exact ids.
+
+    Questions in a row (the first of them was never answered) become one turn.
+    """
+    turns: list[Turn] = []
+    for message in path:
+        if message.role is Role.ASSISTANT:
+            ids = message.ids if message.ids and message.vocabulary == vocabulary else None
+            turns.append(Turn(message.role, message.text, ids))
+        elif turns and turns[-1].role is Role.USER:
+            text = f"{turns[-1].text}\n\n{message.text}"
+            turns[-1] = Turn(Role.USER, text, n_messages=turns[-1].n_messages + 1)
+        else:
+            turns.append(Turn(message.role, message.text))
+    return turns
+
+
+def vocabulary_key(vocabulary: Vocabulary) -> str:
+    """A short name for a vocabulary: equal keys mean that token ids can be exchanged."""
+    digest = hashlib.blake2b(vocabulary.model.encode(), digest_size=12)
+    for piece in vocabulary.pieces:
+        digest.update(piece.encode("utf-8", "surrogatepass") + b"\0")
+    return digest.hexdigest()
+
+
+def prompt_room(n_ctx: int, max_tokens: int) -> int:
+    """Tokens that a prompt may take: the context less what is kept for the answer (at most a quarter)."""
+    return n_ctx - max(1, min(max_tokens, n_ctx // 4))
+
+
+def message_room(n_ctx: int, max_tokens: int) -> int:
+    """Tokens that a prompt may take which cannot be made shorter: it leaves an answer at least a sixteenth."""
+    return n_ctx - max(1, min(max_tokens, max(8, n_ctx // 16)))
+
+
+def check_length(text: str, tokenizer: Tokenizer, n_ctx: int, max_tokens: int) -> None:
+    """Raises ``PromptError`` for a text that alone is longer than the context has room for.
+
+    Costs no more than encoding one context's worth of text, however long the text is: a pasted
+    megabyte is refused at once, with an estimate of its tokens.
+    """
+    room = message_room(n_ctx, max_tokens)
+    if len(text) * 4 <= room:  # no token stands for less than a byte
+        return
+    counted = 0
+    for start in range(0, len(text), _CHUNK):
+        counted += len(tokenizer.encode(text[start : start + _CHUNK]))
+        read = min(start + _CHUNK, len(text))
+        if counted > room:
+            about = round(counted * len(text) / read)
+            raise PromptError(_too_long(about, room, "" if read == len(text) else "about "))
+
+
+def _too_long(n_tokens: int, room: int, about: str = "") -> str:
+    return (
+        f"this message is too long: {about}{n_tokens:,} of {room:,} tokens that fit the context; "
+        "shorten it, or open the model with a larger --n-ctx"
+    )
+
+
+def build_prompt(
+    writer: PromptWriter,
+    tokenizer: Tokenizer,
+    system: str,
+    turns: Sequence[Turn],
+    *,
+    n_ctx: int,
+    max_tokens: int,
+    dropped: int = 0,
+) -> Prompt:
+    """The prompt for answering the last turn (or for continuing it, if it is an answer), fitted to the context.
+
+    Oldest turns are dropped whole; the system prompt stays. ``dropped`` is how many messages the answer
+    before had to leave out: where the whole does not fit but that window still does, it is kept.
+    ``PromptError`` where the last question with its system prompt does not fit alone.
+    """
+    room, last_room = prompt_room(n_ctx, max_tokens), message_room(n_ctx, max_tokens)
+
+    def encoded(start: int) -> tuple[int, ...]:
+        return encode_prompt(writer.render(system, turns[start:]), tokenizer)
+
+    ids = encoded(0)
+    if len(ids) <= room:
+        return Prompt(ids)
+    questions = [number for number, turn in enumerate(turns) if turn.role is Role.USER]
+    last = max(questions, default=0)
+    before = [number for number in questions[1:] if _n_messages(turns[:number]) == dropped]
+    for start in (before + _starts(turns, questions, tokenizer, len(ids), room)) if last else ():
+        ids = encoded(start)
+        if len(ids) <= (last_room if start == last else room):
+            return Prompt(ids, _n_messages(turns[:start]))
+    if last == 0 and len(ids) <= last_room:
+        return Prompt(ids)
+    raise PromptError(_too_long(len(ids), last_room))
+
+
+def _n_messages(turns: Iterable[Turn]) -> int:
+    return sum(turn.n_messages for turn in turns)
+
+
+def _starts(turns: Sequence[Turn], questions: list[int], tokenizer: Tokenizer, total: int, room: int) -> list[int]:
+    """Where the window may begin: from the first question that probably leaves enough room, to the last."""
+    sizes = [len(turn.ids) if turn.ids is not None else len(tokenizer.encode(turn.text)) for turn in turns]
+    markers = max(0, total - sum(sizes)) / len(turns)
+    for start in questions[:-1]:
+        if start and total - sum(sizes[:start]) - markers * start <= _KEPT_SHARE * room:
+            return [number for number in questions if number >= start]
+    return [questions[-1]]

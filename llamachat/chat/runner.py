@@ -1,0 +1,160 @@
+"""What the engine does for a session: one load or one answer at a time, and the events of both."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from llamachat.chat.answer import Answer
+from llamachat.engine.base import Engine, ModelSource
+from llamachat.engine.events import Event, Finished, Loaded, LoadFailed, LoadProgress, PrefillProgress, TokenEvent
+from llamachat.errors import LlamachatError
+
+_log = logging.getLogger(__name__)
+
+
+class Phase(StrEnum):
+    """What the session is doing."""
+
+    NO_MODEL = "no model"
+    LOADING = "loading"  #: a model is being read; the one before, if any, waits
+    READY = "ready"
+    PREFILL = "reading prompt"
+    DECODE = "answering"
+    STOPPING = "stopping"  #: stop was asked for; the engine has not said yet that it did
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a load (bytes) or a prefill (tokens) is."""
+
+    done: int = 0
+    total: int = 0
+    elapsed_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class NotBegun:
+    """An answer that never reached the engine; ``error`` says why, and is empty if it was stopped."""
+
+    error: str = ""
+
+
+class Runner:
+    """Gives the engine one job at a time and keeps its events until the face's thread asks for them."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.on_wake: Callable[[], None] | None = None
+        self.answer: Answer | None = None  #: being prepared or written, until its last event was taken
+        self.loading: ModelSource | None = None
+        self.progress = Progress()
+        self._stopping = False
+        self._load_began = 0.0
+        self._events: deque[Event | NotBegun] = deque()
+        self._waiting = threading.Event()
+        self._preparing: threading.Thread | None = None
+        engine.subscribe(self._put)
+
+    # ---- looking --------------------------------------------------------------
+
+    @property
+    def idle(self) -> bool:
+        """Whether the engine can take a job."""
+        return self.answer is None and self.loading is None
+
+    @property
+    def phase(self) -> Phase:
+        """What is going on, in one word."""
+        if self.idle:
+            return Phase.NO_MODEL if self.engine.info is None else Phase.READY
+        if self._stopping:
+            return Phase.STOPPING
+        if self.answer is None:
+            return Phase.LOADING
+        return Phase.DECODE if self.answer.decoding else Phase.PREFILL
+
+    # ---- jobs -----------------------------------------------------------------
+
+    def load(self, source: ModelSource) -> None:
+        """Begins to load a model. The runner must be idle."""
+        self.engine.load(source)
+        self.loading, self.progress, self._stopping = source, Progress(), False
+        self._load_began = time.monotonic()
+
+    def start(self, answer: Answer, *, dropped: int, max_tokens: int) -> None:
+        """Begins an answer: first its prompt, on a thread of its own. The runner must be idle."""
+        self.answer, self.progress, self._stopping = answer, Progress(), False
+
+        def prepare() -> None:
+            try:
+                if not answer.prepare(dropped, max_tokens, self.engine.generate):
+                    self._put(NotBegun())
+            except LlamachatError as error:
+                self._put(NotBegun(str(error)))
+            except Exception as error:
+                _log.exception("writing the prompt")
+                self._put(NotBegun(f"the prompt cannot be written: {type(error).__name__}; the log has the details"))
+
+        self._preparing = threading.Thread(target=prepare, name="llamachat-prompt", daemon=True)
+        self._preparing.start()
+
+    def stop(self) -> None:
+        """Asks the running job to end; its last event follows."""
+        if self.idle or self._stopping:
+            return
+        self._stopping = True
+        if self.answer is None or not self.answer.cancel():
+            self.engine.stop()
+
+    # ---- events ---------------------------------------------------------------
+
+    def events(self) -> Iterator[tuple[Event | NotBegun, Answer | None]]:
+        """Takes the waiting events, each with the answer it changed (None for an answer that was let go)."""
+        self._waiting.clear()
+        while self._events:
+            event = self._events.popleft()
+            answer = None if self.answer is None or self.answer.let_go else self.answer
+            match event:
+                case LoadProgress():
+                    elapsed_ms = 1000 * (time.monotonic() - self._load_began)
+                    self.progress = Progress(event.done_bytes, event.total_bytes, elapsed_ms)
+                case PrefillProgress():
+                    self.progress = Progress(event.done_tokens, event.total_tokens, event.elapsed_ms)
+                case Loaded() | LoadFailed():
+                    self.loading = None
+                case Finished() | NotBegun():
+                    self.answer = None
+            if answer is not None:
+                match event:
+                    case PrefillProgress() | TokenEvent():
+                        answer.apply(event)
+                    case Finished():
+                        answer.finish(event)
+                    case NotBegun():
+                        answer.abandon()
+            yield event, answer
+
+    def wait(self, timeout: float) -> bool:
+        """Blocks until events wait, at most ``timeout`` seconds."""
+        return self._waiting.wait(timeout)
+
+    def close(self) -> None:
+        """Ends the engine and its threads."""
+        self.stop()
+        self.engine.close()
+        if self._preparing is not None:
+            self._preparing.join(timeout=3.0)
+
+    def _put(self, event: Event | NotBegun) -> None:
+        """Called on other threads."""
+        self._events.append(event)
+        if not self._waiting.is_set():
+            self._waiting.set()
+            if self.on_wake is not None:
+                self.on_wake()
