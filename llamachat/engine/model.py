@@ -94,7 +94,7 @@ class Model:
             handle = _create(weights)
             _fill(handle, weights, progress, cancelled)
             _finish(handle, weights)
-            return cls(handle, _describe(weights, source), tokenizer, Pool(source.threads))
+            return cls(handle, _describe(weights, tokenizer, source), tokenizer, Pool(source.threads))
 
     def close(self) -> None:
         """Frees the weights and ends the threads; contexts must be closed before."""
@@ -158,7 +158,7 @@ def _finish(handle: Any, weights: WeightFile) -> None:
         raise WeightsError(weights.path, f"tensor {name_of(slot[0], layer[0])} is missing or incomplete")
 
 
-def _describe(weights: WeightFile, source: ModelSource) -> ModelInfo:
+def _describe(weights: WeightFile, tokenizer: Tokenizer, source: ModelSource) -> ModelInfo:
     h = weights.hyperparameters
     n_ctx = choose_n_ctx(source.n_ctx, h.n_ctx_train, bytes_per_token=4 * h.n_layers * h.n_kv_heads * h.head_dim)
     if n_ctx < 1:
@@ -174,5 +174,5 @@ def _describe(weights: WeightFile, source: ModelSource) -> ModelInfo:
         n_vocab=h.n_vocab,
         size_bytes=weights.size_bytes,
         chat_template=weights.chat_template,
-        notices=weights.notices,
+        notices=tokenizer.notices,
     )

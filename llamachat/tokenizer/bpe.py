@@ -66,7 +66,7 @@ def _alphabet() -> dict[int, str]:
     """
     plain = {*range(33, 127), *range(161, 173), *range(174, 256)}
     others = [byte for byte in range(256) if byte not in plain]
-    return {byte: "\uffff" for byte in others} | {0x100 + i: chr(byte) for i, byte in enumerate(others)}
+    return dict.fromkeys(others, "\uffff") | {0x100 + i: chr(byte) for i, byte in enumerate(others)}
 
 
 def _surfaces(vocabulary: Vocabulary) -> list[bytes]:

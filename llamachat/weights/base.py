@@ -121,7 +121,6 @@ class WeightFile(ABC):
     tensors: Mapping[str, Tensor]
     chat_template: str | None = None  #: Jinja source; untrusted
     size_bytes: int
-    notices: tuple[str, ...] = ()  #: what a person should know about this file, a line each
 
     @abstractmethod
     def read(self, name: str, first_row: int, n_rows: int) -> bytes:
@@ -167,7 +166,6 @@ class StoredWeights(WeightFile):
         name: str = "",
         vocabulary: Vocabulary | None = None,
         chat_template: str | None = None,
-        notices: tuple[str, ...] = (),
     ) -> None:
         """``tensors`` gives each tensor with the place of its first byte in the file."""
         self._file = file
@@ -180,7 +178,6 @@ class StoredWeights(WeightFile):
         self.tensors = {key: tensor for key, (tensor, _) in tensors.items()}
         self.chat_template = chat_template
         self.size_bytes = file.size
-        self.notices = notices
 
     def read(self, name: str, first_row: int, n_rows: int) -> bytes:  # noqa: D102  (see WeightFile)
         tensor = self.tensors[name]
