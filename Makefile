@@ -7,7 +7,8 @@ MODEL ?=
 ARGS ?=
 
 CORE := $(shell find native -name '*.[ch]' -o -name '*.py') setup.py
-WARNINGS := -Wall -Wextra -Werror
+OBJECTS := $(patsubst native/%.c,build/core/%.o,$(filter %.c,$(CORE)))
+WARNINGS := -std=c11 -O3 -Wall -Wextra -Werror
 
 .PHONY: chat test lint types contracts core tests format clean
 
@@ -31,7 +32,15 @@ types: $(VENV)/installed-dev
 contracts: $(VENV)/installed-dev
 	$(BIN)/lint-imports
 
+core: $(OBJECTS)
+
+build/core/%.o: native/%.c $(filter %.h,$(CORE))
+	@mkdir -p $(@D)
+	$(CC) $(WARNINGS) -pthread -Inative -c $< -o $@
+
+# The tests that need the default model say so and are skipped where it cannot be fetched.
 tests: $(VENV)/installed-dev
+	-$(BIN)/llamachat pull --if-missing
 	$(BIN)/python -m pytest $(ARGS)
 
 format: $(VENV)/installed-dev
