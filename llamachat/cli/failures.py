@@ -18,6 +18,7 @@ from llamachat.errors import FileError, LlamachatError
 
 OK, FAILED, USAGE = 0, 1, 2
 _COLUMNS = 200
+_PATH_COLUMNS = 24  # of a path are shown whatever the reason
 _PREFIX = "llamachat: error: "
 
 
@@ -72,9 +73,9 @@ def error_line(error: LlamachatError | str, columns: int = _COLUMNS - len(_PREFI
     """An error in at most ``columns`` terminal columns, safe to show. A long path gives way, not the reason."""
     line = clean_line(str(error), 10_000)
     if _width(line) > columns and isinstance(error, FileError):
-        reason = _fit(clean_line(error.reason, 10_000), columns - 24)
-        room = columns - _width(reason) - 2
-        line = f"{_fit(clean_line(str(error.path), 10_000), room, keep_end=True)}: {reason}"
+        path = clean_line(str(error.path), 10_000)
+        reason = _fit(clean_line(error.reason, 10_000), columns - 2 - min(_width(path), _PATH_COLUMNS))
+        line = f"{_fit(path, columns - 2 - _width(reason), keep_end=True)}: {reason}"
     return _fit(line, columns)
 
 

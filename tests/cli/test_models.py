@@ -1,0 +1,121 @@
+"""Which model is meant, and what there is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from llamachat.cli.model_files import chosen_model, default_model, find_model, remember_model
+from llamachat.cli.pull import DEFAULT
+from llamachat.errors import FileError, LlamachatError
+from tests.cli.conftest import Run
+from tests.support.tiny_models import random_model, write_ggjt, write_gguf
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    (tmp_path / "models").mkdir()
+    return tmp_path
+
+
+def put(data: Path, *names: str) -> None:
+    for name in names:
+        (data / "models" / name).touch()
+
+
+def test_a_name_is_found_in_any_case_whole_or_begun(data: Path) -> None:
+    put(data, "Tiny-1B.Q4_0.gguf", "Tiny-1B.Q8_0.gguf", "Other.bin")
+    found = data / "models" / "Tiny-1B.Q4_0.gguf"
+    for name in ("Tiny-1B.Q4_0.gguf", "tiny-1b.q4_0", "TINY-1B.Q4"):
+        assert find_model(name, data) == found
+    assert find_model("oth", data).name == "Other.bin"
+
+
+def test_a_whole_name_wins_over_a_longer_one(data: Path) -> None:
+    put(data, "tiny.gguf", "tiny-chat.gguf")
+    assert find_model("tiny", data).name == "tiny.gguf"
+
+
+def test_a_name_that_could_be_several_lists_them(data: Path) -> None:
+    put(data, "tiny-a.gguf", "tiny-b.gguf", "c.gguf")
+    with pytest.raises(FileError, match=r"^tiny: which one: tiny-a, tiny-b\?$"):
+        find_model("tiny", data)
+
+
+def test_an_unknown_name_lists_what_there_is(data: Path) -> None:
+    put(data, "tiny-a.gguf", "tiny-b.gguf")
+    with pytest.raises(FileError, match=r"^nope: no such file, and no such model: there is tiny-a, tiny-b$"):
+        find_model("nope", data)
+
+
+def test_an_unknown_name_without_any_model_says_how_to_get_one(tmp_path: Path) -> None:
+    with pytest.raises(FileError, match=r"^nope: no such file, and no model yet; .*llamachat pull$"):
+        find_model("nope", tmp_path)
+
+
+def test_a_file_is_a_file(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(data, "tiny.gguf")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny.gguf").touch()
+    (tmp_path / "folder").mkdir()
+    assert find_model("tiny.gguf", data) == Path("tiny.gguf")
+    assert find_model("./absent", data) == Path("./absent")
+    assert find_model("folder", data) == Path("folder")
+    put(data, "folder.gguf")
+    assert find_model("folder", data) == data / "models/folder.gguf"
+
+
+def test_a_chat_begins_with_the_model_used_last(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(LlamachatError, match=r"^no model yet; fetch the default one with: llamachat pull$"):
+        chosen_model(None, data)
+    put(data, "only.gguf")
+    assert default_model(data) == data / "models/only.gguf"
+    put(data, DEFAULT.file_name, "z.gguf")
+    assert default_model(data) == data / "models" / DEFAULT.file_name
+    mine = tmp_path / "my model\n.gguf"
+    mine.touch()
+    remember_model(data, mine)
+    assert default_model(data) == mine
+    assert sorted(path.name for path in data.iterdir()) == ["last-model", "models", mine.name]
+    mine.unlink()
+    assert default_model(data) == data / "models" / DEFAULT.file_name
+
+
+def test_a_spoilt_memory_is_forgotten(data: Path) -> None:
+    put(data, "only.gguf")
+    (data / "last-model").write_bytes(b"\xff\0" * 100_000)
+    assert default_model(data) == data / "models/only.gguf"
+
+
+def test_not_being_able_to_remember_is_no_trouble(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    remember_model(tmp_path / "file", tmp_path / "x.gguf")
+
+
+def test_the_list_shows_name_format_type_size_and_what_is_broken(llamachat: Run, data: Path) -> None:
+    write_gguf(data / "models/tiny.gguf", random_model(), types="Q8_0")
+    write_ggjt(data / "models/other.bin", random_model())
+    (data / "models/broken\x1b.gguf").write_bytes(b"GGUF")
+    (data / "models/.pull-x").mkdir()
+    remember_model(data, data / "models/tiny.gguf")
+    lines = llamachat("models", "--data-dir", data).stdout.splitlines()
+    assert len(lines) == 3
+    assert lines[0].split()[:2] == ["broken\ufffd", "broken:"]
+    assert lines[1].split()[:4] == ["other", "ggjt", "v3", "F32"]
+    assert lines[2].split()[:5] == ["*", "tiny", "GGUF", "v3", "Q8_0"]
+    assert all(line.rstrip().endswith((".gguf", ".bin")) for line in lines)
+
+    rows = {row["name"]: row for row in json.loads(llamachat("models", "--json", "--data-dir", data).stdout)}
+    assert set(rows) == {"broken\x1b", "other", "tiny"}
+    assert rows["tiny"].keys() == {"name", "path", "size_bytes", "format", "type", "parameters"}
+    assert rows["tiny"]["size_bytes"] == (data / "models/tiny.gguf").stat().st_size
+    assert rows["broken\x1b"]["error"]
+
+
+def test_an_empty_list_says_how_to_get_one(llamachat: Run, tmp_path: Path) -> None:
+    done = llamachat("models", "--data-dir", tmp_path)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == f"{tmp_path}/models: no model yet; fetch the default one with: llamachat pull\n"
+    assert llamachat("models", "--json", "--data-dir", tmp_path).stdout == "[]\n"
