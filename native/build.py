@@ -40,6 +40,7 @@ ffibuilder.set_source(
         "-O3",
         "-fno-math-errno",
         "-fno-trapping-math",
+        "-ffp-contract=off",  # fused operations only where the code says so: the same rounding by every compiler
         "-fvisibility=hidden",
         "-pthread",
         *shlex.split(os.environ.get("LLAMACHAT_CFLAGS", "")),

@@ -1,0 +1,217 @@
+/* attention.c - the KV cache, and how attention is cut into chunks.
+ *
+ * The inner loops are the kernels' (templates/attention.h).  Heads that share a KV head are attended together, so
+ * that its keys and values are read once.
+ */
+#include <math.h>
+
+#include "context.h"
+
+/* One token's keys are cut into parts of at least this many, and a layer's attention into about this many chunks: so
+ * that several threads share a long context.  Neither may depend on the number of threads: sums would. */
+#define PART_KEYS 128
+#define PART_CHUNKS 32
+
+/* ---- the cache ---- */
+
+LC_INLINE uint16_t *keys_of(const lc_context *ctx, int32_t layer, int32_t kv_head)
+{
+    return ctx->k + ((size_t)layer * (size_t)ctx->model->hparams.n_kv_heads + (size_t)kv_head) * ctx->k_head;
+}
+
+LC_INLINE uint16_t *values_of(const lc_context *ctx, int32_t layer, int32_t kv_head)
+{
+    return ctx->v + ((size_t)layer * (size_t)ctx->model->hparams.n_kv_heads + (size_t)kv_head) * ctx->v_head;
+}
+
+/* Puts one token's key and value of one head in the cache. */
+static void store_head(const lc_batch *b, const lc_scratch *scratch, int32_t layer, int32_t kv_head, int32_t token)
+{
+    const lc_context *ctx = b->context;
+    const lc_kernels *kernels = ctx->model->kernels;
+    const int32_t head_dim = ctx->model->hparams.head_dim, stride = ctx->head_stride;
+    const size_t position = (size_t)b->start + (size_t)token;
+    const int64_t from = token * ctx->kv_stride + (int64_t)kv_head * head_dim;
+    uint16_t *halves = (uint16_t *)(void *)scratch->acc;
+
+    kernels->rope(ctx->keys + from, ctx->cosine + token * stride, ctx->sine + token * stride, stride, 1.0f, scratch->q);
+    kernels->to_f16(scratch->q, stride, halves);
+    uint16_t *k = keys_of(ctx, layer, kv_head) + position / LC_KEY_BLOCK * (size_t)head_dim * LC_KEY_BLOCK +
+                  position % LC_KEY_BLOCK;
+    for (int32_t d = 0; d < head_dim; d++)
+        k[d * LC_KEY_BLOCK] = halves[d];
+    kernels->to_f16(ctx->values + from, stride, values_of(ctx, layer, kv_head) + position * (size_t)stride);
+}
+
+void lc_attention_store(const lc_batch *b, lc_team *team, int32_t layer)
+{
+    const lc_context *ctx = b->context;
+    const int32_t n_kv_heads = ctx->model->hparams.n_kv_heads;
+    /* A chunk is one block of keys, so that no two threads write to the same cache line. */
+    const int32_t first_block = b->start / LC_KEY_BLOCK, last = b->start + b->n;
+    const int32_t n_blocks = (int32_t)lc_ceil_div(last, LC_KEY_BLOCK) - first_block;
+    int32_t chunk;
+
+    while ((chunk = lc_team_take(team, n_blocks)) >= 0) {
+        const lc_scratch *scratch = &ctx->scratch[lc_team_rank(team)];
+        const int32_t position = (first_block + chunk) * LC_KEY_BLOCK;
+        const int32_t begin = (int32_t)lc_max(position, b->start), end = (int32_t)lc_min(position + LC_KEY_BLOCK, last);
+        for (int32_t head = 0; head < n_kv_heads; head++)
+            for (int32_t p = begin; p < end; p++)
+                store_head(b, scratch, layer, head, p - b->start);
+    }
+}
+
+/* ---- attending ---- */
+
+/* Rotates and scales the queries of some tokens of one KV head's group: row = token * group + head. */
+static void gather_queries(const lc_batch *b, const lc_scratch *scratch, int32_t kv_head, int32_t first, int32_t end)
+{
+    const lc_context *ctx = b->context;
+    const lc_hparams *h = &ctx->model->hparams;
+    const int32_t group = h->n_heads / h->n_kv_heads, stride = ctx->head_stride;
+    const float scale = (float)(1.0 / sqrt(h->head_dim));
+    int32_t row = 0;
+
+    for (int32_t token = first; token < end; token++)
+        for (int32_t i = 0; i < group; i++, row++) {
+            const float *q = ctx->q + token * ctx->q_stride + ((int64_t)kv_head * group + i) * h->head_dim;
+            ctx->model->kernels->rope(q, ctx->cosine + token * stride, ctx->sine + token * stride, stride, scale,
+                                      scratch->q + (int64_t)row * stride);
+            scratch->visible[row] = b->start + token + 1;
+        }
+}
+
+/* Attends the rows gathered, over the keys first_key..last_key-1. */
+static void attend(const lc_batch *b, const lc_scratch *scratch, int32_t layer, int32_t kv_head, int32_t n_rows,
+                   int32_t first_key, int32_t last_key)
+{
+    const lc_context *ctx = b->context;
+    const lc_attention attention = {
+        .head_dim = ctx->model->hparams.head_dim,
+        .stride = ctx->head_stride,
+        .n_rows = n_rows,
+        .first = first_key,
+        .last = last_key,
+        .q = scratch->q,
+        .visible = scratch->visible,
+        .k = keys_of(ctx, layer, kv_head),
+        .v = values_of(ctx, layer, kv_head),
+        .acc = scratch->acc,
+        .top = scratch->top,
+        .sum = scratch->sum,
+    };
+    ctx->model->kernels->attend(&attention);
+}
+
+/* A prompt: chunks are some tokens of one KV head, the last tokens, which see most, first. */
+static void attend_tokens(const lc_batch *b, lc_team *team, int32_t layer, int32_t first)
+{
+    const lc_context *ctx = b->context;
+    const lc_hparams *h = &ctx->model->hparams;
+    const int32_t group = h->n_heads / h->n_kv_heads, stride = ctx->head_stride;
+    const int32_t tokens = (int32_t)lc_max(ctx->attention_rows / group, 1);
+    const int32_t n_spans = (int32_t)lc_ceil_div(b->n - first, tokens);
+    int32_t chunk;
+
+    while ((chunk = lc_team_take(team, (int64_t)n_spans * h->n_kv_heads)) >= 0) {
+        const lc_scratch *scratch = &ctx->scratch[lc_team_rank(team)];
+        const int32_t kv_head = chunk % h->n_kv_heads;
+        const int32_t end = b->n - chunk / h->n_kv_heads * tokens, begin = (int32_t)lc_max(end - tokens, first);
+        gather_queries(b, scratch, kv_head, begin, end);
+        attend(b, scratch, layer, kv_head, (end - begin) * group, 0, b->start + end);
+
+        for (int32_t row = 0; row < (end - begin) * group; row++) {
+            const float *acc = scratch->acc + (int64_t)row * stride;
+            const int32_t head = kv_head * group + row % group;
+            float *out = ctx->attended + (begin + row / group) * ctx->q_stride + (int64_t)head * h->head_dim;
+            const float scale = 1.0f / scratch->sum[row];
+            for (int32_t d = 0; d < h->head_dim; d++)
+                out[d] = acc[d] * scale;
+        }
+    }
+}
+
+/* ---- one token, in parts ---- */
+
+typedef struct parts {
+    int32_t n, keys; /* of a KV head; keys of a part, but for the last */
+} parts;
+
+static int32_t most_parts(const lc_hparams *h) { return (int32_t)lc_max(PART_CHUNKS / h->n_kv_heads, 1); }
+
+static parts parts_of(const lc_hparams *h, int32_t length)
+{
+    const int32_t most = (int32_t)lc_min(most_parts(h), lc_ceil_div(length, PART_KEYS));
+    const int32_t keys = (int32_t)lc_round_up(lc_ceil_div(length, most), LC_KEY_BLOCK);
+    return (parts){(int32_t)lc_ceil_div(length, keys), keys};
+}
+
+/* A part's sums, then its highest score and its sum of weights. */
+static int64_t part_floats(int32_t head_stride) { return head_stride + LC_PAD; }
+
+int64_t lc_attention_partial_floats(const lc_hparams *h)
+{
+    return (int64_t)h->n_heads * most_parts(h) * part_floats((int32_t)lc_round_up(h->head_dim, LC_PAD));
+}
+
+static float *part_at(const lc_context *ctx, int32_t head, int32_t part)
+{
+    const lc_hparams *h = &ctx->model->hparams;
+    return ctx->partial + ((int64_t)head * most_parts(h) + part) * part_floats(ctx->head_stride);
+}
+
+static void attend_parts(const lc_batch *b, lc_team *team, int32_t layer)
+{
+    const lc_context *ctx = b->context;
+    const lc_hparams *h = &ctx->model->hparams;
+    const int32_t group = h->n_heads / h->n_kv_heads, length = b->start + b->n;
+    const parts p = parts_of(h, length);
+    int32_t chunk;
+
+    while ((chunk = lc_team_take(team, (int64_t)p.n * h->n_kv_heads)) >= 0) {
+        const lc_scratch *scratch = &ctx->scratch[lc_team_rank(team)];
+        const int32_t kv_head = chunk % h->n_kv_heads, part = chunk / h->n_kv_heads;
+        const int32_t end = (int32_t)lc_min((part + 1) * p.keys, length);
+        if (b->n == 1 && part == p.n - 1)
+            store_head(b, scratch, layer, kv_head, 0);
+        gather_queries(b, scratch, kv_head, b->n - 1, b->n);
+        attend(b, scratch, layer, kv_head, group, part * p.keys, end);
+        for (int32_t i = 0; i < group; i++) {
+            float *out = part_at(ctx, kv_head * group + i, part);
+            memcpy(out, scratch->acc + (int64_t)i * ctx->head_stride, (size_t)ctx->head_stride * sizeof(float));
+            out[ctx->head_stride] = scratch->top[i];
+            out[ctx->head_stride + 1] = scratch->sum[i];
+        }
+    }
+}
+
+void lc_attention_join(const lc_batch *b, float *out)
+{
+    const lc_context *ctx = b->context;
+    const lc_hparams *h = &ctx->model->hparams;
+    const int32_t n_parts = parts_of(h, b->start + b->n).n, stride = ctx->head_stride;
+
+    for (int32_t head = 0; head < h->n_heads; head++, out += h->head_dim) {
+        float top = -INFINITY, sum = 0.0f;
+        for (int32_t i = 0; i < n_parts; i++)
+            top = fmaxf(top, part_at(ctx, head, i)[stride]);
+        for (int32_t i = 0; i < n_parts; i++) {
+            const float *part = part_at(ctx, head, i);
+            const float weight = expf(part[stride] - top);
+            sum += part[stride + 1] * weight;
+            for (int32_t d = 0; d < h->head_dim; d++)
+                out[d] = (i ? out[d] : 0.0f) + part[d] * weight;
+        }
+        for (int32_t d = 0; d < h->head_dim; d++)
+            out[d] /= sum;
+    }
+}
+
+void lc_attention_attend(const lc_batch *b, lc_team *team, int32_t layer, int32_t first)
+{
+    if (first == b->n - 1)
+        attend_parts(b, team, layer);
+    else
+        attend_tokens(b, team, layer, first);
+}

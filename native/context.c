@@ -1,0 +1,214 @@
+/* context.c - memory of a context, and evaluating token ids in batches. */
+#include "context.h"
+#include "select.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+/* Queries that a thread attends at once: enough that a tile of keys is used well while it is in the nearest cache. */
+#define ATTENTION_ROWS 48
+/* Longest batch: more gains nothing, and scratch memory grows with it. */
+#define BATCH_MAX 4096
+
+/* ---- memory ---- */
+
+/* Adds n * size to *total, or marks it as overflown (SIZE_MAX). */
+static size_t *claim(size_t *total, int64_t n, int64_t m, size_t size)
+{
+    size_t bytes;
+    if (!lc_mul((size_t)n, (size_t)m, &bytes) || !lc_mul(bytes, size, &bytes) || bytes > SIZE_MAX - LC_CACHE_LINE ||
+        *total > SIZE_MAX - bytes - LC_CACHE_LINE)
+        *total = SIZE_MAX;
+    else
+        *total += (bytes + LC_CACHE_LINE - 1) / LC_CACHE_LINE * LC_CACHE_LINE;
+    return total;
+}
+
+static bool alloc_cache(lc_context *ctx)
+{
+    const lc_hparams *h = &ctx->model->hparams;
+    const int64_t n_keys = lc_round_up(ctx->n_ctx, LC_KEY_BLOCK);
+    const int64_t heads = (int64_t)h->n_layers * h->n_kv_heads;
+
+    ctx->k_head = (size_t)n_keys * (size_t)h->head_dim;
+    ctx->v_head = (size_t)n_keys * (size_t)ctx->head_stride;
+    claim(&ctx->k_bytes, heads, (int64_t)ctx->k_head, sizeof(uint16_t));
+    claim(&ctx->v_bytes, heads, (int64_t)ctx->v_head, sizeof(uint16_t));
+    ctx->k = ctx->k_bytes == SIZE_MAX ? NULL : lc_pages_alloc(ctx->k_bytes, false);
+    ctx->v = ctx->v_bytes == SIZE_MAX ? NULL : lc_pages_alloc(ctx->v_bytes, false);
+    return ctx->k && ctx->v;
+}
+
+/* Cuts the batch's vectors out of one allocation.  Strides have a whole LC_PAD to spare: kernels that work on a head at
+ * an odd place read on a little. */
+static bool alloc_floats(lc_context *ctx)
+{
+    const lc_hparams *h = &ctx->model->hparams;
+    const int64_t n = ctx->n_batch;
+    const int64_t n_logits = lc_round_up(h->n_vocab, LC_PAD);
+    ctx->embd_stride = lc_round_up(h->n_embd, LC_PAD);
+    ctx->q_stride = lc_round_up((int64_t)h->n_heads * h->head_dim, LC_PAD) + LC_PAD;
+    ctx->kv_stride = lc_round_up((int64_t)h->n_kv_heads * h->head_dim, LC_PAD) + LC_PAD;
+    ctx->ff_stride = lc_round_up(h->n_ff, LC_PAD);
+
+    const struct { float **place; int64_t n, m; } vectors[] = {
+        {&ctx->x, n, ctx->embd_stride},      {&ctx->q, n, ctx->q_stride},
+        {&ctx->keys, n, ctx->kv_stride},     {&ctx->values, n, ctx->kv_stride},
+        {&ctx->attended, n, ctx->q_stride},  {&ctx->hidden, n, ctx->ff_stride},
+        {&ctx->cosine, n, ctx->head_stride}, {&ctx->sine, n, ctx->head_stride},
+        {&ctx->logits, 1, n_logits},         {&ctx->partial, 1, lc_attention_partial_floats(h)},
+    };
+    const size_t n_vectors = sizeof vectors / sizeof *vectors;
+    for (size_t i = 0; i < n_vectors; i++)
+        claim(&ctx->floats_bytes, vectors[i].n, vectors[i].m, sizeof(float));
+    ctx->floats = ctx->floats_bytes == SIZE_MAX ? NULL : lc_pages_alloc(ctx->floats_bytes, false);
+    if (!ctx->floats)
+        return false;
+    size_t at = 0;
+    for (size_t i = 0; i < n_vectors; i++) {
+        *vectors[i].place = ctx->floats + at / sizeof(float);
+        claim(&at, vectors[i].n, vectors[i].m, sizeof(float));
+    }
+    return true;
+}
+
+static int64_t widest_row(const lc_context *ctx)
+{
+    const lc_hparams *h = &ctx->model->hparams;
+    return lc_max(lc_max(h->n_embd, h->n_ff), (int64_t)h->n_heads * h->head_dim);
+}
+
+static bool alloc_scratch(lc_context *ctx)
+{
+    const int32_t n_threads = lc_pool_threads(ctx->pool);
+    const int64_t rows = ctx->attention_rows, stride = ctx->head_stride, wide = lc_round_up(widest_row(ctx), LC_PAD);
+    size_t one = 0;
+
+    claim(claim(claim(&one, wide, 1, 4), rows, stride, 4), rows, stride, 4); /* row, q, acc */
+    claim(claim(claim(&one, rows, 1, 4), rows, 1, 4), rows, 1, 4);           /* top, sum, visible */
+    ctx->scratch = calloc((size_t)n_threads, sizeof *ctx->scratch);
+    if (one == SIZE_MAX || !ctx->scratch || !lc_mul(one, (size_t)n_threads, &ctx->scratch_bytes))
+        return false;
+    ctx->scratch_memory = lc_pages_alloc(ctx->scratch_bytes, false);
+    if (!ctx->scratch_memory)
+        return false;
+    for (int32_t i = 0; i < n_threads; i++) {
+        lc_scratch *s = &ctx->scratch[i];
+        uint8_t *memory = ctx->scratch_memory + (size_t)i * one;
+        size_t at = 0;
+        s->row = (float *)(void *)memory, claim(&at, wide, 1, 4);
+        s->q = (float *)(void *)(memory + at), claim(&at, rows, stride, 4);
+        s->acc = (float *)(void *)(memory + at), claim(&at, rows, stride, 4);
+        s->top = (float *)(void *)(memory + at), claim(&at, rows, 1, 4);
+        s->sum = (float *)(void *)(memory + at), claim(&at, rows, 1, 4);
+        s->visible = (int32_t *)(void *)(memory + at);
+        if (!lc_activations_alloc(&s->activations, ctx->model->kernels, widest_row(ctx), 1))
+            return false;
+    }
+    return lc_activations_alloc(&ctx->activations, ctx->model->kernels, widest_row(ctx), ctx->n_batch);
+}
+
+static bool make_frequencies(lc_context *ctx)
+{
+    const lc_hparams *h = &ctx->model->hparams;
+    const float *factors = ctx->model->rope_freqs.values;
+    ctx->frequencies = malloc((size_t)h->head_dim / 2 * sizeof(double));
+    for (int32_t i = 0; ctx->frequencies && i < h->head_dim / 2; i++)
+        ctx->frequencies[i] = (double)h->rope_scale * pow(h->rope_base, -2.0 * i / h->head_dim) /
+                              (factors ? (double)factors[i] : 1.0);
+    return ctx->frequencies != NULL;
+}
+
+lc_status lc_context_create(const lc_model *model, lc_pool *pool, int32_t n_ctx, int32_t n_batch, lc_context **out)
+{
+    if (!model || !pool || !out || n_ctx < 1 || n_ctx > 1 << 24 || n_batch < 1)
+        return LC_ERR_ARGUMENT;
+    if (!model->finished)
+        return LC_ERR_STATE;
+    lc_context *ctx = calloc(1, sizeof *ctx);
+    if (!ctx)
+        return LC_ERR_MEMORY;
+    const lc_hparams *h = &model->hparams;
+    ctx->model = model;
+    ctx->pool = pool;
+    ctx->n_ctx = n_ctx;
+    ctx->n_batch = (int32_t)lc_min(lc_min(n_batch, n_ctx), BATCH_MAX);
+    ctx->head_stride = (int32_t)lc_round_up(h->head_dim, LC_PAD);
+    ctx->attention_rows = (int32_t)lc_max(ATTENTION_ROWS, h->n_heads / h->n_kv_heads);
+    if (!alloc_cache(ctx) || !alloc_floats(ctx) || !alloc_scratch(ctx) || !make_frequencies(ctx)) {
+        lc_context_free(ctx);
+        return LC_ERR_MEMORY;
+    }
+    *out = ctx;
+    return LC_OK;
+}
+
+void lc_context_free(lc_context *ctx)
+{
+    if (!ctx)
+        return;
+    lc_pool_settle(ctx->pool);
+    for (int32_t i = 0; ctx->scratch && i < lc_pool_threads(ctx->pool); i++)
+        lc_activations_free(&ctx->scratch[i].activations);
+    lc_activations_free(&ctx->activations);
+    lc_pages_free(ctx->k, ctx->k_bytes);
+    lc_pages_free(ctx->v, ctx->v_bytes);
+    lc_pages_free(ctx->floats, ctx->floats_bytes);
+    lc_pages_free(ctx->scratch_memory, ctx->scratch_bytes);
+    free(ctx->frequencies);
+    free(ctx->scratch);
+    free(ctx);
+}
+
+/* ---- use ---- */
+
+size_t lc_context_bytes(const lc_context *ctx)
+{
+    if (!ctx)
+        return 0;
+    const lc_kernels *kernels = ctx->model->kernels;
+    const int64_t cols = widest_row(ctx);
+    size_t packed = 0;
+    for (int form = 0; form < LC_N_FORMS; form++)
+        packed += lc_activations_bytes(kernels, (lc_form)form, cols, ctx->n_batch) +
+                  lc_activations_bytes(kernels, (lc_form)form, cols, 1) * (size_t)lc_pool_threads(ctx->pool);
+    return ctx->k_bytes + ctx->v_bytes + ctx->floats_bytes + ctx->scratch_bytes + packed;
+}
+
+int32_t lc_context_length(const lc_context *ctx) { return ctx ? ctx->length : 0; }
+
+lc_status lc_context_truncate(lc_context *ctx, int32_t n_keep)
+{
+    if (!ctx || n_keep < 0 || n_keep > ctx->length)
+        return LC_ERR_ARGUMENT;
+    ctx->length = n_keep;
+    ctx->has_logits = false;
+    return LC_OK;
+}
+
+const float *lc_context_logits(const lc_context *ctx) { return ctx && ctx->has_logits ? ctx->logits : NULL; }
+
+lc_status lc_context_eval(lc_context *ctx, const int32_t *ids, int32_t n, const volatile int32_t *cancel)
+{
+    if (!ctx || !ids || n < 1)
+        return LC_ERR_ARGUMENT;
+    for (int32_t i = 0; i < n; i++)
+        if (ids[i] < 0 || ids[i] >= ctx->model->hparams.n_vocab)
+            return LC_ERR_ARGUMENT;
+    if (n > ctx->n_ctx - ctx->length)
+        return LC_ERR_CONTEXT;
+
+    ctx->has_logits = false;
+    for (int32_t done = 0; done < n;) {
+        const int32_t size = (int32_t)lc_min(n - done, ctx->n_batch);
+        const lc_batch batch = {ctx, ids + done, cancel, ctx->length + done, size, done + size == n};
+        if (!lc_pool_run(ctx->pool, lc_forward, &batch, sizeof batch))
+            return LC_ERR_CANCELLED;
+        done += size;
+    }
+    if (!lc_logits_finite(ctx->logits, ctx->model->hparams.n_vocab))
+        return LC_ERR_NONFINITE;
+    ctx->length += n;
+    ctx->has_logits = true;
+    return LC_OK;
+}

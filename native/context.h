@@ -1,0 +1,73 @@
+/* context.h - what evaluating needs beside the model: the KV cache and scratch memory. */
+#ifndef LC_CONTEXT_H
+#define LC_CONTEXT_H
+
+#include "model.h"
+
+/* One thread's own memory. */
+typedef struct lc_scratch {
+    lc_activations activations;  /* one token, packed: cheaper to do in every thread than to wait for one */
+    float *row;                  /* one token's widest vector */
+    float *q, *acc, *top, *sum;  /* attention's queries and sums: [rows][stride], [rows] */
+    int32_t *visible;
+} lc_scratch;
+
+struct lc_context {
+    const lc_model *model;
+    lc_pool *pool;
+    int32_t n_ctx, n_batch;
+    int32_t length;              /* tokens held */
+    bool has_logits;
+
+    /* KV cache, f16: for each layer and KV head, keys [n_ctx / 16][head_dim][16], values [n_ctx][stride]. */
+    int32_t head_stride;         /* head_dim rounded up to LC_PAD */
+    size_t k_head, v_head;       /* halves in one head's keys, values */
+    uint16_t *k, *v;
+    size_t k_bytes, v_bytes;
+
+    /* Of the tokens of a batch, each row padded with zeros to whole LC_PADs. */
+    int64_t embd_stride, q_stride, kv_stride, ff_stride;
+    float *x;                    /* the residual stream */
+    float *q, *keys, *values;
+    float *attended;             /* [token][n_heads * head_dim] */
+    float *hidden;               /* [token][n_ff] */
+    float *cosine, *sine;        /* [token][head_stride]: see lc_kernels.rope */
+    float *partial;              /* one token's attention, cut by keys: see attention.c */
+    float *logits;
+    float *floats;               /* the allocation that holds all of the above */
+    size_t floats_bytes;
+    lc_activations activations;  /* of a batch */
+
+    double *frequencies;         /* [head_dim / 2]: radians per position */
+
+    int32_t attention_rows;      /* queries that a thread attends at once */
+    lc_scratch *scratch;         /* by rank */
+    uint8_t *scratch_memory;
+    size_t scratch_bytes;        /* of all threads */
+};
+
+/* A batch being evaluated. */
+typedef struct lc_batch {
+    lc_context *context;
+    const int32_t *ids;
+    const volatile int32_t *cancel;
+    int32_t start;               /* position of the first token */
+    int32_t n;
+    bool logits;                 /* those of the last token are wanted */
+} lc_batch;
+
+/* forward.c: evaluates a batch; a job of the pool. */
+void lc_forward(const void *batch, lc_team *team);
+
+/* ---- attention.c: stages of a layer ---- */
+
+/* Floats that one token's attention in parts needs. */
+int64_t lc_attention_partial_floats(const lc_hparams *h);
+/* Rotates the batch's keys, and stores keys and values in the cache. */
+void lc_attention_store(const lc_batch *batch, lc_team *team, int32_t layer);
+/* Attends the queries of the tokens first..n-1 of a batch that is stored.  Leaves results in ctx->attended; if it is
+ * only one, in parts that lc_attention_join joins into out[n_heads * head_dim]. */
+void lc_attention_attend(const lc_batch *batch, lc_team *team, int32_t layer, int32_t first);
+void lc_attention_join(const lc_batch *batch, float *out);
+
+#endif

@@ -1,0 +1,80 @@
+/* kernels.h - the functions that have a version per instruction set, as one table per set.
+ *
+ * The versions differ in the width of a register, and in how activations of quantised matrices are stored; all else
+ * of the core is written once, over this table.  A matrix, a model and a context keep the table that they were made
+ * with.
+ */
+#ifndef LC_KERNELS_H
+#define LC_KERNELS_H
+
+#include "panels.h"
+
+#define LC_TILE_MAX 12  /* tokens that one call of a dot kernel takes at most */
+#define LC_PANEL_MAX 16 /* rows */
+
+/* What activations look like to a dot kernel.  They are packed in tiles of a few tokens, so that a kernel reads one
+ * stream; width is the number of tokens that a tile has room for (lc_kernels.width).
+ *   floats:    f32 [column][token]
+ *   integers:  blocks of 32 columns; x is about d * q, q an integer of 15 bits (see below), in an order of the set's
+ *              own, [block][token][64 bytes]; then f32 d [block][token]; then f32 d * sum(q) [block][token]
+ */
+typedef enum lc_form { LC_FORM_FLOATS, LC_FORM_INTEGERS, LC_N_FORMS } lc_form;
+
+/* |q| <= 127 * 128: a high int8 plane of at most 127, and a low one of -64..63, make it whole.  One plane (8 bits)
+ * would put log-probabilities of a 135M model off by up to 0.18, two by 0.003. */
+#define LC_Q_MAX 16256
+/* A block whose largest magnitude is below this is zero; the inverse of its scale would not be finite. */
+#define LC_Q_TINY 1e-30f
+
+/* out[n][rows of a panel] = the panel times n tokens of a tile. */
+typedef void lc_dot_kernel(const lc_panel_layout *layout, const uint8_t *panel, const void *tile, int32_t n, float *out);
+/* Packs one token of cols values into a tile as number token; x may be NULL: zeros. */
+typedef void lc_pack_kernel(const float *x, int64_t cols, int32_t token, int32_t width, void *tile);
+
+/* Attention of some queries, all of one KV head, over the keys first..last-1: online softmax, tile by tile. */
+typedef struct lc_attention {
+    int32_t head_dim;
+    int32_t stride;         /* head_dim rounded up to LC_PAD: floats in a row of q and acc, halves in a row of v */
+    int32_t n_rows;         /* queries */
+    int32_t first, last;    /* keys; first is a multiple of LC_KEY_BLOCK */
+    const float *q;         /* [n_rows][stride], scaled by 1/sqrt(head_dim) */
+    const int32_t *visible; /* [n_rows], ascending: a query sees the keys below this */
+    const uint16_t *k;      /* f16 [key / 16][head_dim][16] */
+    const uint16_t *v;      /* f16 [key][stride] */
+    float *acc;             /* [n_rows][stride]: sum of exp(score - top) * v */
+    float *top;             /* [n_rows]: the highest score */
+    float *sum;             /* [n_rows]: sum of exp(score - top) */
+} lc_attention;
+
+#define LC_KEY_BLOCK 16
+
+typedef struct lc_kernels {
+    const char *name;
+    int32_t panel;                    /* rows in a panel */
+    int32_t tile;                     /* tokens in a full tile */
+    uint8_t width[LC_TILE_MAX + 1];   /* by number of tokens: the width their tile is packed for */
+
+    lc_form (*form)(const lc_type_info *info);
+    lc_dot_kernel *(*dot)(const lc_type_info *info);
+    lc_pack_kernel *pack[LC_N_FORMS];
+
+    /* Of vectors padded with zeros to whole LC_PADs; n is the true length. */
+    void (*rmsnorm)(const float *x, const float *weight, int64_t n, float eps, float *out);
+    void (*add)(float *x, const float *y, int64_t n);
+    void (*swiglu)(float *gate, const float *up, int64_t n); /* gate = silu(gate) * up */
+    /* Rotates adjacent pairs.  cosine and sine hold each angle twice, sine with the sign of its place (-, +). */
+    void (*rope)(const float *x, const float *cosine, const float *sine, int64_t n, float scale, float *out);
+    void (*to_f16)(const float *x, int64_t n, uint16_t *out);
+    void (*attend)(const lc_attention *attention);
+} lc_kernels;
+
+/* The table in use. */
+const lc_kernels *lc_kernels_selected(void);
+
+extern const lc_kernels lc_kernels_generic;
+#if defined(__x86_64__)
+extern const lc_kernels lc_kernels_avx2;
+extern const lc_kernels lc_kernels_avx512;
+#endif
+
+#endif

@@ -1,0 +1,162 @@
+/* matrix.c - making matrices: repacking rows, reading them back, and the public product. */
+#include "matrix.h"
+
+#include <stdlib.h>
+
+/* Tokens of a public product that are packed at once. */
+#define MULTIPLY_BATCH 256
+
+lc_status lc_matrix_init(lc_matrix *m, const lc_kernels *kernels, int32_t type, int64_t rows, int64_t cols,
+                         lc_arena *arena)
+{
+    const lc_type_info *info = lc_type_find(type);
+    if (!info)
+        return LC_ERR_TYPE;
+    if (rows < 1 || cols < 1 || rows > INT32_MAX || cols > INT32_MAX)
+        return LC_ERR_ARGUMENT;
+
+    *m = (lc_matrix){.kernels = kernels, .dot = kernels->dot(info), .form = kernels->form(info), .rows = rows};
+    const lc_status status = lc_panel_layout_make(info, kernels->panel, cols, &m->layout);
+    if (status)
+        return status;
+    m->n_panels = lc_ceil_div(rows, kernels->panel);
+    size_t bytes;
+    if (!lc_mul((size_t)m->n_panels, m->layout.bytes, &bytes))
+        return LC_ERR_ARGUMENT;
+    m->written = calloc((size_t)lc_ceil_div(rows, 8), 1);
+    m->panels = m->written ? lc_arena_alloc(arena ? arena : &m->own, bytes) : NULL;
+    if (!m->panels) {
+        lc_matrix_clear(m);
+        return LC_ERR_MEMORY;
+    }
+    return LC_OK;
+}
+
+void lc_matrix_clear(lc_matrix *m)
+{
+    free(m->written);
+    lc_arena_free(&m->own);
+    *m = (lc_matrix){0};
+}
+
+lc_status lc_matrix_create(int32_t type, int64_t rows, int64_t cols, lc_matrix **out)
+{
+    if (!out)
+        return LC_ERR_ARGUMENT;
+    lc_matrix *m = malloc(sizeof *m);
+    if (!m)
+        return LC_ERR_MEMORY;
+    const lc_status status = lc_matrix_init(m, lc_kernels_selected(), type, rows, cols, NULL);
+    if (status) {
+        free(m);
+        return status;
+    }
+    *out = m;
+    return LC_OK;
+}
+
+void lc_matrix_free(lc_matrix *m)
+{
+    if (m)
+        lc_matrix_clear(m);
+    free(m);
+}
+
+size_t lc_matrix_bytes(const lc_matrix *m) { return m ? (size_t)m->n_panels * m->layout.bytes : 0; }
+
+LC_INLINE uint8_t *panel_of_row(const lc_matrix *m, int64_t row)
+{
+    return m->panels + (size_t)(row / m->layout.rows) * m->layout.bytes;
+}
+
+LC_INLINE bool is_written(const lc_matrix *m, int64_t row) { return m->written[row / 8] >> row % 8 & 1; }
+
+lc_status lc_matrix_write(lc_matrix *m, int64_t first_row, int64_t n_rows, const void *bytes, size_t n_bytes)
+{
+    size_t expected;
+    if (!m || !bytes || first_row < 0 || n_rows < 1)
+        return LC_ERR_ARGUMENT;
+    if (first_row > m->rows || n_rows > m->rows - first_row || !lc_mul((size_t)n_rows, m->layout.row_bytes, &expected) ||
+        expected != n_bytes)
+        return LC_ERR_SHAPE;
+    for (int64_t row = first_row; row < first_row + n_rows; row++)
+        if (is_written(m, row))
+            return LC_ERR_STATE;
+    if (!lc_type_all_finite(m->layout.info, bytes, n_bytes))
+        return LC_ERR_NONFINITE;
+
+    const uint8_t *src = bytes;
+    for (int64_t row = first_row; row < first_row + n_rows; row++, src += m->layout.row_bytes) {
+        lc_panel_put(&m->layout, panel_of_row(m, row), (int32_t)(row % m->layout.rows), src);
+        m->written[row / 8] |= (uint8_t)(1 << row % 8);
+    }
+    m->n_written += n_rows;
+    return LC_OK;
+}
+
+lc_status lc_matrix_row(const lc_matrix *m, int64_t row, float *dst)
+{
+    if (!m || !dst || row < 0 || row >= m->rows)
+        return LC_ERR_ARGUMENT;
+    if (!is_written(m, row))
+        return LC_ERR_STATE;
+    lc_panel_expand(&m->layout, panel_of_row(m, row), (int32_t)(row % m->layout.rows), dst);
+    return LC_OK;
+}
+
+/* ---- the public product ---- */
+
+typedef struct product {
+    const lc_matrix *m;
+    lc_activations *a;
+    const float *x;
+    float *y;
+    int32_t n_threads;
+} product;
+
+static void multiply(const void *job, lc_team *team)
+{
+    const product *p = job;
+    const lc_matrix *m = p->m;
+    lc_activations *a = p->a;
+    const int32_t n_tiles = lc_activations_n_tiles(a);
+    const lc_grid grid = lc_grid_make(m->n_panels, n_tiles, m->layout.bytes, p->n_threads);
+    const lc_output out = {p->y, m->rows, false};
+    int32_t chunk;
+
+    while ((chunk = lc_team_take(team, n_tiles)) >= 0) {
+        const int32_t first = chunk * a->kernels->tile;
+        for (int32_t t = 0; t < lc_activations_in_tile(a, chunk); t++)
+            lc_activations_pack(a, first + t, p->x + (first + t) * a->cols);
+        lc_activations_pad(a, chunk);
+    }
+    while ((chunk = lc_team_take(team, lc_grid_chunks(&grid))) >= 0)
+        lc_multiply_chunk(m, a, &grid, chunk, &out);
+}
+
+lc_status lc_matrix_multiply(const lc_matrix *m, lc_pool *pool, const float *x, int64_t n, float *y)
+{
+    lc_activations a;
+    size_t bytes;
+
+    if (!m || !pool || !x || !y || n < 1)
+        return LC_ERR_ARGUMENT;
+    if (m->n_written < m->rows)
+        return LC_ERR_STATE;
+    const size_t widest = (size_t)lc_max(m->rows, m->layout.cols);
+    if (!lc_mul((size_t)n, widest, &bytes) || !lc_mul(bytes, sizeof(float), &bytes))
+        return LC_ERR_ARGUMENT;
+    if (!lc_activations_alloc(&a, m->kernels, m->layout.cols, lc_min(n, MULTIPLY_BATCH)))
+        return LC_ERR_MEMORY;
+
+    a.cols = m->layout.cols;
+    a.forms = 1u << m->form;
+    for (int64_t done = 0; done < n; done += a.n) {
+        a.n = (int32_t)lc_min(n - done, MULTIPLY_BATCH);
+        const product p = {m, &a, x + done * a.cols, y + done * m->rows, lc_pool_threads(pool)};
+        lc_pool_run(pool, multiply, &p, sizeof p);
+        lc_pool_settle(pool); /* a late thread may read `a` until here */
+    }
+    lc_activations_free(&a);
+    return LC_OK;
+}

@@ -1,0 +1,53 @@
+/* matrix.h - a matrix of weights in panels, and its product with activations. */
+#ifndef LC_MATRIX_H
+#define LC_MATRIX_H
+
+#include "activations.h"
+#include "memory.h"
+#include "pool.h"
+
+struct lc_matrix {
+    const lc_kernels *kernels;
+    lc_panel_layout layout;
+    lc_dot_kernel *dot;
+    lc_form form;             /* of the activations that dot reads */
+    int64_t rows, n_panels;
+    uint8_t *panels;
+    uint8_t *written;         /* one bit per row */
+    int64_t n_written;
+    lc_arena own;             /* of a matrix that belongs to no model */
+};
+
+/* In memory of the arena; LC_ERR_TYPE, LC_ERR_SHAPE, LC_ERR_ARGUMENT, LC_ERR_MEMORY. */
+lc_status lc_matrix_init(lc_matrix *m, const lc_kernels *kernels, int32_t type, int64_t rows, int64_t cols,
+                         lc_arena *arena);
+/* Frees what init allocated outside the arena. */
+void lc_matrix_clear(lc_matrix *m);
+
+/* ---- products, in chunks for a pool ---- */
+
+/* How a product of one or more matrices with the same activations is cut: by panels, and by tiles of tokens. */
+typedef struct lc_grid {
+    int64_t panels;            /* a chunk's */
+    int32_t tiles;
+    int64_t n_across, n_down;  /* chunks: of panels, of tiles */
+} lc_grid;
+
+lc_grid lc_grid_make(int64_t n_panels, int32_t n_tiles, size_t panel_bytes, int32_t n_threads);
+LC_INLINE int64_t lc_grid_chunks(const lc_grid *grid) { return grid->n_across * grid->n_down; }
+
+/* Where results go: y[token][stride]; added to what is there, or stored. */
+typedef struct lc_output {
+    float *y;
+    int64_t stride;
+    bool add;
+} lc_output;
+
+/* Chunk number `chunk` of y = m * activations. */
+void lc_multiply_chunk(const lc_matrix *m, const lc_activations *a, const lc_grid *grid, int64_t chunk,
+                       const lc_output *out);
+/* The same for y = silu(gate * activations) * (up * activations): the gated half of the feed-forward. */
+void lc_multiply_gated_chunk(const lc_matrix *gate, const lc_matrix *up, const lc_activations *a, const lc_grid *grid,
+                             int64_t chunk, const lc_output *out);
+
+#endif

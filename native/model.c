@@ -1,0 +1,214 @@
+#include "model.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+static bool in_range(int64_t value, int64_t least, int64_t most) { return value >= least && value <= most; }
+
+static bool hparams_valid(const lc_hparams *h)
+{
+    return in_range(h->n_vocab, 1, 1 << 24) && in_range(h->n_embd, 1, 1 << 20) && in_range(h->n_ff, 1, 1 << 22) &&
+           in_range(h->n_layers, 1, 1024) && in_range(h->n_heads, 1, 4096) && in_range(h->n_kv_heads, 1, h->n_heads) &&
+           h->n_heads % h->n_kv_heads == 0 && in_range(h->head_dim, 2, 1024) && h->head_dim % 2 == 0 &&
+           isfinite(h->norm_eps) && h->norm_eps >= 0 && isfinite(h->rope_base) && h->rope_base > 0 &&
+           isfinite(h->rope_scale) && h->rope_scale > 0;
+}
+
+lc_status lc_model_create(const lc_hparams *hparams, lc_model **out)
+{
+    if (!hparams || !out || !hparams_valid(hparams))
+        return LC_ERR_ARGUMENT;
+    lc_model *model = calloc(1, sizeof *model);
+    lc_layer *layers = calloc((size_t)hparams->n_layers, sizeof *layers);
+    if (!model || !layers) {
+        free(model);
+        free(layers);
+        return LC_ERR_MEMORY;
+    }
+    model->hparams = *hparams;
+    model->kernels = lc_kernels_selected();
+    model->layers = layers;
+    *out = model;
+    return LC_OK;
+}
+
+void lc_model_free(lc_model *model)
+{
+    if (!model)
+        return;
+    for (int32_t i = 0; i < model->hparams.n_layers; i++) {
+        lc_layer *l = &model->layers[i];
+        lc_matrix *matrices[] = {&l->q, &l->k, &l->v, &l->attn_output, &l->gate, &l->up, &l->down};
+        for (size_t j = 0; j < sizeof matrices / sizeof *matrices; j++)
+            lc_matrix_clear(matrices[j]);
+    }
+    lc_matrix_clear(&model->token_embd);
+    lc_matrix_clear(&model->output);
+    lc_arena_free(&model->arena);
+    free(model->layers);
+    free(model);
+}
+
+size_t lc_model_bytes(const lc_model *model) { return model ? model->arena.used : 0; }
+
+/* ---- slots ---- */
+
+static bool per_layer(int32_t slot) { return slot >= LC_ATTN_NORM; }
+static bool optional(int32_t slot) { return slot == LC_OUTPUT || slot == LC_ROPE_FREQS; }
+
+static bool place_valid(const lc_model *model, int32_t slot, int32_t layer)
+{
+    return in_range(slot, 0, LC_N_SLOTS - 1) && in_range(layer, 0, per_layer(slot) ? model->hparams.n_layers - 1 : 0);
+}
+
+static lc_vector *vector_at(lc_model *model, int32_t slot, int32_t layer)
+{
+    switch (slot) {
+    case LC_OUTPUT_NORM: return &model->output_norm;
+    case LC_ROPE_FREQS: return &model->rope_freqs;
+    case LC_ATTN_NORM: return &model->layers[layer].attn_norm;
+    case LC_FFN_NORM: return &model->layers[layer].ffn_norm;
+    default: return NULL;
+    }
+}
+
+static lc_matrix *matrix_at(lc_model *model, int32_t slot, int32_t layer)
+{
+    lc_layer *l = &model->layers[layer];
+    switch (slot) {
+    case LC_TOKEN_EMBD: return &model->token_embd;
+    case LC_OUTPUT: return &model->output;
+    case LC_ATTN_Q: return &l->q;
+    case LC_ATTN_K: return &l->k;
+    case LC_ATTN_V: return &l->v;
+    case LC_ATTN_OUTPUT: return &l->attn_output;
+    case LC_FFN_GATE: return &l->gate;
+    case LC_FFN_UP: return &l->up;
+    default: return &l->down;
+    }
+}
+
+lc_status lc_model_shape(const lc_model *model, int32_t slot, int64_t *rows, int64_t *cols)
+{
+    if (!model || !rows || !cols || !in_range(slot, 0, LC_N_SLOTS - 1))
+        return LC_ERR_ARGUMENT;
+    const lc_hparams *h = &model->hparams;
+    const int64_t q_width = (int64_t)h->n_heads * h->head_dim, kv_width = (int64_t)h->n_kv_heads * h->head_dim;
+    const int64_t shapes[LC_N_SLOTS][2] = {
+        [LC_TOKEN_EMBD] = {h->n_vocab, h->n_embd}, [LC_OUTPUT_NORM] = {1, h->n_embd},
+        [LC_OUTPUT] = {h->n_vocab, h->n_embd},     [LC_ROPE_FREQS] = {1, h->head_dim / 2},
+        [LC_ATTN_NORM] = {1, h->n_embd},           [LC_ATTN_Q] = {q_width, h->n_embd},
+        [LC_ATTN_K] = {kv_width, h->n_embd},       [LC_ATTN_V] = {kv_width, h->n_embd},
+        [LC_ATTN_OUTPUT] = {h->n_embd, q_width},   [LC_FFN_NORM] = {1, h->n_embd},
+        [LC_FFN_GATE] = {h->n_ff, h->n_embd},      [LC_FFN_UP] = {h->n_ff, h->n_embd},
+        [LC_FFN_DOWN] = {h->n_embd, h->n_ff},
+    };
+    *rows = shapes[slot][0];
+    *cols = shapes[slot][1];
+    return LC_OK;
+}
+
+static lc_status add_vector(lc_model *model, lc_vector *v, int32_t type, int64_t n)
+{
+    if (v->values)
+        return LC_ERR_STATE;
+    if (type != LC_F32)
+        return LC_ERR_TYPE;
+    v->values = lc_arena_alloc(&model->arena, (size_t)lc_round_up(n, LC_PAD) * sizeof(float));
+    v->n = n;
+    return v->values ? LC_OK : LC_ERR_MEMORY;
+}
+
+lc_status lc_model_add(lc_model *model, int32_t slot, int32_t layer, int32_t type, int64_t rows, int64_t cols)
+{
+    int64_t expected_rows, expected_cols;
+
+    if (!model || !place_valid(model, slot, layer))
+        return LC_ERR_ARGUMENT;
+    if (model->finished)
+        return LC_ERR_STATE;
+    lc_model_shape(model, slot, &expected_rows, &expected_cols);
+    if (rows != expected_rows || cols != expected_cols)
+        return LC_ERR_SHAPE;
+    lc_vector *v = vector_at(model, slot, layer);
+    if (v)
+        return add_vector(model, v, type, cols);
+    lc_matrix *m = matrix_at(model, slot, layer);
+    return m->panels ? LC_ERR_STATE : lc_matrix_init(m, model->kernels, type, rows, cols, &model->arena);
+}
+
+static lc_status write_vector(lc_vector *v, int64_t first_row, int64_t n_rows, const uint8_t *bytes, size_t n_bytes)
+{
+    if (!v->values)
+        return LC_ERR_STATE;
+    if (first_row != 0 || n_rows != 1 || n_bytes != (size_t)v->n * sizeof(float))
+        return LC_ERR_SHAPE;
+    if (v->written)
+        return LC_ERR_STATE;
+    const lc_type_info *f32 = lc_type_find(LC_F32);
+    if (!lc_type_all_finite(f32, bytes, n_bytes))
+        return LC_ERR_NONFINITE;
+    lc_type_expand(f32, bytes, (size_t)v->n, v->values);
+    v->written = true;
+    return LC_OK;
+}
+
+lc_status lc_model_write(lc_model *model, int32_t slot, int32_t layer, int64_t first_row, int64_t n_rows,
+                         const void *bytes, size_t n_bytes)
+{
+    if (!model || !bytes || !place_valid(model, slot, layer) || first_row < 0 || n_rows < 1)
+        return LC_ERR_ARGUMENT;
+    if (model->finished)
+        return LC_ERR_STATE;
+    lc_vector *v = vector_at(model, slot, layer);
+    if (v)
+        return write_vector(v, first_row, n_rows, bytes, n_bytes);
+    lc_matrix *m = matrix_at(model, slot, layer);
+    return m->panels ? lc_matrix_write(m, first_row, n_rows, bytes, n_bytes) : LC_ERR_STATE;
+}
+
+/* ---- finishing ---- */
+
+static bool present(lc_model *model, int32_t slot, int32_t layer)
+{
+    const lc_vector *v = vector_at(model, slot, layer);
+    return v ? v->values != NULL : matrix_at(model, slot, layer)->panels != NULL;
+}
+
+static bool whole(lc_model *model, int32_t slot, int32_t layer)
+{
+    const lc_vector *v = vector_at(model, slot, layer);
+    if (v)
+        return v->written;
+    const lc_matrix *m = matrix_at(model, slot, layer);
+    return m->n_written == m->rows;
+}
+
+/* RoPE divides by these. */
+static bool rope_freqs_usable(const lc_vector *v)
+{
+    for (int64_t i = 0; v->values && i < v->n; i++)
+        if (!isfinite(1.0f / v->values[i]))
+            return false;
+    return true;
+}
+
+lc_status lc_model_finish(lc_model *model, int32_t *missing_slot, int32_t *missing_layer)
+{
+    if (!model || !missing_slot || !missing_layer)
+        return LC_ERR_ARGUMENT;
+    for (int32_t slot = 0; slot < LC_N_SLOTS; slot++)
+        for (int32_t layer = 0; layer < (per_layer(slot) ? model->hparams.n_layers : 1); layer++) {
+            if (optional(slot) && !present(model, slot, layer))
+                continue;
+            const bool there = present(model, slot, layer) && whole(model, slot, layer);
+            const bool usable = slot != LC_ROPE_FREQS || rope_freqs_usable(&model->rope_freqs);
+            if (there && usable)
+                continue;
+            *missing_slot = slot;
+            *missing_layer = layer;
+            return there ? LC_ERR_NONFINITE : LC_ERR_STATE;
+        }
+    model->finished = true;
+    return LC_OK;
+}

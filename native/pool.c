@@ -1,0 +1,285 @@
+#define _POSIX_C_SOURCE 200809L
+#include "pool.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdalign.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <time.h>
+
+#define MAX_THREADS 256
+/* How long a thread looks before it sleeps.  Waking costs 30-50 us on a virtual machine; stages are 5-100 us long,
+ * and a caller needs about 50 us between two tokens. */
+#define SPIN_NS 100000
+#define JOB_WORDS (LC_JOB_BYTES / 8)
+
+/* The state of the stage in one word, so that one compare-and-swap takes a chunk of the right stage or nothing: the
+ * number of the stage since the pool began (43 bits: years), and the next chunk (20 bits, and one because it stops at n). */
+#define CHUNK_BITS 21
+#define CHUNK_MASK ((1u << CHUNK_BITS) - 1)
+
+struct lc_team {
+    lc_pool *pool;
+    uint64_t stage;
+    int32_t rank;
+    bool holds_chunk;
+};
+
+typedef struct worker {
+    pthread_t thread;
+    lc_pool *pool;
+    int32_t rank;
+} worker;
+
+struct lc_pool {
+    alignas(LC_CACHE_LINE) _Atomic uint64_t state; /* stage << CHUNK_BITS | next chunk */
+    alignas(LC_CACHE_LINE) _Atomic uint32_t n_done; /* chunks of this stage */
+    alignas(LC_CACHE_LINE) _Atomic uint64_t serial; /* of the job; odd while one runs, even between jobs */
+    _Atomic uint64_t first_stage;
+    _Atomic(lc_job_function *) function;
+    _Atomic uint64_t job[JOB_WORDS];
+    alignas(LC_CACHE_LINE) _Atomic int32_t n_inside; /* workers inside a job */
+    _Atomic int32_t n_asleep;
+    _Atomic bool aborted, closing;
+    pthread_mutex_t mutex;
+    pthread_cond_t changed;
+    int32_t n_threads, n_started;
+    worker workers[];
+};
+
+/* ---- waiting ---- */
+
+static void pause_a_moment(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+static int64_t now_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+/* Whoever changes what others may wait for calls this after the change.  The sleeper counts itself before it looks
+ * for the last time, the waker changes before it counts sleepers (all sequentially consistent): one sees the other. */
+static void wake_sleepers(lc_pool *pool)
+{
+    if (!atomic_load(&pool->n_asleep))
+        return;
+    pthread_mutex_lock(&pool->mutex);
+    pthread_cond_broadcast(&pool->changed);
+    pthread_mutex_unlock(&pool->mutex);
+}
+
+typedef bool ready_function(lc_pool *pool, uint64_t seen);
+
+/* Returns when ready(pool, seen): looks for a while, then sleeps. */
+static void wait_until(lc_pool *pool, ready_function *ready, uint64_t seen)
+{
+    const int64_t until = now_ns() + SPIN_NS;
+    do {
+        for (int i = 0; i < 32; i++) {
+            if (ready(pool, seen))
+                return;
+            pause_a_moment();
+        }
+    } while (now_ns() < until);
+
+    pthread_mutex_lock(&pool->mutex);
+    atomic_fetch_add(&pool->n_asleep, 1);
+    while (!ready(pool, seen))
+        pthread_cond_wait(&pool->changed, &pool->mutex);
+    atomic_fetch_sub(&pool->n_asleep, 1);
+    pthread_mutex_unlock(&pool->mutex);
+}
+
+static bool stage_moved(lc_pool *pool, uint64_t state)
+{
+    return atomic_load(&pool->state) != state || atomic_load(&pool->aborted);
+}
+
+static bool job_posted(lc_pool *pool, uint64_t serial)
+{
+    const uint64_t now = atomic_load(&pool->serial);
+    return (now != serial && (now & 1)) || atomic_load(&pool->closing);
+}
+
+static bool all_outside(lc_pool *pool, uint64_t unused)
+{
+    (void)unused;
+    return atomic_load(&pool->n_inside) == 0;
+}
+
+/* ---- stages ---- */
+
+static void finish_chunk(lc_pool *pool, const lc_team *team, uint32_t n_chunks)
+{
+    if (atomic_load(&pool->aborted) || atomic_fetch_add(&pool->n_done, 1) + 1 < n_chunks)
+        return;
+    atomic_store(&pool->n_done, 0);
+    atomic_store(&pool->state, (team->stage + 1) << CHUNK_BITS);
+    wake_sleepers(pool);
+}
+
+int32_t lc_team_take(lc_team *team, int64_t n_chunks)
+{
+    lc_pool *pool = team->pool;
+    const uint32_t n = (uint32_t)n_chunks;
+
+    if (team->holds_chunk) {
+        team->holds_chunk = false;
+        finish_chunk(pool, team, n);
+    }
+    for (;;) {
+        uint64_t state = atomic_load(&pool->state);
+        if (state >> CHUNK_BITS != team->stage || atomic_load(&pool->aborted)) {
+            team->stage++;
+            return -1;
+        }
+        const uint32_t next = (uint32_t)state & CHUNK_MASK;
+        if (next >= n) {
+            wait_until(pool, stage_moved, state);
+        } else if (atomic_compare_exchange_weak(&pool->state, &state, state + 1)) {
+            team->holds_chunk = true;
+            return (int32_t)next;
+        }
+    }
+}
+
+void lc_team_abort(lc_team *team)
+{
+    atomic_store(&team->pool->aborted, true);
+    wake_sleepers(team->pool);
+}
+
+int32_t lc_team_rank(const lc_team *team) { return team->rank; }
+
+/* ---- jobs ---- */
+
+/* Copies the job of this serial; false if it is over.  A sequence lock: the copy counts only if the serial is the same
+ * before and after. */
+static bool copy_job(lc_pool *pool, uint64_t serial, uint64_t *job, lc_job_function **function, uint64_t *first_stage)
+{
+    if (atomic_load(&pool->serial) != serial)
+        return false;
+    for (int i = 0; i < JOB_WORDS; i++)
+        job[i] = atomic_load_explicit(&pool->job[i], memory_order_relaxed);
+    *function = atomic_load_explicit(&pool->function, memory_order_relaxed);
+    *first_stage = atomic_load_explicit(&pool->first_stage, memory_order_relaxed);
+    atomic_thread_fence(memory_order_seq_cst);
+    return atomic_load(&pool->serial) == serial;
+}
+
+static void *work(void *argument)
+{
+    const worker *self = argument;
+    lc_pool *pool = self->pool;
+    uint64_t serial = 0;
+
+    for (;;) {
+        wait_until(pool, job_posted, serial);
+        if (atomic_load(&pool->closing))
+            return NULL;
+        serial = atomic_load(&pool->serial);
+        uint64_t job[JOB_WORDS];
+        lc_job_function *function;
+        lc_team team = {.pool = pool, .rank = self->rank};
+
+        /* Counted before the job is copied: lc_pool_settle, which comes after the job was closed, then either sees
+         * this thread inside, or this thread sees the job closed. */
+        atomic_fetch_add(&pool->n_inside, 1);
+        if ((serial & 1) && copy_job(pool, serial, job, &function, &team.stage))
+            function(job, &team);
+        atomic_fetch_sub(&pool->n_inside, 1);
+        wake_sleepers(pool);
+    }
+}
+
+bool lc_pool_run(lc_pool *pool, lc_job_function *function, const void *job, size_t job_bytes)
+{
+    uint64_t words[JOB_WORDS] = {0};
+    memcpy(words, job, job_bytes);
+    lc_team team = {.pool = pool, .stage = atomic_load(&pool->state) >> CHUNK_BITS, .rank = 0};
+
+    atomic_thread_fence(memory_order_seq_cst); /* the last job was closed before its words change */
+    for (int i = 0; i < JOB_WORDS; i++)
+        atomic_store_explicit(&pool->job[i], words[i], memory_order_relaxed);
+    atomic_store(&pool->function, function);
+    atomic_store(&pool->first_stage, team.stage);
+    atomic_fetch_add(&pool->serial, 1);
+    if (pool->n_threads > 1)
+        wake_sleepers(pool);
+
+    function(words, &team);
+
+    atomic_fetch_add(&pool->serial, 1);
+    if (!atomic_load(&pool->aborted))
+        return true;
+    lc_pool_settle(pool);
+    atomic_store(&pool->n_done, 0);
+    atomic_store(&pool->state, ((atomic_load(&pool->state) >> CHUNK_BITS) + 1) << CHUNK_BITS);
+    atomic_store(&pool->aborted, false);
+    return false;
+}
+
+void lc_pool_settle(lc_pool *pool) { wait_until(pool, all_outside, 0); }
+
+int32_t lc_pool_threads(const lc_pool *pool) { return pool->n_threads; }
+
+/* Workers take no signals: those are for the program's own threads. */
+static bool start_workers(lc_pool *pool)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    for (int32_t rank = 1; rank < pool->n_threads; rank++) {
+        worker *w = &pool->workers[rank];
+        *w = (worker){.pool = pool, .rank = rank};
+        if (pthread_create(&w->thread, NULL, work, w))
+            break;
+        pool->n_started++;
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return pool->n_started == pool->n_threads - 1;
+}
+
+lc_status lc_pool_create(int32_t n_threads, lc_pool **out)
+{
+    if (!out || n_threads < 1 || n_threads > MAX_THREADS)
+        return LC_ERR_ARGUMENT;
+    const size_t bytes = sizeof(lc_pool) + (size_t)n_threads * sizeof(worker);
+    lc_pool *pool = aligned_alloc(LC_CACHE_LINE, (bytes + LC_CACHE_LINE - 1) / LC_CACHE_LINE * LC_CACHE_LINE);
+    if (!pool)
+        return LC_ERR_MEMORY;
+    memset(pool, 0, bytes);
+    pool->n_threads = n_threads;
+    if (pthread_mutex_init(&pool->mutex, NULL) || pthread_cond_init(&pool->changed, NULL)) {
+        free(pool);
+        return LC_ERR_THREAD;
+    }
+    if (!start_workers(pool)) {
+        lc_pool_free(pool);
+        return LC_ERR_THREAD;
+    }
+    *out = pool;
+    return LC_OK;
+}
+
+void lc_pool_free(lc_pool *pool)
+{
+    if (!pool)
+        return;
+    atomic_store(&pool->closing, true);
+    wake_sleepers(pool);
+    for (int32_t i = 1; i <= pool->n_started; i++)
+        pthread_join(pool->workers[i].thread, NULL);
+    pthread_cond_destroy(&pool->changed);
+    pthread_mutex_destroy(&pool->mutex);
+    free(pool);
+}

@@ -1,0 +1,42 @@
+/* pool.h - threads that work through the stages of a job together.
+ *
+ * Every thread of the pool runs the same function on the same job.  The function is a sequence of stages; a stage is a
+ * number of chunks, and a loop that takes them one by one:
+ *
+ *     while ((chunk = lc_team_take(team, n_chunks)) >= 0)
+ *         ... one chunk ...
+ *
+ * lc_team_take returns -1 only when all chunks of the stage are done, by whatever thread; so the next stage may read
+ * what this one wrote.  A thread that comes late finds the past stages done and passes through them: nobody is waited
+ * for unless it holds a chunk.  That is what keeps an answer going when another program takes a core away.
+ *
+ * Before it has been given a chunk, a thread may read only its copy of the job and what outlives all jobs: a late
+ * one may still be inside when the caller has gone on.  Which thread does a chunk must not change its result.
+ */
+#ifndef LC_POOL_H
+#define LC_POOL_H
+
+#include "base.h"
+
+typedef struct lc_team lc_team; /* one thread's place in a job */
+typedef void lc_job_function(const void *job, lc_team *team);
+
+#define LC_JOB_BYTES 64
+#define LC_STAGE_CHUNKS (1 << 20)
+
+/* Runs function in every thread, the caller included, each with a copy of the job; true when every stage is done,
+ * false if the job was aborted. */
+bool lc_pool_run(lc_pool *pool, lc_job_function *function, const void *job, size_t job_bytes);
+/* Waits until no thread is inside an old job: after this the memory that jobs used may be freed. */
+void lc_pool_settle(lc_pool *pool);
+int32_t lc_pool_threads(const lc_pool *pool);
+
+/* The next chunk (0..n_chunks-1) of the current stage, or -1 when the stage is done and the next one begins.
+ * n_chunks (1..LC_STAGE_CHUNKS) is the same in all threads. */
+int32_t lc_team_take(lc_team *team, int64_t n_chunks);
+/* Ends the job: every lc_team_take returns -1 from now on.  lc_pool_run then waits for chunks in hand. */
+void lc_team_abort(lc_team *team);
+/* 0 for the caller, up to the number of threads. */
+int32_t lc_team_rank(const lc_team *team);
+
+#endif

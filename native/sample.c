@@ -1,0 +1,209 @@
+/* sample.c - drawing a token from logits, and log-probabilities. */
+#include <math.h>
+#include <stdlib.h>
+
+#include "random.h"
+#include "select.h"
+
+struct lc_sampler {
+    int32_t n_vocab;
+    lc_random random;
+    float *logits;            /* a copy, with the penalty */
+    uint8_t *in_window;       /* all 0 between calls */
+    lc_candidates candidates; /* room for n_vocab */
+};
+
+lc_status lc_sampler_create(int32_t n_vocab, uint64_t seed, lc_sampler **out)
+{
+    if (!out || n_vocab < 1 || n_vocab > 1 << 24)
+        return LC_ERR_ARGUMENT;
+    lc_sampler *s = calloc(1, sizeof *s);
+    if (!s)
+        return LC_ERR_MEMORY;
+    const size_t n = (size_t)n_vocab;
+    s->n_vocab = n_vocab;
+    s->logits = malloc(n * sizeof *s->logits);
+    s->in_window = calloc(n, sizeof *s->in_window);
+    s->candidates.logits = malloc(n * sizeof *s->candidates.logits);
+    s->candidates.ids = malloc(n * sizeof *s->candidates.ids);
+    if (!s->logits || !s->in_window || !s->candidates.logits || !s->candidates.ids) {
+        lc_sampler_free(s);
+        return LC_ERR_MEMORY;
+    }
+    lc_sampler_reseed(s, seed);
+    *out = s;
+    return LC_OK;
+}
+
+void lc_sampler_free(lc_sampler *s)
+{
+    if (!s)
+        return;
+    free(s->logits);
+    free(s->in_window);
+    free(s->candidates.logits);
+    free(s->candidates.ids);
+    free(s);
+}
+
+void lc_sampler_reseed(lc_sampler *s, uint64_t seed)
+{
+    if (s)
+        s->random = lc_random_seeded(seed);
+}
+
+static bool settings_valid(const lc_sampling *how)
+{
+    return isfinite(how->temperature) && how->temperature >= 0 && how->top_p >= 0 && how->top_p <= 1 &&
+           how->min_p >= 0 && how->min_p <= 1 && isfinite(how->repeat_penalty) && how->repeat_penalty > 0 &&
+           how->top_k >= 0;
+}
+
+/* Each id once, however often it stands in the window (Keskar et al., "CTRL", 2019; a negative logit is multiplied, so
+ * that it too falls). */
+static void penalize(lc_sampler *s, float penalty, const int32_t *window, int32_t n_window)
+{
+    for (int32_t i = 0; i < n_window; i++) {
+        float *logit = &s->logits[window[i]];
+        if (s->in_window[window[i]])
+            continue;
+        s->in_window[window[i]] = 1;
+        *logit = *logit > 0 ? *logit / penalty : *logit * penalty;
+    }
+    for (int32_t i = 0; i < n_window; i++)
+        s->in_window[window[i]] = 0;
+}
+
+/* Candidates are the logits of at least `least`, in the order of their ids. */
+static void gather(lc_sampler *s, float least)
+{
+    lc_candidates *c = &s->candidates;
+    c->n = 0;
+    for (int32_t i = 0; i < s->n_vocab; i++) {
+        c->logits[c->n] = s->logits[i];
+        c->ids[c->n] = i;
+        c->n += s->logits[i] >= least;
+    }
+}
+
+/* Candidates, sorted, that hold at least the part p of the mass of all; few more than needed, since sorting a whole
+ * vocabulary would take longer than the rest of the draw. */
+static void gather_mass(lc_sampler *s, float top, double needed)
+{
+    static const float DEPTHS[] = {1, 2, 4, 8, 16};
+    float least = -INFINITY;
+    for (size_t i = 0; i < sizeof DEPTHS / sizeof *DEPTHS && least == -INFINITY; i++)
+        if (lc_logits_mass(s->logits, s->n_vocab, top, top - DEPTHS[i]) > needed * 1.000001)
+            least = top - DEPTHS[i];
+    gather(s, least);
+    lc_candidates_sort(&s->candidates);
+}
+
+/* Keeps the shortest front of sorted candidates that reaches the mass. */
+static void cut_mass(lc_candidates *c, float top, double needed)
+{
+    double mass = 0.0;
+    int32_t n = 0;
+    while (n < c->n && (n == 0 || mass < needed))
+        mass += (double)lc_exp(c->logits[n++] - top);
+    c->n = n;
+}
+
+static void cut_below(lc_candidates *c, float least)
+{
+    int32_t kept = 0;
+    for (int32_t i = 0; i < c->n; i++)
+        if (c->logits[i] >= least) {
+            c->logits[kept] = c->logits[i];
+            c->ids[kept++] = c->ids[i];
+        }
+    c->n = kept;
+}
+
+/* Top-k, top-p, min-p, in this order. */
+static void filter(lc_sampler *s, const lc_sampling *how, float top)
+{
+    lc_candidates *c = &s->candidates;
+    const bool use_k = how->top_k > 0 && how->top_k < s->n_vocab, use_p = how->top_p < 1;
+
+    if (use_k)
+        lc_select_top(s->logits, s->n_vocab, how->top_k, c);
+    if (use_p) {
+        const double all = use_k ? lc_logits_mass(c->logits, c->n, top, -INFINITY)
+                                 : lc_logits_mass(s->logits, s->n_vocab, top, -INFINITY);
+        if (!use_k)
+            gather_mass(s, top, all * (double)how->top_p);
+        cut_mass(c, top, all * (double)how->top_p);
+    }
+    const float least = how->min_p > 0 ? top + logf(how->min_p) : -INFINITY;
+    if (use_k || use_p)
+        cut_below(c, least);
+    else
+        gather(s, least);
+}
+
+/* Walks through the candidates to the place that the random number names. */
+static int32_t pick(lc_sampler *s, float top, float temperature)
+{
+    const lc_candidates *c = &s->candidates;
+    double total = 0.0;
+    for (int32_t i = 0; i < c->n; i++) {
+        c->logits[i] = lc_exp((c->logits[i] - top) / temperature);
+        total += (double)c->logits[i];
+    }
+    double left = lc_random_unit(&s->random) * total;
+    for (int32_t i = 0; i < c->n - 1; i++) {
+        left -= (double)c->logits[i];
+        if (left < 0)
+            return c->ids[i];
+    }
+    return c->ids[c->n - 1];
+}
+
+lc_status lc_sampler_draw(lc_sampler *s, const float *logits, const lc_sampling *how, const int32_t *window,
+                          int32_t n_window, int32_t *id)
+{
+    if (!s || !logits || !how || !id || n_window < 0 || (n_window && !window) || !settings_valid(how))
+        return LC_ERR_ARGUMENT;
+    for (int32_t i = 0; i < n_window; i++)
+        if (window[i] < 0 || window[i] >= s->n_vocab)
+            return LC_ERR_ARGUMENT;
+    memcpy(s->logits, logits, (size_t)s->n_vocab * sizeof *logits);
+    if (how->repeat_penalty != 1.0f)
+        penalize(s, how->repeat_penalty, window, n_window);
+    if (!lc_logits_finite(s->logits, s->n_vocab))
+        return LC_ERR_NONFINITE;
+
+    const float top = lc_logits_highest(s->logits, s->n_vocab);
+    if (how->temperature == 0) {
+        int32_t best = 0;
+        while (s->logits[best] != top)
+            best++;
+        *id = best;
+        return LC_OK;
+    }
+    filter(s, how, top);
+    *id = pick(s, top, how->temperature);
+    return LC_OK;
+}
+
+lc_status lc_logprobs(const float *logits, int32_t n_vocab, int32_t id, float *logprob, int32_t n_top, int32_t *top_ids,
+                      float *top_logprobs)
+{
+    if (!logits || n_vocab < 1 || n_top < 0 || n_top > n_vocab || (n_top && (!top_ids || !top_logprobs)) ||
+        (logprob && (id < 0 || id >= n_vocab)))
+        return LC_ERR_ARGUMENT;
+    if (!lc_logits_finite(logits, n_vocab))
+        return LC_ERR_NONFINITE;
+    const float top = lc_logits_highest(logits, n_vocab);
+    const double log_sum = (double)top + log(lc_logits_mass(logits, n_vocab, top, -INFINITY));
+    if (logprob)
+        *logprob = (float)((double)logits[id] - log_sum);
+    if (n_top) {
+        lc_candidates best = {top_logprobs, top_ids, 0};
+        lc_select_top(logits, n_vocab, n_top, &best);
+        for (int32_t i = 0; i < n_top; i++)
+            top_logprobs[i] = (float)((double)top_logprobs[i] - log_sum);
+    }
+    return LC_OK;
+}

@@ -1,0 +1,104 @@
+/* types.c - the table of weight types, and the scalar expansion that all kernels are held to. */
+#include "types.h"
+
+static const lc_type_info TYPES[] = {
+    /* type     n   bytes m  hi  q  q_bytes zero */
+    {LC_F32,    1,  4,   0,  0,  0,  0,    0},
+    {LC_F16,    1,  2,   0,  0,  0,  0,    0},
+    {LC_BF16,   1,  2,   0,  0,  0,  0,    0},
+    {LC_Q4_0,  32, 18,   0,  0,  2, 16,    8},
+    {LC_Q4_1,  32, 20,   2,  0,  4, 16,    0},
+    {LC_Q5_0,  32, 22,   0,  2,  6, 16,   16},
+    {LC_Q5_1,  32, 24,   2,  4,  8, 16,    0},
+    {LC_Q8_0,  32, 34,   0,  0,  2, 32,    0},
+};
+
+const lc_type_info *lc_type_find(int32_t type)
+{
+    for (size_t i = 0; i < sizeof TYPES / sizeof *TYPES; i++)
+        if (TYPES[i].type == type)
+            return &TYPES[i];
+    return NULL;
+}
+
+static void expand_floats(int32_t type, const uint8_t *src, size_t n, float *dst)
+{
+    for (size_t i = 0; i < n; i++)
+        dst[i] = type == LC_F32   ? lc_float_of_bits(lc_load32(src + 4 * i))
+                 : type == LC_F16 ? lc_f32_of_f16(lc_load16(src + 2 * i))
+                                  : lc_f32_of_bf16(lc_load16(src + 2 * i));
+}
+
+static void expand_block(const lc_type_info *info, const uint8_t *block, float *dst)
+{
+    const float d = lc_f32_of_f16(lc_load16(block));
+    const float m = info->m_offset ? lc_f32_of_f16(lc_load16(block + info->m_offset)) : 0.0f;
+    const uint32_t high = info->high_offset ? lc_load32(block + info->high_offset) : 0;
+    const uint8_t *q = block + info->q_offset;
+
+    for (int i = 0; i < LC_BLOCK; i++) {
+        int value;
+        if (info->q_bytes == LC_BLOCK)
+            value = (int8_t)q[i];
+        else
+            value = (i < 16 ? q[i] & 15 : q[i - 16] >> 4) + (int)((high >> i & 1) << 4);
+        dst[i] = info->m_offset ? d * (float)value + m : d * (float)(value - info->zero);
+    }
+}
+
+void lc_type_expand(const lc_type_info *info, const void *src, size_t n, float *dst)
+{
+    if (!lc_type_is_block(info)) {
+        expand_floats(info->type, src, n, dst);
+        return;
+    }
+    const uint8_t *block = src;
+    for (size_t i = 0; i < n; i += LC_BLOCK, block += info->bytes)
+        expand_block(info, block, dst + i);
+}
+
+bool lc_type_all_finite(const lc_type_info *info, const void *src, size_t n_bytes)
+{
+    const uint8_t *p = src;
+    bool bad = false;
+
+    if (info->type == LC_F32) {
+        for (size_t i = 0; i < n_bytes; i += 4)
+            bad |= (lc_load32(p + i) & 0x7f800000u) == 0x7f800000u;
+    } else if (info->type == LC_BF16) {
+        for (size_t i = 0; i < n_bytes; i += 2)
+            bad |= (lc_load16(p + i) & 0x7f80) == 0x7f80;
+    } else {
+        /* F16 itself, or the f16 scale and offset that lead each block */
+        const size_t step = (size_t)info->bytes;
+        const size_t m = (size_t)info->m_offset;
+        for (size_t i = 0; i < n_bytes; i += step)
+            bad |= (lc_load16(p + i) & 0x7c00) == 0x7c00 || (lc_load16(p + i + m) & 0x7c00) == 0x7c00;
+    }
+    return !bad;
+}
+
+lc_status lc_type_block(int32_t type, int32_t *elements, int32_t *bytes)
+{
+    const lc_type_info *info = lc_type_find(type);
+    if (!elements || !bytes)
+        return LC_ERR_ARGUMENT;
+    if (!info)
+        return LC_ERR_TYPE;
+    *elements = info->elements;
+    *bytes = info->bytes;
+    return LC_OK;
+}
+
+lc_status lc_dequantize(int32_t type, const void *src, size_t n, float *dst)
+{
+    const lc_type_info *info = lc_type_find(type);
+    if (!src || !dst)
+        return LC_ERR_ARGUMENT;
+    if (!info)
+        return LC_ERR_TYPE;
+    if (n % (size_t)info->elements)
+        return LC_ERR_SHAPE;
+    lc_type_expand(info, src, n, dst);
+    return LC_OK;
+}

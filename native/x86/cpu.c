@@ -1,0 +1,49 @@
+#if defined(__x86_64__)
+#include "cpu.h"
+
+#include <cpuid.h>
+
+/* Bits of XCR0: register states that the operating system saves. */
+#define XCR0_YMM 0x06u
+#define XCR0_ZMM 0xe6u
+
+typedef struct features {
+    uint32_t ecx1, ebx7, ecx7, xcr0;
+} features;
+
+static features read_features(void)
+{
+    features f = {0};
+    uint32_t a, b, c, d;
+    if (!__get_cpuid(1, &a, &b, &c, &d))
+        return f;
+    f.ecx1 = c;
+    if (c & bit_OSXSAVE) {
+        uint32_t high;
+        __asm__ volatile("xgetbv" : "=a"(f.xcr0), "=d"(high) : "c"(0));
+    }
+    if (__get_cpuid_count(7, 0, &a, &b, &c, &d)) {
+        f.ebx7 = b;
+        f.ecx7 = c;
+    }
+    return f;
+}
+
+LC_INLINE bool all_set(uint32_t value, uint32_t bits) { return (value & bits) == bits; }
+
+bool lc_cpu_has_avx2(void)
+{
+    const features f = read_features();
+    return all_set(f.ecx1, bit_AVX | bit_FMA | bit_F16C) && all_set(f.ebx7, bit_AVX2) && all_set(f.xcr0, XCR0_YMM);
+}
+
+bool lc_cpu_has_avx512(void)
+{
+    const features f = read_features();
+    return lc_cpu_has_avx2() && all_set(f.ebx7, bit_AVX512F | bit_AVX512BW | bit_AVX512DQ | bit_AVX512VL) &&
+           all_set(f.ecx7, bit_AVX512VNNI) && all_set(f.xcr0, XCR0_ZMM);
+}
+
+#else
+typedef int lc_not_x86; /* a file may not be empty */
+#endif

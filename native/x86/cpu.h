@@ -1,0 +1,12 @@
+/* cpu.h - what an x86-64 processor, and its operating system, can run. */
+#ifndef LC_X86_CPU_H
+#define LC_X86_CPU_H
+
+#include "../base.h"
+
+/* AVX2, FMA and F16C. */
+bool lc_cpu_has_avx2(void);
+/* The above, and AVX-512 F, BW, DQ, VL and VNNI. */
+bool lc_cpu_has_avx512(void);
+
+#endif
