@@ -122,7 +122,7 @@ def used_tensors(h: Hyperparameters, found: Mapping[str, tuple[Tensor, int]]) ->
             _check_tensor(tensor, known[name])
             used[name] = (tensor, offset)
         elif not _IGNORED.search(name):
-            raise Refusal(_foreign(name))
+            raise Refusal(_foreign(name, h))
     return used
 
 
@@ -138,7 +138,9 @@ def _check_tensor(tensor: Tensor, shape: tuple[int, int]) -> None:
         raise Refusal(f"has a tensor {quoted(tensor.name)} of type {tensor.type.label}; it must be F32")
 
 
-def _foreign(name: str) -> str:
+def _foreign(name: str, h: Hyperparameters) -> str:
+    if name.split(".", 2)[-1] in layer_shapes(h):
+        return f"has a tensor {quoted(name)}, of a layer beyond its {h.n_layers}"
     for pattern, what in _FOREIGN:
         if pattern.search(name):
             return f"has {what} (tensor {quoted(name)}): not supported"
