@@ -15,6 +15,7 @@ from textual.widgets import TextArea
 from llamachat.tui.prompt_text import PasteFolds, PromptHistory, safe_prompt
 
 MAX_LINES = 10
+_HINTS = ("Ask anything. Enter sends, ^j new line, / commands", "Ask anything. / commands", "Ask anything")
 
 
 class Composer(TextArea):
@@ -69,12 +70,11 @@ A line that begins with **/** is a command: **Tab** completes it.
     class Left(Message):
         """The cursor goes up, out of the composer."""
 
-    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's word
-        super().__init__(id=id, soft_wrap=True, tab_behavior="focus", highlight_cursor_line=False)
+    def __init__(self) -> None:
+        super().__init__(id="composer", soft_wrap=True, tab_behavior="focus", highlight_cursor_line=False)
         self.cursor_blink = False
         self.match_cursor_bracket = False
         self.menu_open = False
-        self.menu_takes_enter = False
         self.history_of_prompts = PromptHistory()
         self._folds = PasteFolds()
         self._walked_text: str | None = None
@@ -101,6 +101,10 @@ A line that begins with **/** is a command: **Tab** completes it.
         event.stop()
         self._replace_via_keyboard(self._folds.fold(safe_prompt(event.text)), *self.selection)
 
+    def on_resize(self) -> None:
+        """The hint in the empty composer is as long as there is room."""
+        self.placeholder = next(hint for hint in _HINTS if len(hint) < self.size.width or hint is _HINTS[-1])
+
     # ---- keys ---------------------------------------------------------------
 
     async def _on_key(self, event: events.Key) -> None:
@@ -109,7 +113,7 @@ A line that begins with **/** is a command: **Tab** completes it.
 
     def action_send(self) -> None:
         """Sends what is written, or takes the menu's proposal."""
-        if self.menu_open and self.menu_takes_enter:
+        if self.menu_open:
             self.post_message(self.MenuKey("enter"))
         elif self.text.strip():
             self.post_message(self.Sent(self.prompt))

@@ -30,7 +30,8 @@ class SamplingPanel(VerticalScroll, can_focus=False):
         padding: 1 2;
         scrollbar-size-vertical: 1;
         & > .title { color: $faint; margin-bottom: 1; }
-        & > #parameter-help { color: $faint; height: 4; margin: 1 0; }
+        & > #context-title { margin-top: 2; }
+        & > #parameter-help { color: $faint; height: auto; margin-top: 1; }
     }
     """
 
@@ -39,9 +40,9 @@ class SamplingPanel(VerticalScroll, can_focus=False):
         yield Static("Sampling", classes="title", markup=False)
         for name in SHOWN:
             yield ParameterRow(PARAMETER[name])
-        yield Static("", id="parameter-help", markup=False)
-        yield Static("Context", classes="title", markup=False)
+        yield Static("Context", id="context-title", classes="title", markup=False)
         yield ContextMeter()
+        yield Static("", id="parameter-help", markup=False)
 
     def on_descendant_focus(self, event: DescendantFocus) -> None:
         """Says what the focused parameter does."""

@@ -6,8 +6,10 @@ from collections import deque
 from dataclasses import dataclass
 
 from textual.content import Content
+from textual.timer import Timer
 from textual.widget import Widget
 
+from llamachat.chat.conversation import Message
 from llamachat.chat.session import ChatSession, Phase, Progress
 from llamachat.display import clean_line
 from llamachat.engine.events import Timings
@@ -80,12 +82,13 @@ class StatusLine(Widget):
         super().__init__()
         self._facts = StatusFacts()
         self._flash = ""
+        self._flash_timer: Timer | None = None
         self._rates: deque[float] = deque(maxlen=_SAMPLES)
         self._sampled = Timings()
         self._phase = Phase.NO_MODEL
         self._start = Progress()
 
-    def show_session(self, session: ChatSession) -> None:
+    def show_session(self, session: ChatSession, last: Message | None) -> None:
         """Takes over what the session says now; redraws only if a word of it changed."""
         if session.phase is not self._phase:
             self._phase, self._start = session.phase, session.progress
@@ -97,7 +100,7 @@ class StatusLine(Widget):
             self._sample(timings)
         facts = StatusFacts(
             model=clean_line(f"{session.model.name} {session.model.type_name}", 60) if session.model else "",
-            phase=phase_words(session.phase, session.progress, self._start, session.conversation.leaf),
+            phase=phase_words(session.phase, session.progress, self._start, last),
             prompt_rate=f"prompt {rate(timings.prompt_rate)}" if timings.prompt_rate else "",
             answer_rate=rate(timings.answer_rate) if timings.answer_rate else "",
             spark=sparkline(self._rates) if session.phase is Phase.DECODE else "",
@@ -126,7 +129,9 @@ class StatusLine(Widget):
         """Says something for a moment, in place of the keys."""
         self._flash = clean_line(text)
         self.refresh()
-        self.set_timer(_FLASH_SECONDS, self._end_flash)
+        if self._flash_timer is not None:
+            self._flash_timer.stop()
+        self._flash_timer = self.set_timer(_FLASH_SECONDS, self._end_flash)
 
     def _end_flash(self) -> None:
         self._flash = ""

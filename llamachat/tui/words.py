@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date, datetime
+from pathlib import Path
 
 from llamachat.chat.conversation import Message, Status
 from llamachat.chat.session import Phase, Progress
+from llamachat.display import clean_line
 
 _BARS = "▁▂▃▄▅▆▇█"
 
@@ -84,3 +86,19 @@ def file_size(n_bytes: int) -> str:
             return f"{size:.0f} {unit}" if unit in ("B", "kB", "MB") else f"{size:.1f} {unit}"
         size /= 1000
     return f"{size:.1f} TB"
+
+
+def count(number: int) -> str:
+    """A large number as it is spoken: ``135 M``."""
+    for size, unit in ((10**9, "B"), (10**6, "M")):
+        if number >= size:
+            return f"{number / size:.1f} {unit}" if number < 10 * size else f"{number / size:.0f} {unit}"
+    return f"{number:,}"
+
+
+def short_path(path: Path) -> str:
+    """A path with the home folder as ``~``, as one line for the screen."""
+    try:
+        return clean_line("~/" + str(path.relative_to(Path.home())))
+    except (ValueError, RuntimeError):
+        return clean_line(str(path))

@@ -1,0 +1,152 @@
+"""The full-screen application: themes, screens, and the way out. It wires; widgets draw, the session works."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from textual.app import App
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+
+from llamachat import paths
+from llamachat.chat.session import ChatSession
+from llamachat.engine.base import ModelSource
+from llamachat.errors import LlamachatError
+from llamachat.tui.chat_screen import ChatScreen
+from llamachat.tui.models import ModelShelf
+from llamachat.tui.themes import ThemeShelf
+
+
+class ChatApp(App[int]):
+    """llamachat on the full screen, over a session that somebody else made and closes."""
+
+    TITLE = "llamachat"
+    CSS_PATH = "styles.tcss"
+    ENABLE_COMMAND_PALETTE = False
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+q", "quit", "Quit", show=False, priority=True, id="app.quit"),
+    ]
+
+    def __init__(
+        self,
+        session: ChatSession,
+        *,
+        source: ModelSource | None = None,
+        theme: str | None = None,
+        user_themes: Path | None = None,
+        models: ModelShelf | None = None,
+    ) -> None:
+        super().__init__()
+        self.session = session
+        self.models = models
+        self._source = source
+        self.shelf_of_themes = ThemeShelf(paths.shipped_themes(), user_themes)
+        self._register_themes()
+        self._first_notices = list(self.shelf_of_themes.notices)
+        self.theme = self.shelf_of_themes.default.name
+        if theme is not None and theme in self.shelf_of_themes.themes:
+            self.theme = theme
+        elif theme is not None:
+            self._first_notices.append(str(self._no_theme(theme)))
+
+    # ---- themes -------------------------------------------------------------
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        """Our variables, for themes of Textual's own that lack them."""
+        return self.shelf_of_themes.default.variables() if hasattr(self, "shelf_of_themes") else {}
+
+    def _register_themes(self) -> None:
+        for theme in self.shelf_of_themes.themes.values():
+            self.register_theme(theme.to_textual())
+
+    def _no_theme(self, name: str) -> LlamachatError:
+        return LlamachatError(f"no theme {name[:40]!r}: there are {', '.join(self.shelf_of_themes.names())}")
+
+    def set_theme(self, name: str) -> None:
+        """Changes the theme; files changed meanwhile are read again. ``LlamachatError`` for a name that is none."""
+        self.shelf_of_themes.reload()
+        self._register_themes()
+        if name not in self.shelf_of_themes.themes:
+            raise self._no_theme(name)
+        if self.theme == name:
+            self._watch_theme(name)  # the same name may have other colours now
+        self.theme = name
+        for notice in self.shelf_of_themes.notices:
+            self.chat_screen.say_notice(notice)
+
+    # ---- screens --------------------------------------------------------------
+
+    def get_default_screen(self) -> Screen[None]:
+        """The chat."""
+        return ChatScreen(self.session)
+
+    @property
+    def chat_screen(self) -> ChatScreen:
+        """The screen at the bottom of the stack."""
+        screen = self.screen_stack[0]
+        assert isinstance(screen, ChatScreen)  # noqa: S101
+        return screen
+
+    def on_mount(self) -> None:
+        """Everything that can wait begins after the first frame."""
+        if self._first_notices:
+            self.call_after_refresh(lambda: self.chat_screen.say_notice(" · ".join(self._first_notices)))
+        if self._source is None and self.session.model is None and not self.session.busy:
+            from llamachat.tui.first_run import FirstRunScreen
+
+            self.push_screen(FirstRunScreen(self.models), self._first_model)
+        else:
+            self.call_after_refresh(self._after_first_frame)
+
+    def _after_first_frame(self) -> None:
+        if self._source is not None:
+            source = self._source
+            self.chat_screen.try_to(lambda: self.session.open_model(source))
+            self.chat_screen.call_later(self.chat_screen.after_operation)
+
+    def _first_model(self, path: Path | None) -> None:
+        if path is not None:
+            self.chat_screen.face.open_model(path)
+
+    def action_help(self) -> None:
+        """Shows all keys, those of the focused widget first."""
+        from llamachat.tui.composer import Composer
+        from llamachat.tui.help_screen import HelpScreen
+        from llamachat.tui.message_view import MessageView
+        from llamachat.tui.parameter_row import ParameterRow
+        from llamachat.tui.session_pane import SessionList
+
+        kinds = (Composer, ChatScreen, MessageView, SessionList, ParameterRow)
+        first = next((kind for kind in kinds if isinstance(self.focused, kind)), None)
+        self.push_screen(HelpScreen(kinds, first))
+
+    # ---- the way out ----------------------------------------------------------
+
+    def copy_text(self, text: str) -> None:
+        """Puts text on the clipboard of the terminal's machine (OSC 52), lone surrogates replaced."""
+        self.copy_to_clipboard(text.encode("utf-8", "replace").decode("utf-8"))
+
+    async def action_quit(self) -> None:
+        """Saves the draft and ends; the answer that runs is stopped and kept when the session is closed."""
+        self.chat_screen.keep_draft()
+        self.exit(0)
+
+
+def run(
+    session: ChatSession,
+    *,
+    source: ModelSource | None = None,
+    theme: str | None = None,
+    user_themes: Path | None = None,
+    models: ModelShelf | None = None,
+) -> int:
+    """Runs the full screen until a person quits; returns the exit status.
+
+    ``source`` is loaded once the screen is there. ``theme`` names one of the shipped themes or of those in the
+    folder ``user_themes``. ``models`` is where models are found and fetched. The caller closes the session.
+    """
+    app = ChatApp(session, source=source, theme=theme, user_themes=user_themes, models=models)
+    result = app.run()
+    session.on_wake = None
+    return result if result is not None else (app.return_code or 0)

@@ -1,0 +1,253 @@
+"""The chat as it is used: what a person does becomes an operation of the session."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.binding import Binding, BindingType
+
+from llamachat.chat import commands
+from llamachat.chat.conversation import Message, Role
+from llamachat.chat.session import ChatSession
+from llamachat.errors import LlamachatError
+from llamachat.tui.chat_view import ChatView
+from llamachat.tui.composer import Composer
+from llamachat.tui.composer_pane import ComposerPane
+from llamachat.tui.dialogs import ConfirmScreen
+from llamachat.tui.message_view import MessageView
+from llamachat.tui.parameter_row import ParameterRow
+from llamachat.tui.session_pane import SessionPane
+from llamachat.tui.transcript import Transcript
+
+if TYPE_CHECKING:
+    from textual.widgets import Markdown
+
+
+class ChatScreen(ChatView):
+    """Handlers of messages and keys."""
+
+    BINDING_GROUP_TITLE = "Everywhere"
+    AUTO_FOCUS = "#composer"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "escape", "Stop, close, or back to the composer", show=False, id="chat.escape"),
+        Binding("ctrl+c", "interrupt", "Copy what is selected, or stop the answer", show=False, id="chat.interrupt"),
+        Binding("ctrl+p", "palette", "Commands, themes, chats", show=False, id="chat.palette"),
+        Binding("ctrl+n", "new", "New chat", show=False, id="chat.new"),
+        Binding("ctrl+r", "again", "Answer again", show=False, id="chat.again"),
+        Binding("ctrl+g", "go_on", "Go on with the answer", show=False, id="chat.go-on"),
+        Binding("ctrl+o", "open_model", "Open a model", show=False, id="chat.open-model"),
+        Binding("ctrl+end", "follow", "To the end of the chat", show=False, id="chat.end"),
+        Binding("f1", "help", "Help", show=False, id="chat.help"),
+        Binding("ctrl+q", "app.quit", "Quit", show=False, id="chat.quit"),
+    ]
+
+    def __init__(self, session: ChatSession) -> None:
+        super().__init__(session)
+        self._edited = ""  #: the message whose text is in the composer
+        self._copied: dict[str, int] = {}  #: which code block of a message was copied last
+
+    # ---- composer -------------------------------------------------------------
+
+    async def on_composer_sent(self, event: Composer.Sent) -> None:
+        """Runs a command, saves an edited message, or sends."""
+        pane = self.query_one(ComposerPane)
+        pane.show_trouble("")
+        if pane.editing:
+            await self._finish_edit(event.text)
+        elif commands.is_command(event.text):
+            await self._run_line(event.text)
+        elif self.try_to(lambda: self.session.send(commands.as_message(event.text))) is not None:
+            pane.composer.history_of_prompts.add(event.text)
+            pane.show_draft("")
+            self.query_one(Transcript).follow()
+            await self.after_operation()
+
+    async def _run_line(self, line: str) -> None:
+        pane = self.query_one(ComposerPane)
+        before = self.session.conversation
+        pane.close_menu()
+        try:
+            commands.run_line(self.session, self.face, line)
+        except LlamachatError as error:
+            self.say_error(str(error))
+            return
+        pane.composer.history_of_prompts.add(line)
+        if self.session.conversation is before:
+            pane.show_draft("")
+            pane.flush_draft()
+        await self.after_operation()
+
+    def keep_draft(self) -> None:
+        """Hands the draft to the session now."""
+        self.session.save_draft(self.query_one(ComposerPane).draft)
+
+    def on_composer_pane_draft_changed(self, event: ComposerPane.DraftChanged) -> None:
+        """Keeps the draft."""
+        self.try_to(lambda: self.session.save_draft(event.text))
+
+    def on_composer_left(self) -> None:
+        """Up out of the composer: the cursor goes on the last message."""
+        self.query_one(Transcript).focus_last()
+
+    async def _finish_edit(self, text: str) -> None:
+        message_id = self._edited
+        if self.try_to(lambda: self.session.edit(message_id, text)) is not None:
+            self.query_one(ComposerPane).end_edit()
+            await self.after_operation()
+
+    # ---- messages -------------------------------------------------------------
+
+    async def on_message_view_asked(self, event: MessageView.Asked) -> None:
+        """What is asked for on a message."""
+        message = event.view.message
+        if event.what == "walk":
+            if not await self.query_one(Transcript).walk(event.view, event.step):
+                self.focus_composer()
+        elif event.what == "leave":
+            self.focus_composer()
+        elif event.what == "copy":
+            self.face.copy(message.text)
+        elif event.what == "copy_code":
+            self._copy_code(event.view)
+        elif event.what == "edit":
+            self._begin_edit(message)
+        else:
+            operations: dict[str, Callable[[], object]] = {
+                "again": lambda: self.session.regenerate(message.id),
+                "go_on": lambda: self.session.continue_answer(message.id),
+                "sibling": lambda: self.session.select_sibling(message.id, event.step),
+            }
+            if self.try_to(operations[event.what]) is not None:
+                await self.after_operation()
+
+    def _begin_edit(self, message: Message) -> None:
+        self._edited = message.id
+        whose = (
+            "your message: enter sends it as a new version"
+            if message.role is Role.USER
+            else "the answer: enter saves it"
+        )
+        self.query_one(ComposerPane).begin_edit(message.text, f"Editing {whose}, esc leaves it as it is")
+
+    def _copy_code(self, view: MessageView) -> None:
+        from llamachat.tui.code_blocks import code_blocks
+
+        blocks = code_blocks(view.message.text)
+        if blocks:
+            at = self._copied.get(view.message.id, -1) + 1
+            self._copied = {view.message.id: at}
+            self.chat_app.copy_text(blocks[at % len(blocks)])
+            self.flash(f"copied code block {at % len(blocks) + 1} of {len(blocks)}")
+
+    def on_markdown_link_clicked(self, event: Markdown.LinkClicked) -> None:
+        """Opens a link after asking; only what a browser or a mail program opens."""
+        event.stop()
+        self.face.open_link(event.href)
+
+    # ---- chats and parameters ---------------------------------------------------
+
+    async def on_session_pane_opened(self, event: SessionPane.Opened) -> None:
+        """Opens a chat."""
+        self.query_one(ComposerPane).flush_draft()
+        if event.session_id != self.session.conversation.id:
+            self.try_to(lambda: self.session.open(event.session_id))
+            await self.after_operation()
+        self.action_leave_pane()
+
+    def on_session_list_filtered(self) -> None:
+        """Another filter."""
+        self.refresh_sessions()
+
+    def on_session_pane_renamed(self, event: SessionPane.Renamed) -> None:
+        """Gives a chat another title."""
+        self.try_to(lambda: self.session.rename(event.session_id, event.title))
+        self.refresh_sessions()
+
+    def on_session_pane_delete_asked(self, event: SessionPane.DeleteAsked) -> None:
+        """Deletes a chat after asking."""
+
+        async def answered(agreed: bool | None) -> None:
+            if agreed:
+                self.try_to(lambda: self.session.delete(event.session_id))
+                await self.after_operation()
+
+        question = f"Delete “{event.title}”?"
+        self.app.push_screen(ConfirmScreen(question, "It is gone for good, with all its versions."), answered)
+
+    def on_parameter_row_turned(self, event: ParameterRow.Turned) -> None:
+        """Changes a parameter, from the next token on."""
+        self.try_to(lambda: self.session.set_parameter(event.parameter.name, event.value))
+
+    def on_parameter_row_refused(self, event: ParameterRow.Refused) -> None:
+        """Says why a value was not taken."""
+        self.say_error(event.reason)
+
+    # ---- keys -----------------------------------------------------------------
+
+    def action_escape(self) -> None:
+        """Closes what is open; else stops what runs; else goes back to the composer."""
+        pane = self.query_one(ComposerPane)
+        if pane.close_menu():
+            return
+        if self.close_overlays():
+            self.focus_composer()
+        elif self.session.busy:
+            self.session.stop()
+            self.refresh_figures()
+        elif pane.editing:
+            pane.end_edit()
+            self.focus_composer()
+        elif self.focused is not pane.composer:
+            self.focus_composer()
+        else:
+            pane.show_trouble("")
+
+    def action_interrupt(self) -> None:
+        """Ctrl+C stops and never quits."""
+        if self.session.busy:
+            self.session.stop()
+            self.refresh_figures()
+        else:
+            self.flash("^q quits")
+
+    def action_palette(self) -> None:
+        """Opens the palette."""
+        self.face.open_palette()
+
+    async def action_new(self) -> None:
+        """Begins another chat."""
+        self.query_one(ComposerPane).flush_draft()
+        self.try_to(self.session.new)
+        await self.after_operation()
+        self.close_overlays()
+        self.focus_composer()
+
+    async def action_again(self) -> None:
+        """Asks for another answer to the last question."""
+        if self.try_to(self.session.regenerate) is not None:
+            self.query_one(Transcript).follow()
+            await self.after_operation()
+
+    async def action_go_on(self) -> None:
+        """Goes on with the last answer."""
+        if self.try_to(self.session.continue_answer) is not None:
+            self.query_one(Transcript).follow()
+            await self.after_operation()
+
+    def action_open_model(self) -> None:
+        """Asks which model to open."""
+        self.face.pick_model()
+
+    def action_follow(self) -> None:
+        """Goes to the end and stays there."""
+        self.query_one(Transcript).follow()
+
+    def action_scroll_chat(self, pages: int) -> None:
+        """Scrolls the transcript by so many pages, from the composer too."""
+        transcript = self.query_one(Transcript)
+        transcript.scroll_relative(y=pages * max(1, transcript.size.height - 2), animate=False)
+
+    def action_help(self) -> None:
+        """Shows the keys."""
+        self.face.show_help()

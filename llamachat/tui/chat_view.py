@@ -1,0 +1,219 @@
+"""The chat as it is drawn: the panes, and everything the session says put into them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
+from textual.message import Message as TextualMessage
+from textual.timer import Timer
+
+from llamachat.chat import commands
+from llamachat.chat.conversation import Message, Role
+from llamachat.chat.session import ChatSession
+from llamachat.errors import LlamachatError
+from llamachat.tui.composer_pane import ComposerPane
+from llamachat.tui.context_meter import ContextMeter
+from llamachat.tui.panes import Panes
+from llamachat.tui.row_list import Row
+from llamachat.tui.sampling_panel import SamplingPanel
+from llamachat.tui.screen_face import ScreenFace
+from llamachat.tui.session_pane import SessionPane
+from llamachat.tui.status_line import StatusLine
+from llamachat.tui.transcript import Transcript
+from llamachat.tui.welcome import Welcome
+from llamachat.tui.words import phase_words
+
+if TYPE_CHECKING:
+    from llamachat.tui.app import ChatApp
+
+Result = TypeVar("Result")
+
+CADENCE = 0.06
+"""Seconds between two looks at what the engine said: all waiting tokens are drawn at once, so that the cost of
+drawing does not grow with tokens a second."""
+_LOOK_AROUND = 2.0
+
+
+class ChatView(Panes):
+    """Chats, transcript, composer, sampling, status, kept as the session is."""
+
+    class Woken(TextualMessage):
+        """The engine has something to tell."""
+
+    def __init__(self, session: ChatSession) -> None:
+        super().__init__()
+        self.session = session
+        self._ticker: Timer | None = None
+        self._shown_tree: tuple[object, ...] = ()
+        self._growing: Message | None = None
+        self._last: Message | None = None
+        self._said_error = ""
+        self.face = ScreenFace(self)
+
+    @property
+    def chat_app(self) -> ChatApp:
+        """The application, by its own type."""
+        from llamachat.tui.app import ChatApp
+
+        assert isinstance(self.app, ChatApp)  # noqa: S101
+        return self.app
+
+    def compose(self) -> ComposeResult:
+        """The panes."""
+        with Horizontal(id="panes"):
+            yield SessionPane()
+            with Vertical(id="middle", classes="-empty"):
+                yield Welcome()
+                yield Transcript()
+                yield ComposerPane(self._proposals)
+            yield SamplingPanel()
+        yield StatusLine()
+
+    async def on_mount(self) -> None:
+        """Shows the session; from now on the engine's news come as a message."""
+        self.session.on_wake = self._wake
+        self._ticker = self.set_interval(CADENCE, self._tick, pause=True)
+        self.set_interval(_LOOK_AROUND, self._look_around)
+        await self.show_conversation()
+        if self.session.busy:
+            self._ticker.resume()
+
+    # ---- from the engine ------------------------------------------------------
+
+    def _wake(self) -> None:
+        """Called on the engine's thread, once until the next drain."""
+        self.post_message(self.Woken())
+
+    def on_chat_view_woken(self) -> None:
+        """Begins to look regularly."""
+        if self._ticker is not None:
+            self._ticker.resume()
+
+    async def _tick(self) -> None:
+        self.session.drain()
+        await self.refresh_chat()
+        if not self.session.busy and self._ticker is not None and self._growing is None:
+            self._ticker.pause()
+
+    async def _look_around(self) -> None:
+        """Another window may have written."""
+        if not self.session.busy and self.try_to(self.session.refresh):
+            self.refresh_sessions()
+            await self.refresh_chat()
+
+    async def refresh_chat(self) -> None:
+        """Draws what changed: messages, text, figures, trouble."""
+        session = self.session
+        tree = (session.conversation.id, len(session.conversation), session.answering, session.queued)
+        if tree != self._shown_tree:
+            new_messages = (
+                bool(self._shown_tree) and tree[:1] == self._shown_tree[:1] and tree[1] != self._shown_tree[1]
+            )
+            self._shown_tree = tree
+            await self.sync(follow=new_messages)
+            self.refresh_sessions()
+        await self._grow()
+        self.refresh_figures()
+
+    async def _grow(self) -> None:
+        answering = self.session.answering
+        transcript = self.query_one(Transcript)
+        for message in (self._growing, answering):
+            view = transcript.view_of(message)
+            if view is not None:
+                await view.grow()
+                view.show_wait(phase_words(self.session.phase, self.session.progress, self.session.progress, None))
+        self._growing = answering
+
+    async def sync(self, *, follow: bool = False) -> None:
+        """Shows the visible path."""
+        conversation = self.session.conversation
+        path = conversation.path
+        self._last = path[-1] if path else None
+        self.query_one("#middle").set_class(not path, "-empty")
+        await self.query_one(Transcript).sync(conversation, follow=follow)
+
+    async def show_conversation(self) -> None:
+        """Shows the session's conversation, which may be another one now: draft, history, parameters."""
+        conversation = self.session.conversation
+        self._shown_tree = ()
+        self._growing = None
+        await self.refresh_chat()
+        pane = self.query_one(ComposerPane)
+        pane.show_draft(self.session.draft)
+        asked = [message.text for message in conversation.path if message.role is Role.USER]
+        pane.composer.history_of_prompts.fill(asked[-200:])
+
+    def refresh_sessions(self) -> None:
+        """Shows the list of chats."""
+        pane = self.query_one(SessionPane)
+        sessions = self.try_to(lambda: self.session.sessions(pane.filter_text)) or []
+        pane.show_sessions(sessions, self.session.conversation.id)
+
+    def refresh_figures(self) -> None:
+        """Shows status, context, parameters, and what went wrong."""
+        session = self.session
+        self.query_one(StatusLine).show_session(session, self._last)
+        self.query_one(SamplingPanel).show_settings(session.settings)
+        meter = self.query_one(ContextMeter)
+        meter.used, meter.total, meter.dropped = session.context_used, session.context_total, session.dropped
+        if session.timings is not None:
+            meter.reused, meter.prompt = session.timings.reused_tokens, session.timings.prompt_tokens
+        if not len(session.conversation):
+            self.query_one(Welcome).show_session(session)
+        notices = session.take_notices()
+        if notices:
+            self.say_notice(" · ".join(notices))
+        if (session.error or "") != self._said_error:
+            self._said_error = session.error or ""
+            self.say_error(self._said_error)
+
+    # ---- saying ---------------------------------------------------------------
+
+    def say_error(self, text: str) -> None:
+        """Says under the composer what went wrong; empty takes it away."""
+        self.query_one(ComposerPane).show_trouble(text)
+
+    def say_notice(self, text: str) -> None:
+        """Says under the composer what a person should know."""
+        self.query_one(ComposerPane).show_trouble(text, notice=True)
+
+    def flash(self, text: str) -> None:
+        """Says something in the status line for a moment."""
+        self.query_one(StatusLine).flash(text)
+
+    def try_to(self, operation: Callable[[], Result]) -> Result | None:
+        """Does an operation of the session; an error is said under the composer, and None returned."""
+        try:
+            return operation()
+        except LlamachatError as error:
+            self.say_error(str(error))
+            return None
+
+    async def after_operation(self) -> None:
+        """Shows what an operation changed, whatever it was."""
+        if self._shown_tree[:1] != (self.session.conversation.id,):
+            await self.show_conversation()
+        else:
+            await self.sync()
+            await self.refresh_chat()
+        self.refresh_sessions()
+        if self.session.busy and self._ticker is not None:
+            self._ticker.resume()
+
+    def begin_line(self, text: str) -> None:
+        """Puts the beginning of a command line into the composer."""
+        pane = self.query_one(ComposerPane)
+        pane.composer.show_prompt(text)
+        pane.composer.focus()
+
+    def _proposals(self, text: str) -> list[Row]:
+        lines = self.try_to(lambda: commands.complete_line(self.session, self.face, text)) or []
+        rows = []
+        for line in lines[:50]:
+            command = self.try_to(lambda: commands.find_command(line.split()[0].lstrip("/")))  # noqa: B023
+            rows.append(Row(line, line.strip(), command.help if command else ""))
+        return rows

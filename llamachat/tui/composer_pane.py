@@ -1,0 +1,189 @@
+"""The composer with what belongs to it: command proposals above, what it is about, and trouble below."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.content import Content
+from textual.message import Message
+from textual.widgets import Static, TextArea
+
+from llamachat.display import clean_line
+from llamachat.tui.composer import Composer
+from llamachat.tui.row_list import Row, RowList
+
+_DRAFT_SECONDS = 0.6
+"""A draft is handed over this long after the last save; the store writes it within the rest of the second."""
+_COMMAND_CHARS = 2000
+
+Proposals = Callable[[str], list[Row]]
+
+
+class ComposerPane(Vertical):
+    """Menu, composer, one line for an error or for what is being edited."""
+
+    DEFAULT_CSS = """
+    ComposerPane {
+        height: auto;
+        max-width: 102;
+        padding: 0 1;
+        margin-bottom: 1;
+        & > #proposals { height: auto; max-height: 8; background: $raised; display: none; padding: 0 1; }
+        & > #proposals.-open { display: block; }
+        & > #box { height: auto; background: $raised; padding: 1 2 1 1; border-left: outer $raised; }
+        & > #box:focus-within { border-left: outer $accent; }
+        & > #trouble { height: auto; max-height: 3; padding: 0 2; color: $error; display: none; }
+        & > #trouble.-shown { display: block; }
+        & > #trouble.-notice { color: $warning; }
+    }
+    """
+
+    class DraftChanged(Message):
+        """The unsent text should be kept."""
+
+        def __init__(self, text: str) -> None:
+            super().__init__()
+            self.text = text
+
+    class EditCancelled(Message):
+        """The message that was being edited stays as it is."""
+
+    def __init__(self, proposals: Proposals) -> None:
+        super().__init__()
+        self._proposals = proposals
+        self._draft_timer_runs = False
+        self._saved_draft = ""
+        self._kept_draft: str | None = None  #: what was in the composer before a message came in to be edited
+        self._trouble_text = ""
+
+    def compose(self) -> ComposeResult:
+        """Proposals, box, trouble."""
+        menu = RowList(id="proposals", label_width=26)
+        menu.can_focus = False
+        menu.always_lit = True
+        yield menu
+        with Vertical(id="box"):
+            yield Composer()
+        yield Static("", id="trouble", markup=False)
+
+    @property
+    def composer(self) -> Composer:
+        """The text area."""
+        return self.query_one(Composer)
+
+    # ---- drafts -------------------------------------------------------------
+
+    def on_text_area_changed(self, event: TextArea.Changed) -> None:
+        """Keeps the draft, and looks for commands."""
+        event.stop()
+        self._look_for_commands()
+        if self._kept_draft is None and not self._draft_timer_runs:
+            self._draft_timer_runs = True
+            self.set_timer(_DRAFT_SECONDS, self._save_draft)
+
+    def _save_draft(self) -> None:
+        self._draft_timer_runs = False
+        self.flush_draft()
+
+    @property
+    def draft(self) -> str:
+        """The unsent text, also while a message is being edited in its place."""
+        return self.composer.prompt if self._kept_draft is None else self._kept_draft
+
+    def flush_draft(self) -> None:
+        """Hands the draft over now, if it changed."""
+        text = self.draft
+        if text != self._saved_draft:
+            self._saved_draft = text
+            self.post_message(self.DraftChanged(text))
+
+    def show_draft(self, text: str) -> None:
+        """Puts a chat's draft in."""
+        self._kept_draft = None
+        self._saved_draft = text
+        self.composer.remove_class("-editing")
+        self.composer.show_prompt(text)
+        self.composer.history_of_prompts.leave()
+
+    # ---- editing a message --------------------------------------------------
+
+    @property
+    def editing(self) -> bool:
+        """Whether the text is a message's, not a draft."""
+        return self._kept_draft is not None
+
+    def begin_edit(self, text: str, label: str) -> None:
+        """Takes a text in to be edited; the draft waits."""
+        if self._kept_draft is None:
+            self._kept_draft = self.composer.prompt
+        self.composer.show_prompt(text)
+        self.show_trouble(label, notice=True)
+        self.composer.focus()
+
+    def end_edit(self) -> None:
+        """Brings the draft back."""
+        draft, self._kept_draft = self._kept_draft or "", None
+        self.composer.show_prompt(draft)
+        self.show_trouble("")
+
+    # ---- the line below -----------------------------------------------------
+
+    def show_trouble(self, text: str, *, notice: bool = False) -> None:
+        """Says in one sentence what is wrong, or what is going on; empty takes it away."""
+        line = self.query_one("#trouble", Static)
+        self._trouble_text = clean_line(text, 400)
+        line.update(Content(self._trouble_text))
+        line.set_class(bool(text), "-shown")
+        line.set_class(notice, "-notice")
+
+    @property
+    def trouble(self) -> str:
+        """What the line says."""
+        return self._trouble_text
+
+    # ---- commands -----------------------------------------------------------
+
+    def _look_for_commands(self) -> None:
+        text = self.composer.text
+        if text.startswith("/") and "\n" not in text and len(text) < _COMMAND_CHARS and not self.editing:
+            rows = self._proposals(text)
+        else:
+            rows = []
+        menu = self.query_one("#proposals", RowList)
+        menu.set_rows(rows)
+        menu.cursor = 0 if rows else -1
+        self._set_menu(bool(rows) and [row.key for row in rows] != [text])
+
+    def _set_menu(self, is_open: bool) -> None:
+        self.query_one("#proposals").set_class(is_open, "-open")
+        self.composer.menu_open = is_open
+
+    def close_menu(self) -> bool:
+        """Closes the proposals; False if none were open."""
+        was_open = self.composer.menu_open
+        self._set_menu(False)
+        return was_open
+
+    def on_composer_menu_key(self, event: Composer.MenuKey) -> None:
+        """Moves in the menu, or takes its proposal."""
+        event.stop()
+        menu = self.query_one("#proposals", RowList)
+        if event.key in ("up", "down"):
+            menu.action_move(-1 if event.key == "up" else 1)
+        elif menu.current is not None:
+            self._take(menu.current.key, run=event.key == "enter")
+
+    def on_row_list_chosen(self, event: RowList.Chosen) -> None:
+        """A click takes a proposal."""
+        event.stop()
+        self._take(event.key, run=True)
+        self.composer.focus()
+
+    def _take(self, line: str, *, run: bool) -> None:
+        """A whole line is run by Enter; one that ends in a space waits for the rest."""
+        self.composer.show_prompt(line)
+        if run and not line.endswith(" "):
+            self.close_menu()
+            self.post_message(Composer.Sent(line))

@@ -1,0 +1,183 @@
+"""Small screens over the chat: a question, a text to read, a text to edit, a line to type, a list to choose from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, TypeVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Input, Static, TextArea
+
+from llamachat.display import clean, clean_line
+from llamachat.tui.row_list import Row, RowList
+
+Result = TypeVar("Result")
+
+
+class Dialog(ModalScreen[Result]):
+    """A quiet box in the middle; Escape closes it without an answer."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "cancel", "Close", show=False, id="dialog.cancel"),
+    ]
+    DEFAULT_CSS = """
+    Dialog {
+        align: center middle;
+        background: $background 70%;
+        & > #dialog {
+            width: 72;
+            max-width: 96%;
+            height: auto;
+            max-height: 92%;
+            background: $pane;
+            padding: 1 2;
+            & > .heading { color: $text; text-style: bold; height: auto; }
+            & > .body { color: $soft; height: auto; margin-top: 1; }
+            & > .keys { color: $faint; height: 1; margin-top: 1; }
+            & > VerticalScroll { height: auto; max-height: 100%; scrollbar-size-vertical: 1; }
+            & > RowList { height: auto; max-height: 16; margin-top: 1; scrollbar-background: $pane; }
+            & > Input, & > Input:focus, & > TextArea, & > TextArea:focus {
+                border: none; background: $raised; margin-top: 1; padding: 0 1; color: $text;
+            }
+            & > Input, & > Input:focus { height: 1; }
+            & > TextArea, & > TextArea:focus { height: 10; max-height: 60%; }
+        }
+    }
+    """
+
+    def action_cancel(self) -> None:
+        """Closes without an answer."""
+        self.dismiss(None)
+
+    @staticmethod
+    def keys_line(*keys: tuple[str, str]) -> Static:
+        """The line that says which keys do what."""
+        line = Content("   ").join(Content.assemble((key, "$soft"), f" {word}") for key, word in keys)
+        return Static(line, classes="keys", markup=False)
+
+
+class ConfirmScreen(Dialog[bool]):
+    """A question with yes and no."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("y,enter", "agree", "Yes", show=False, id="confirm.yes"),
+        Binding("n", "cancel", "No", show=False, id="confirm.no"),
+    ]
+
+    def __init__(self, question: str, body: str = "") -> None:
+        super().__init__()
+        self._question, self._body = clean_line(question), clean(body)
+
+    def compose(self) -> ComposeResult:
+        """Question, keys."""
+        with Vertical(id="dialog"):
+            yield Static(self._question, classes="heading", markup=False)
+            if self._body:
+                yield Static(self._body, classes="body", markup=False)
+            yield self.keys_line(("y", "yes"), ("n", "no"))
+
+    def action_agree(self) -> None:
+        """Answers yes."""
+        self.dismiss(True)
+
+
+class ReadScreen(Dialog[None]):
+    """A text to read."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter,q", "cancel", "Close", show=False, id="read.close"),
+    ]
+
+    def __init__(self, text: str, heading: str = "") -> None:
+        super().__init__()
+        self._text, self._heading = clean(text), clean_line(heading)
+
+    def compose(self) -> ComposeResult:
+        """The text, scrolled if need be."""
+        with Vertical(id="dialog"):
+            if self._heading:
+                yield Static(self._heading, classes="heading", markup=False)
+            with VerticalScroll():
+                yield Static(self._text[:60_000], markup=False)
+            yield self.keys_line(("esc", "close"))
+
+    def on_mount(self) -> None:
+        """The arrow keys scroll at once."""
+        self.query_one(VerticalScroll).focus()
+
+
+class EditScreen(Dialog[str]):
+    """A longer text to edit."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+s", "save", "Save", show=False, id="edit.save"),
+    ]
+
+    def __init__(self, label: str, text: str) -> None:
+        super().__init__()
+        self._label, self._text = clean_line(label), clean(text)
+
+    def compose(self) -> ComposeResult:
+        """Label, text area, keys."""
+        with Vertical(id="dialog"):
+            yield Static(self._label, classes="heading", markup=False)
+            area = TextArea(self._text, soft_wrap=True, tab_behavior="focus", highlight_cursor_line=False)
+            area.cursor_blink = False
+            yield area
+            yield self.keys_line(("^s", "save"), ("esc", "cancel"))
+
+    def action_save(self) -> None:
+        """Hands the text over."""
+        self.dismiss(clean(self.query_one(TextArea).text))
+
+
+class LineScreen(Dialog[str]):
+    """One line to type."""
+
+    def __init__(self, label: str, text: str = "", placeholder: str = "", word: str = "take it") -> None:
+        super().__init__()
+        self._label, self._text, self._placeholder, self._word = clean_line(label), text, placeholder, word
+
+    def compose(self) -> ComposeResult:
+        """Label, field, keys."""
+        with Vertical(id="dialog"):
+            yield Static(self._label, classes="heading", markup=False)
+            yield Input(clean_line(self._text, 4000), placeholder=self._placeholder)
+            yield self.keys_line(("enter", self._word), ("esc", "cancel"))
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Enter takes what is there."""
+        event.stop()
+        if event.value.strip():
+            self.dismiss(event.value.strip())
+
+
+class PickScreen(Dialog[str]):
+    """A list to choose from."""
+
+    def __init__(self, label: str, rows: Sequence[Row]) -> None:
+        super().__init__()
+        self._label, self._rows = clean_line(label), rows
+
+    def compose(self) -> ComposeResult:
+        """Label, list, keys."""
+        with Vertical(id="dialog"):
+            yield Static(self._label, classes="heading", markup=False)
+            yield RowList(label_width=34)
+            yield self.keys_line(("enter", "choose"), ("esc", "cancel"))
+
+    def on_mount(self) -> None:
+        """Fills the list."""
+        rows = self.query_one(RowList)
+        marked = next((row.key for row in self._rows if row.marked), "")
+        rows.set_rows(self._rows, keep=marked)
+        rows.focus()
+
+    def on_row_list_chosen(self, event: RowList.Chosen) -> None:
+        """Hands the choice over."""
+        event.stop()
+        self.dismiss(event.key)

@@ -1,0 +1,93 @@
+"""Where the side panes are: beside the chat where there is room, over it on a narrow screen."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+
+WIDE = 110
+TALL = 20
+
+_FIRST = {"chats": "SessionList", "sampling": "ParameterRow"}
+_PANE = {"chats": "SessionPane", "sampling": "SamplingPanel"}
+
+
+class Panes(Screen[None]):
+    """A screen with a pane at either side of ``#middle``, each shown and hidden by its key."""
+
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (WIDE, "-wide")]  # noqa: RUF012 - declared so by Textual
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (TALL, "-tall")]  # noqa: RUF012
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+b", "pane('chats')", "Chats: go there, or hide them", show=False, id="panes.chats"),
+        Binding("ctrl+t", "pane('sampling')", "Sampling: go there, or hide it", show=False, id="panes.sampling"),
+    ]
+    DEFAULT_CSS = """
+    Panes {
+        background: $background;
+        & > #panes {
+            layers: base over;
+            height: 1fr;
+            & > #middle {
+                width: 1fr;
+                height: 1fr;
+                align-horizontal: center;
+                & > Welcome { display: none; }
+                &.-empty > Welcome { display: block; }
+                &.-empty > Transcript { display: none; }
+                & > Transcript { height: 1fr; }
+            }
+            & > SessionPane { width: 26; }
+            & > SamplingPanel { width: 36; }
+        }
+        &.-wide.-no-chats > #panes > SessionPane { display: none; }
+        &.-wide.-no-sampling > #panes > SamplingPanel { display: none; }
+        &.-narrow > #panes > SessionPane { display: none; layer: over; dock: left; width: 34; max-width: 92%; }
+        &.-narrow > #panes > SamplingPanel { display: none; layer: over; dock: right; width: 40; max-width: 92%; }
+        &.-narrow.-chats > #panes > SessionPane { display: block; }
+        &.-narrow.-sampling > #panes > SamplingPanel { display: block; }
+    }
+    """
+
+    @property
+    def wide(self) -> bool:
+        """Whether the panes stand beside the chat."""
+        return self.size.width >= WIDE
+
+    def pane_shown(self, name: str) -> bool:
+        """Whether a pane can be seen."""
+        return not self.has_class(f"-no-{name}") if self.wide else self.has_class(f"-{name}")
+
+    def action_pane(self, name: str) -> None:
+        """Goes to a pane; from inside it, hides it."""
+        inside = self.focused is not None and any(type(node).__name__ == _PANE[name] for node in self.focused.ancestors)
+        if inside and self.pane_shown(name):
+            self._show_pane(name, False)
+            self.focus_composer()
+            return
+        if not self.wide:
+            self.close_overlays()
+        self._show_pane(name, True)
+        self.call_after_refresh(lambda: self.query(_FIRST[name]).first().focus())
+
+    def _show_pane(self, name: str, shown: bool) -> None:
+        if self.wide:
+            self.set_class(not shown, f"-no-{name}")
+        else:
+            self.set_class(shown, f"-{name}")
+
+    def close_overlays(self) -> bool:
+        """Closes the panes that lie over the chat; False if none did."""
+        was_open = not self.wide and (self.has_class("-chats") or self.has_class("-sampling"))
+        self.remove_class("-chats", "-sampling")
+        return was_open
+
+    def action_leave_pane(self) -> None:
+        """Back to the composer, from a pane."""
+        self.close_overlays()
+        self.focus_composer()
+
+    def focus_composer(self) -> None:
+        """Back to where one writes."""
+        self.query_one("#composer").focus()

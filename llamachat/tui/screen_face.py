@@ -1,0 +1,216 @@
+"""What the full screen offers to commands: the ``Face`` of the command table, and the palette made from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from llamachat.chat import commands
+from llamachat.chat.conversation import UNTITLED
+from llamachat.display import clean_line
+from llamachat.engine.base import ModelSource
+from llamachat.tui.row_list import Row
+from llamachat.tui.words import day_group, file_size
+
+if TYPE_CHECKING:
+    from llamachat.tui.chat_view import ChatView
+    from llamachat.tui.palette import Entry
+
+_OTHER_FILE = "\0other"
+_OPENABLE = ("http", "https", "mailto")
+
+
+class ScreenFace:
+    """Every method shows something on the screen; what a person answers comes back through a callback."""
+
+    def __init__(self, screen: ChatView) -> None:
+        self._screen = screen
+
+    # ---- Face ---------------------------------------------------------------
+
+    def say(self, text: str) -> None:
+        """A short line under the composer; a longer text over the chat."""
+        if "\n" not in text.strip() and len(text) <= 200:
+            self._screen.say_notice(text.strip())
+            return
+        from llamachat.tui.dialogs import ReadScreen
+
+        self._screen.app.push_screen(ReadScreen(text))
+
+    def show_help(self) -> None:
+        """Keys and commands."""
+        self._screen.chat_app.action_help()
+
+    def quit(self) -> None:
+        """Ends the program."""
+        self._screen.app.exit()
+
+    def themes(self) -> list[str]:
+        """The names of the themes."""
+        return self._screen.chat_app.shelf_of_themes.names()
+
+    def set_theme(self, name: str) -> None:
+        """Changes the theme now."""
+        self._screen.chat_app.set_theme(name)
+
+    def copy(self, text: str) -> None:
+        """Puts text on the clipboard."""
+        self._screen.chat_app.copy_text(text)
+        self._screen.flash("copied")
+
+    def confirm(self, question: str, action: Callable[[], None]) -> None:
+        """Asks, and acts on a yes."""
+        from llamachat.tui.dialogs import ConfirmScreen
+
+        async def answered(agreed: bool | None) -> None:
+            if agreed:
+                self._screen.try_to(action)
+                await self._screen.after_operation()
+
+        self._screen.app.push_screen(ConfirmScreen(question), answered)
+
+    def edit_text(self, label: str, text: str, action: Callable[[str], None]) -> None:
+        """Lets a person edit a text."""
+        from llamachat.tui.dialogs import EditScreen
+
+        async def answered(edited: str | None) -> None:
+            if edited is not None:
+                self._screen.try_to(lambda: action(edited))
+                await self._screen.after_operation()
+
+        self._screen.app.push_screen(EditScreen(label, text), answered)
+
+    def pick_session(self) -> None:
+        """Goes to the list of chats."""
+        self._screen.action_pane("chats")
+
+    def pick_model(self) -> None:
+        """Lists the models there are, and asks for a path where none is the right one."""
+        from llamachat.tui.dialogs import PickScreen
+
+        shelf = self._screen.chat_app.models
+        files = self._screen.try_to(shelf.files) if shelf is not None else None
+        if not files:
+            self._ask_for_model()
+            return
+        now = self._screen.session.model
+        rows = [Row(str(path), path.stem, _size(path), marked=now is not None and now.path == path) for path in files]
+
+        def picked(choice: str | None) -> None:
+            if choice == _OTHER_FILE:
+                self._ask_for_model()
+            elif choice:
+                self.open_model(Path(choice))
+
+        self._screen.app.push_screen(PickScreen("Open a model", [*rows, Row(_OTHER_FILE, "another file …")]), picked)
+
+    # ---- beyond the Face ------------------------------------------------------
+
+    def _ask_for_model(self) -> None:
+        from llamachat.tui.dialogs import LineScreen
+
+        def typed(text: str | None) -> None:
+            if text:
+                self.open_model(Path(text).expanduser())
+
+        label, hint = "Open a model file", "~/models/model.gguf"
+        self._screen.app.push_screen(LineScreen(label, placeholder=hint, word="open"), typed)
+
+    def open_model(self, path: Path) -> None:
+        """Begins to load a model file."""
+        shelf = self._screen.chat_app.models
+        source = shelf.source(path) if shelf is not None else ModelSource(path)
+        self._screen.try_to(lambda: self._screen.session.open_model(source))
+        self._screen.call_later(self._screen.after_operation)
+
+    def open_link(self, url: str) -> None:
+        """Opens a link after showing where it really leads; anything but web and mail is not opened."""
+        from llamachat.tui.dialogs import ConfirmScreen
+
+        shown = clean_line(url, 300)
+        try:
+            scheme = urlsplit(url).scheme.lower()
+        except ValueError:
+            scheme = ""
+        if scheme not in _OPENABLE or shown != url:
+            self._screen.say_notice(f"Not opened, it is no web or mail address: {shown}")
+            return
+
+        def answered(agreed: bool | None) -> None:
+            if agreed:
+                self._screen.app.open_url(url)
+
+        self._screen.app.push_screen(ConfirmScreen("Open this link?", shown), answered)
+
+    # ---- palette --------------------------------------------------------------
+
+    def open_palette(self) -> None:
+        """Commands, themes and chats in one list."""
+        from llamachat.tui.palette import PaletteScreen
+
+        entries = [*self._command_entries(), *self._theme_entries(), *self._session_entries()]
+
+        async def chosen(index: int | None) -> None:
+            if index is not None:
+                self._screen.try_to(entries[index].run)
+                await self._screen.after_operation()
+
+        self._screen.app.push_screen(PaletteScreen(entries), chosen)
+
+    def _command_entries(self) -> list[Entry]:
+        from llamachat.tui.palette import Entry
+
+        session = self._screen.session
+        return [
+            Entry(command.usage, command.help, self._command(command), " ".join(command.aliases))
+            for command in commands.COMMANDS
+            if command.available(session)
+        ]
+
+    def _command(self, command: commands.Command) -> Callable[[], None]:
+        def run() -> None:
+            if command.argument and not command.argument.startswith("["):  # the rest is typed in the composer
+                self._screen.begin_line(f"/{command.name} ")
+            else:
+                command.run(self._screen.session, self, "")
+
+        return run
+
+    def _theme_entries(self) -> list[Entry]:
+        from llamachat.tui.palette import Entry
+
+        now = self._screen.app.theme
+        return [
+            Entry(f"theme {name}", "in use" if name == now else "", lambda name=name: self.set_theme(name), "colours")  # type: ignore[misc]
+            for name in self.themes()
+        ]
+
+    def _session_entries(self) -> list[Entry]:
+        from datetime import date, datetime
+
+        from llamachat.tui.palette import Entry
+
+        session = self._screen.session
+        found = self._screen.try_to(session.sessions) or []
+        today = date.today()
+        return [
+            Entry(
+                clean_line(stored.title or UNTITLED, 60),
+                f"chat, {day_group(datetime.fromtimestamp(stored.updated), today).lower()}",
+                lambda key=stored.id: self._open(key),  # type: ignore[misc]
+            )
+            for stored in found[:500]
+        ]
+
+    def _open(self, session_id: str) -> None:
+        if session_id != self._screen.session.conversation.id:
+            self._screen.session.open(session_id)
+
+
+def _size(path: Path) -> str:
+    try:
+        return file_size(path.stat().st_size)
+    except OSError:
+        return ""
