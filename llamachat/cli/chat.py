@@ -12,6 +12,7 @@ from llamachat.cli import log
 from llamachat.cli.invocation import Invocation
 from llamachat.cli.model_files import default_model, find_model, remember_model
 from llamachat.cli.session_names import find_session
+from llamachat.cli.shelf import Shelf
 from llamachat.cli.status_line import is_terminal
 from llamachat.engine.settings import SamplingSettings
 
@@ -47,14 +48,22 @@ def chat(invocation: Invocation, wanted: str | None) -> int:
     )
     with closing(session):
         if wanted is not None:
-            _open_stored(session, wanted, invocation)
+            session.open(find_session(session.sessions(), wanted).id)
+        elif session.draft and not _someone_types():  # the text that waits is a person's, not this pipe's
+            session.new()
+            session.set_settings(SamplingSettings())
+        _apply(session, invocation)
         model = named_model or _model_of(session) or default_model(invocation.data_dir)
         source = invocation.source(model) if model else None
-        if is_terminal(sys.stdin) and is_terminal(sys.stdout) and not invocation.get("plain"):
+        if _someone_types() and not invocation.get("plain"):
             return _full_screen(session, source, invocation)
         from llamachat.cli.line_mode import run
 
         return run(session, source, invocation.data_dir)
+
+
+def _someone_types() -> bool:
+    return is_terminal(sys.stdin) and is_terminal(sys.stdout)
 
 
 def _named_model(invocation: Invocation) -> Path | None:
@@ -75,9 +84,8 @@ def _model_of(session: ChatSession) -> Path | None:
     return path if session.conversation.model_path and path.is_file() else None
 
 
-def _open_stored(session: ChatSession, wanted: str, invocation: Invocation) -> None:
-    """Opens a stored chat; what was said on the command line then wins over what is stored with it."""
-    session.open(find_session(session.sessions(), wanted).id)
+def _apply(session: ChatSession, invocation: Invocation) -> None:
+    """What was said on the command line wins over what is stored with the chat."""
     for name, value in invocation.sampling.items():
         session.set_parameter(name, value)
     if "system" in invocation.values:
@@ -89,4 +97,10 @@ def _open_stored(session: ChatSession, wanted: str, invocation: Invocation) -> N
 def _full_screen(session: ChatSession, source: ModelSource | None, invocation: Invocation) -> int:
     from llamachat.tui.app import run
 
-    return run(session, source=source, theme=invocation.get("theme"), user_themes=paths.config_dir() / "themes")
+    return run(
+        session,
+        source=source,
+        theme=invocation.get("theme"),
+        user_themes=paths.config_dir() / "themes",
+        models=Shelf(invocation),
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from llamachat.cli.line_reader import PlainReader, Reader
 from llamachat.cli.model_files import NO_MODEL
 from llamachat.cli.status_line import StatusLine, bar, is_terminal
 from llamachat.display import clean
-from llamachat.engine.events import Event, Finished, LoadFailed, TokenEvent
+from llamachat.engine.events import Event, Finished, LoadFailed, Timings
 from llamachat.errors import LlamachatError
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class LineMode:
     def _turn(self) -> bool:
         """Reads one message and sees to it; False when there is no more."""
         try:
-            text = self._reader.message()
+            text = self._reader.message(self._session.draft)
         except KeyboardInterrupt:
             self._note(_HINT)
             return self._on_terminal
@@ -91,17 +92,24 @@ class LineMode:
 
     def _follow(self) -> bool:
         """Prints what comes until the session is at rest; False if nothing can come any more."""
-        printer = Printer()
+        session = self._session
+        view = AnswerView(session.answering)
         while self._waits():
             try:
-                self._session.wait(_POLL_SECONDS)
-                for event in self._session.drain():
-                    if not self._show(event, printer):
-                        return False
+                session.wait(_POLL_SECONDS)
+                events = session.drain()
+                view.print_new(self._line.clear)
+                goes_on = [self._take(event, view) for event in events]
+                if not all(goes_on):
+                    return False
+                if session.answering not in (None, view.message):
+                    view = AnswerView(session.answering)
                 self._show_progress()
             except KeyboardInterrupt:
-                self._session.stop()
+                session.stop()
         self._line.clear()
+        if session.queued is not None:
+            self._note(NO_MODEL)
         self._tell_news()
         return True
 
@@ -112,17 +120,15 @@ class LineMode:
             return session.queued is not None or not self._on_terminal
         return session.busy or (session.queued is not None and session.phase is not Phase.NO_MODEL)
 
-    def _show(self, event: Event, printer: Printer) -> bool:
-        if isinstance(event, TokenEvent):
-            self._line.clear()
-            printer.write(event.text)
-        elif isinstance(event, Finished):
-            self._line.clear()
-            printer.write(event.tail)
-            printer.end()
-            self._show_end(event)
+    def _take(self, event: Event, view: AnswerView) -> bool:
+        """Shows what an event means; False where it ends the program."""
+        if isinstance(event, Finished):
+            view.end()
+            if event.message:
+                self._fail(event.message)
+            if sys.stderr.isatty():
+                self._note(self._figures(event.timings, view.message))
         elif isinstance(event, LoadFailed):
-            self._line.clear()
             self._fail(event.message)
             return self._on_terminal
         return True
@@ -137,18 +143,14 @@ class LineMode:
         else:
             self._line.clear()
 
-    def _show_end(self, finished: Finished) -> None:
-        if finished.message:
-            self._fail(finished.message)
-        if not sys.stderr.isatty():
-            return
-        leaf = self._session.conversation.leaf
-        after = _AFTER.get(leaf.status) if leaf else None
+    def _figures(self, timings: Timings, answer: Message | None) -> str:
+        session = self._session
         figures = (
-            f"{finished.timings.answer_rate:,.0f} t/s, {finished.timings.answer_tokens:,} tokens, "
-            f"context {self._session.context_used:,} of {self._session.context_total:,}"
+            f"{timings.answer_rate:,.0f} t/s, {timings.answer_tokens:,} tokens, "
+            f"context {session.context_used:,} of {session.context_total:,}"
         )
-        self._note(f"{figures}, {after}" if after else figures)
+        after = _AFTER.get(answer.status) if answer else None
+        return f"{figures}; {after}" if after else figures
 
     # ---- what else is shown -------------------------------------------------
 
@@ -162,6 +164,7 @@ class LineMode:
             lambda line: complete_line(self._session, self._face, line),
             self._status_text,
             self._news_while_reading,
+            self._session.save_draft,
         )
         self._session.on_wake = reader.notify
         return reader
@@ -207,6 +210,28 @@ class LineMode:
         if not self._on_terminal:
             self._status = FAILED
         tell(error_line(error))
+
+
+class AnswerView:
+    """Prints an answer as it grows; what it has when the view is made was printed before."""
+
+    def __init__(self, message: Message | None) -> None:
+        self.message = message
+        self._shown = len(message.text) if message else 0
+        self._printer = Printer()
+
+    def print_new(self, before: Callable[[], None]) -> None:
+        """Prints what came since, after calling ``before``."""
+        text = self.message.text if self.message else ""
+        self._shown = min(self._shown, len(text))  # the stand-in for an incomplete character was taken back
+        if len(text) > self._shown:
+            before()
+            self._printer.write(text[self._shown :])
+            self._shown = len(text)
+
+    def end(self) -> None:
+        """Ends the last line."""
+        self._printer.end()
 
 
 def _quoted(message: Message) -> str:

@@ -13,8 +13,11 @@ QUOTES = '"""'  #: opens and closes a message of several lines
 class Reader(Protocol):
     """Reads what a person types."""
 
-    def message(self) -> str | None:
-        """The next message, or None at the end of the input. ``KeyboardInterrupt`` on Ctrl+C."""
+    def message(self, draft: str = "") -> str | None:
+        """The next message, or None at the end of the input. ``KeyboardInterrupt`` on Ctrl+C.
+
+        ``draft`` is an unsent text to begin from, where that can be edited.
+        """
 
     def answer(self, question: str, text: str = "") -> str | None:
         """The answer to a question, ``text`` being a proposal to edit; None for none."""
@@ -40,7 +43,7 @@ class PlainReader:
     def __init__(self) -> None:
         self._asks = sys.stdin.isatty()
 
-    def message(self) -> str | None:
+    def message(self, draft: str = "") -> str | None:  # noqa: ARG002
         """One line, or several between triple quotes."""
         text = self._line("> ")
         while text is not None and is_open(text):

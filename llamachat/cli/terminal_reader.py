@@ -35,11 +35,17 @@ class TerminalReader:
     """Reads from a terminal through ``prompt_toolkit``.
 
     ``complete`` gives whole lines for a command line typed so far, ``status`` the line under the prompt. ``wake`` is
-    called on the reading thread after :meth:`notify`; what it returns is printed above the prompt.
+    called on the reading thread after :meth:`notify`; what it returns is printed above the prompt. ``save_draft`` is
+    told of every change to what is being typed.
     """
 
     def __init__(
-        self, history: Path, complete: Callable[[str], list[str]], status: Callable[[], str], wake: Callable[[], str]
+        self,
+        history: Path,
+        complete: Callable[[str], list[str]],
+        status: Callable[[], str],
+        wake: Callable[[], str],
+        save_draft: Callable[[str], None],
     ) -> None:
         self._status = status
         self._wake = wake
@@ -58,12 +64,14 @@ class TerminalReader:
             enable_open_in_editor=True,
             reserve_space_for_menu=6,
         )
+        self._prompt.default_buffer.on_text_changed += lambda buffer: save_draft(buffer.text)
         self._question: PromptSession[str] = PromptSession(style=_STYLE, color_depth=depth)
 
-    def message(self) -> str | None:
-        """The next message; Ctrl+D on an empty prompt ends."""
+    def message(self, draft: str = "") -> str | None:
+        """The next message, ``draft`` being what was typed before; Ctrl+D on an empty prompt ends."""
         try:
-            return without_quotes(self._prompt.prompt([("class:prompt", "> ")], pre_run=self._react))
+            text = self._prompt.prompt([("class:prompt", "> ")], default=draft, pre_run=self._react)
+            return without_quotes(text)
         except EOFError:
             return None
 
