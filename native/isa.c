@@ -2,7 +2,7 @@
 #include <stdatomic.h>
 
 #include "kernels.h"
-#if defined(LC_X86)
+#if defined(__x86_64__)
 #include "x86/cpu.h"
 #endif
 
@@ -15,9 +15,8 @@ typedef struct isa {
 
 static const isa SETS[] = {
     {&lc_kernels_generic, always},
-#if defined(LC_X86)
+#if defined(__x86_64__)
     {&lc_kernels_avx2, lc_cpu_has_avx2},
-    {&lc_kernels_avx512, lc_cpu_has_avx512},
 #endif
 };
 
