@@ -172,7 +172,8 @@ class Answer:
 
     def finish(self, event: Finished) -> None:
         """The answer is over."""
-        self.timings = event.timings
+        if event.reason is not StopReason.FAILED:  # an engine that fails has no figures
+            self.timings = event.timings
         if self._stream is not None:
             self._new_text.append(self._stop_texts.push(self._stream.flush()) + self._stop_texts.flush())
         else:

@@ -1,87 +1,21 @@
-"""The commands as one table, for the palette, the composer's slash line and line mode alike."""
+"""Commands as a person types them: finding, running and completing them. One table serves the palette,
+the composer's slash line and line mode alike."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+import difflib
+from typing import TYPE_CHECKING
+
+from llamachat.chat.command import Command, Face
+from llamachat.chat.command_table import COMMANDS
+from llamachat.errors import LlamachatError
 
 if TYPE_CHECKING:
     from llamachat.chat.session import ChatSession
 
+__all__ = ["COMMANDS", "Command", "Face", "as_message", "complete_line", "find_command", "is_command", "run_line"]
 
-class Face(Protocol):
-    """What a face offers to commands. Everything else they do through the session."""
-
-    def say(self, text: str) -> None:
-        """Shows something to read: one line or several, no error."""
-
-    def show_help(self) -> None:
-        """Shows keys and commands."""
-
-    def quit(self) -> None:
-        """Ends the program (the session is closed by whoever made it)."""
-
-    def themes(self) -> list[str]:
-        """The names of the themes there are."""
-
-    def set_theme(self, name: str) -> None:
-        """Changes the theme now; ``LlamachatError`` for a name that is none."""
-
-    def copy(self, text: str) -> None:
-        """Puts text on the clipboard."""
-
-    def confirm(self, question: str, action: Callable[[], None]) -> None:
-        """Asks, and does ``action`` if the person agrees (now or later)."""
-
-    def edit_text(self, label: str, text: str, action: Callable[[str], None]) -> None:
-        """Lets the person edit ``text``, then calls ``action`` with the result (not at all if cancelled)."""
-
-    def pick_session(self) -> None:
-        """Shows the stored chats to choose from."""
-
-    def pick_model(self) -> None:
-        """Shows the models to choose from."""
-
-
-Run = Callable[["ChatSession", Face, str], None]
-Complete = Callable[["ChatSession", Face, str], list[str]]
-Available = Callable[["ChatSession"], bool]
-
-
-def _nothing(session: ChatSession, face: Face, typed: str) -> list[str]:  # noqa: ARG001
-    return []
-
-
-def _always(session: ChatSession) -> bool:  # noqa: ARG001
-    return True
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """One thing a person can ask for.
-
-    ``argument`` says what follows the name: empty for nothing, in brackets if it may be left out.
-    ``complete`` gives whole arguments for what was typed so far. ``available`` says whether it makes
-    sense now, ``otherwise`` why not.
-    """
-
-    name: str
-    help: str
-    run: Run
-    argument: str = ""
-    aliases: tuple[str, ...] = ()
-    complete: Complete = _nothing
-    available: Available = _always
-    otherwise: str = ""
-
-    @property
-    def usage(self) -> str:
-        """How it is typed: ``/set NAME VALUE``."""
-        return f"/{self.name} {self.argument}".rstrip()
-
-
-COMMANDS: tuple[Command, ...] = ()
+_BY_NAME = {name: command for command in COMMANDS for name in (command.name, *command.aliases)}
 
 
 def is_command(text: str) -> bool:
@@ -95,15 +29,37 @@ def as_message(text: str) -> str:
 
 
 def find_command(name: str) -> Command:
-    """The command with this name or alias; ``LlamachatError`` names the nearest one."""
-    raise NotImplementedError
+    """The command with this name or alias, in any case; ``LlamachatError`` names the nearest one."""
+    word = name.strip().lower()
+    found = _BY_NAME.get(word)
+    if found is not None:
+        return found
+    begun = [known for known in _BY_NAME if word and known.startswith(word)]
+    near = begun or difflib.get_close_matches(word, _BY_NAME, n=1, cutoff=0.5)
+    hint = f"did you mean /{near[0]}?" if near else "/help lists the commands"
+    raise LlamachatError(f"no command /{name[:40]}: {hint} (a message that begins with a slash is typed with two)")
 
 
 def run_line(session: ChatSession, face: Face, line: str) -> None:
     """Runs a command line, with or without its slash. ``LlamachatError`` if it cannot be done."""
-    raise NotImplementedError
+    name, _, argument = line.strip().removeprefix("/").partition(" ")
+    argument = argument.strip()
+    command = find_command(name or "help")
+    if argument and not command.argument:
+        raise LlamachatError(f"/{command.name} takes nothing after it")
+    if not argument and command.argument and not command.argument.startswith("["):
+        raise LlamachatError(f"/{command.name} needs something after it: {command.usage}")
+    if not command.available(session):
+        raise LlamachatError(command.otherwise)
+    command.run(session, face, argument)
 
 
 def complete_line(session: ChatSession, face: Face, line: str) -> list[str]:
-    """Whole lines that the typed one may become, best first: command names, then arguments."""
-    raise NotImplementedError
+    """Whole lines that the typed one may become: command names first, then their arguments."""
+    name, space, argument = line.lstrip().removeprefix("/").partition(" ")
+    if not space:
+        return [f"/{command.name}" for command in COMMANDS if command.name.startswith(name.lower())]
+    command = _BY_NAME.get(name.lower())
+    if command is None:
+        return []
+    return [f"/{command.name} {whole}" for whole in command.complete(session, face, argument.lstrip())]

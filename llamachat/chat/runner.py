@@ -12,7 +12,17 @@ from enum import StrEnum
 
 from llamachat.chat.answer import Answer
 from llamachat.engine.base import Engine, ModelSource
-from llamachat.engine.events import Event, Finished, Loaded, LoadFailed, LoadProgress, PrefillProgress, TokenEvent
+from llamachat.engine.events import (
+    Event,
+    Finished,
+    Loaded,
+    LoadFailed,
+    LoadProgress,
+    PrefillProgress,
+    StopReason,
+    Timings,
+    TokenEvent,
+)
 from llamachat.errors import LlamachatError
 
 _log = logging.getLogger(__name__)
@@ -38,15 +48,11 @@ class Progress:
     elapsed_ms: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class NotBegun:
-    """An answer that never reached the engine; ``error`` says why, and is empty if it was stopped."""
-
-    error: str = ""
-
-
 class Runner:
-    """Gives the engine one job at a time and keeps its events until the face's thread asks for them."""
+    """Gives the engine one job at a time and keeps its events until the face's thread asks for them.
+
+    An answer whose prompt cannot be written ends like one that the engine fails: with ``Finished``.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -56,7 +62,7 @@ class Runner:
         self.progress = Progress()
         self._stopping = False
         self._load_began = 0.0
-        self._events: deque[Event | NotBegun] = deque()
+        self._events: deque[Event] = deque()
         self._waiting = threading.Event()
         self._preparing: threading.Thread | None = None
         engine.subscribe(self._put)
@@ -94,12 +100,13 @@ class Runner:
         def prepare() -> None:
             try:
                 if not answer.prepare(dropped, max_tokens, self.engine.generate):
-                    self._put(NotBegun())
+                    self._put(Finished(StopReason.STOPPED, Timings()))
             except LlamachatError as error:
-                self._put(NotBegun(str(error)))
+                self._put(Finished(StopReason.FAILED, Timings(), message=str(error)))
             except Exception as error:
                 _log.exception("writing the prompt")
-                self._put(NotBegun(f"the prompt cannot be written: {type(error).__name__}; the log has the details"))
+                message = f"the prompt cannot be written: {type(error).__name__}; the log has the details"
+                self._put(Finished(StopReason.FAILED, Timings(), message=message))
 
         self._preparing = threading.Thread(target=prepare, name="llamachat-prompt", daemon=True)
         self._preparing.start()
@@ -114,7 +121,7 @@ class Runner:
 
     # ---- events ---------------------------------------------------------------
 
-    def events(self) -> Iterator[tuple[Event | NotBegun, Answer | None]]:
+    def events(self) -> Iterator[tuple[Event, Answer | None]]:
         """Takes the waiting events, each with the answer it changed (None for an answer that was let go)."""
         self._waiting.clear()
         while self._events:
@@ -128,7 +135,7 @@ class Runner:
                     self.progress = Progress(event.done_tokens, event.total_tokens, event.elapsed_ms)
                 case Loaded() | LoadFailed():
                     self.loading = None
-                case Finished() | NotBegun():
+                case Finished():
                     self.answer = None
             if answer is not None:
                 match event:
@@ -136,8 +143,6 @@ class Runner:
                         answer.apply(event)
                     case Finished():
                         answer.finish(event)
-                    case NotBegun():
-                        answer.abandon()
             yield event, answer
 
     def wait(self, timeout: float) -> bool:
@@ -151,7 +156,7 @@ class Runner:
         if self._preparing is not None:
             self._preparing.join(timeout=3.0)
 
-    def _put(self, event: Event | NotBegun) -> None:
+    def _put(self, event: Event) -> None:
         """Called on other threads."""
         self._events.append(event)
         if not self._waiting.is_set():

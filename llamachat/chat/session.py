@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from llamachat.chat.answer import Answer, ModelInUse
 from llamachat.chat.conversation import Conversation, Message, Role, Status
-from llamachat.chat.detect import choose_writer
 from llamachat.chat.prompt import check_length
-from llamachat.chat.prompt_formats import PromptWriter, format_named
-from llamachat.chat.runner import NotBegun, Phase, Progress, Runner
+from llamachat.chat.prompt_formats import format_named
+from llamachat.chat.runner import Phase, Progress
+from llamachat.chat.session_state import SessionState
 from llamachat.engine.base import Engine, ModelSource
-from llamachat.engine.events import Event, Finished, Loaded, LoadFailed, ModelInfo, Timings
+from llamachat.engine.events import Event, Finished, Loaded, LoadFailed, LoadProgress, StopReason
 from llamachat.engine.settings import SamplingSettings, parameter_named
 from llamachat.errors import LlamachatError
 
@@ -27,7 +25,7 @@ __all__ = ["ChatSession", "Phase", "Progress"]
 _CLOSE_WAIT_S = 0.5
 
 
-class ChatSession:
+class ChatSession(SessionState):
     """Conversation, engine, settings and store, and every operation on them.
 
     All methods are called from one thread, the face's; what the engine tells on its own thread waits
@@ -54,133 +52,31 @@ class ChatSession:
         An unsent text that a crash left behind is taken up again. ``prompt_format`` is a name of
         ``prompt_formats.FORMATS``; None detects it from each model.
         """
-        self.store = store
-        self.error: str | None = None
-        """What went wrong last, in one line; the next operation clears it."""
-        self._runner = Runner(engine)
+        super().__init__(store, engine, prompt_format)
         self._system = system
-        self._prompt_format = format_named(prompt_format).name if prompt_format else ""
-        self._notices: deque[str] = deque()  # the thread that writes prompts adds to it
-        self._wanted: Message | None = None  # a question to answer or an answer to continue, when the engine is free
         self._load_wanted: ModelSource | None = None
-        self._source: ModelSource | None = None
         self._source_asked: ModelSource | None = None
-        self._model: ModelInUse | None = None
-        self._writer: PromptWriter | None = None
-        self._take_model()
         draft = store.abandoned_draft()
         fresh = Conversation(system=system, settings=settings)
         self._show(store.load(draft) if draft else fresh)
 
-    # ---- what faces read ----------------------------------------------------
-
-    conversation: Conversation
-    """The open chat."""
-
-    @property
-    def on_wake(self) -> Callable[[], None] | None:
-        """Called on the engine's thread when events begin to wait (once, until the next ``drain``)."""
-        return self._runner.on_wake
-
-    @on_wake.setter
-    def on_wake(self, wake: Callable[[], None] | None) -> None:
-        self._runner.on_wake = wake
-
-    @property
-    def phase(self) -> Phase:
-        """What the session is doing."""
-        return self._runner.phase
-
-    @property
-    def busy(self) -> bool:
-        """Whether the engine loads or answers: drain on a timer meanwhile."""
-        return not self._runner.idle
-
-    @property
-    def progress(self) -> Progress:
-        """Of the load or prefill that runs."""
-        return self._runner.progress
-
-    @property
-    def answering(self) -> Message | None:
-        """The answer being written, on whatever branch it is."""
-        answer = self._runner.answer
-        return None if answer is None or answer.let_go else answer.message
-
-    @property
-    def queued(self) -> Message | None:
-        """The question (or answer to continue) that waits for a model or for the engine to be free."""
-        return self._wanted
-
-    @property
-    def timings(self) -> Timings | None:
-        """Figures of the running answer, else of the last one on the path."""
-        if self.answering is not None and self._runner.answer is not None:
-            return self._runner.answer.timings
-        answer = self._last_answer()
-        return answer.timings if answer else None
-
-    @property
-    def model(self) -> ModelInfo | None:
-        """The model in use."""
-        return self._runner.engine.info
-
-    @property
-    def source(self) -> ModelSource | None:
-        """The model being loaded, else the one in use, as it was asked for."""
-        return self._runner.loading or self._source
-
-    @property
-    def settings(self) -> SamplingSettings:
-        """The sampling of this chat, from the next token on."""
-        return self.conversation.settings
-
-    @property
-    def prompt_format(self) -> str:
-        """The name of the prompt format in use ("" without a model)."""
-        return self._writer_in_use().name if self.model else ""
-
-    @property
-    def draft(self) -> str:
-        """The unsent text of this chat."""
-        return self.conversation.draft
-
-    @property
-    def context_used(self) -> int:
-        """Tokens of the context that the visible path takes, as last evaluated."""
-        timings = self.timings
-        return timings.prompt_tokens + timings.answer_tokens if timings else 0
-
-    @property
-    def context_total(self) -> int:
-        """Tokens the context holds; 0 without a model."""
-        return self.model.n_ctx if self.model else 0
-
-    @property
-    def dropped(self) -> int:
-        """How many of the path's earliest messages are outside the context (0: the model sees all)."""
-        answer = self.answering or self._last_answer()
-        return answer.dropped if answer else 0
-
-    def take_notices(self) -> list[str]:
-        """What a person should know, once: each notice is handed out one time."""
-        notices = [self._notices.popleft() for _ in range(len(self._notices))]
-        return notices + self.store.take_notices()
-
     # ---- events -------------------------------------------------------------
 
     def drain(self) -> list[Event]:
-        """Applies all waiting events and returns them; cheap when there are none."""
+        """Applies all waiting events and returns them; cheap when there are none.
+
+        What still comes of an answer that another operation ended is left out.
+        """
         events: list[Event] = []
         for event, answer in self._runner.events():
             if isinstance(event, Loaded):
                 self._source = self._source_asked
                 self._take_model()
             elif isinstance(event, LoadFailed):
-                self._load_failed(event)
-            elif answer is not None and isinstance(event, Finished | NotBegun):
-                self._answer_over(answer, event.message if isinstance(event, Finished) else event.error)
-            if not isinstance(event, NotBegun):
+                self.error = None if event.cancelled else event.message
+            elif answer is not None and isinstance(event, Finished):
+                self._answer_over(answer, event)
+            if answer is not None or isinstance(event, LoadProgress | Loaded | LoadFailed):
                 events.append(event)
         running = self._runner.answer
         if running is not None and not running.let_go and running.settle():
@@ -265,15 +161,15 @@ class ChatSession:
         self._load_wanted = None
         self._runner.stop()
 
-    def regenerate(self, message_id: str | None = None) -> None:
-        """Another answer beside this one (default: the last), or a first one to a question."""
+    def regenerate(self, message_id: str | None = None) -> Message:
+        """Another answer beside this one (default: the last), or a first one to a question; returns the question."""
         message = self._message(message_id)
         question = message if message.role is Role.USER else self.conversation.parent(message)
         if question is None:
             raise LlamachatError("this answer has no question before it")
         self._let_go()
         self.conversation.select(question)
-        self._ask(question)
+        return self._ask(question)
 
     def continue_answer(self, message_id: str | None = None) -> Message:
         """Goes on with an answer (default: the last) from its exact tokens; returns it.
@@ -287,8 +183,7 @@ class ChatSession:
         if self.conversation.children(message):
             message = self.conversation.add_copy(message)
         self.conversation.select(message)
-        self._ask(message)
-        return message
+        return self._ask(message)
 
     def edit(self, message_id: str, text: str) -> Message:
         """A changed copy beside a message, as a new branch. An edited question is answered at once."""
@@ -418,9 +313,9 @@ class ChatSession:
         message.settings = self.settings.to_dict()
         self._runner.start(answer, dropped=dropped, max_tokens=self.settings.max_tokens)
 
-    def _answer_over(self, answer: Answer, error: str) -> None:
-        if error and answer.conversation is self.conversation:
-            self.error = error
+    def _answer_over(self, answer: Answer, event: Finished) -> None:
+        if event.reason is StopReason.FAILED and answer.conversation is self.conversation:
+            self.error = event.message
         self._keep(answer)
 
     def _keep(self, answer: Answer) -> None:
@@ -430,29 +325,6 @@ class ChatSession:
             self.store.forget(answer.conversation, answer.message)
         else:
             self.store.save_soon(answer.conversation, answer.message)
-
-    def _load_failed(self, event: LoadFailed) -> None:
-        if not event.cancelled:
-            self.error = event.message
-
-    def _take_model(self) -> None:
-        """Gets ready to answer with the model that the engine has."""
-        engine, self._writer = self._runner.engine, None
-        info, tokenizer = engine.info, engine.tokenizer
-        self._model = ModelInUse(info.name, info.n_ctx, tokenizer) if info and tokenizer else None
-
-    def _writer_in_use(self) -> PromptWriter:
-        """The prompt format: what the chat or the command line names, or what the model wants."""
-        if self._writer is None:
-            info, model = self.model, self._model
-            if info is None or model is None:
-                raise LlamachatError("no model is loaded yet")
-            name = self.conversation.prompt_format or self._prompt_format
-            self._writer = choose_writer(info, model.tokenizer.vocabulary, name, self._notices.append)
-        return self._writer
-
-    def _last_answer(self) -> Message | None:
-        return next((m for m in reversed(self.conversation.path) if m.timings is not None), None)
 
     def _save_if_stored(self) -> None:
         if len(self.conversation) or self.conversation.draft:

@@ -135,11 +135,17 @@ def settings_from(values: Mapping[str, Any]) -> SamplingSettings:
 
 
 def timings_from(values: object) -> Timings | None:
-    """Timings from stored values, or None if they are not all numbers."""
+    """Timings from stored values, or None if they are not all numbers that make sense."""
     names = [f.name for f in fields(Timings)]
-    if not isinstance(values, dict) or any(not isinstance(values.get(name), int | float) for name in names):
+    if not isinstance(values, dict) or not all(_is_figure(values.get(name)) for name in names):
         return None
-    return Timings(**{name: values[name] for name in names})
+    numbers = {name: values[name] for name in names}
+    counts = {name: int(value) for name, value in numbers.items() if name.endswith("_tokens")}
+    return Timings(**numbers | counts)
+
+
+def _is_figure(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 2**53
 
 
 def _status(text: str) -> Status:

@@ -1,0 +1,81 @@
+"""What a command is, and what a face offers to one. The commands themselves are in ``command_table``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from llamachat.chat.session import ChatSession
+
+
+class Face(Protocol):
+    """What a face offers to commands. Everything else they do through the session."""
+
+    def say(self, text: str) -> None:
+        """Shows something to read: one line or several, no error."""
+
+    def show_help(self) -> None:
+        """Shows keys and commands."""
+
+    def quit(self) -> None:
+        """Ends the program (the session is closed by whoever made it)."""
+
+    def themes(self) -> list[str]:
+        """The names of the themes there are."""
+
+    def set_theme(self, name: str) -> None:
+        """Changes the theme now; ``LlamachatError`` for a name that is none."""
+
+    def copy(self, text: str) -> None:
+        """Puts text on the clipboard."""
+
+    def confirm(self, question: str, action: Callable[[], None]) -> None:
+        """Asks, and does ``action`` if the person agrees (now or later)."""
+
+    def edit_text(self, label: str, text: str, action: Callable[[str], None]) -> None:
+        """Lets the person edit ``text``, then calls ``action`` with the result (not at all if cancelled)."""
+
+    def pick_session(self) -> None:
+        """Shows the stored chats to choose from."""
+
+    def pick_model(self) -> None:
+        """Shows the models to choose from."""
+
+
+Run = Callable[["ChatSession", Face, str], None]
+Complete = Callable[["ChatSession", Face, str], list[str]]
+Available = Callable[["ChatSession"], bool]
+
+
+def _nothing(session: ChatSession, face: Face, typed: str) -> list[str]:  # noqa: ARG001
+    return []
+
+
+def _always(session: ChatSession) -> bool:  # noqa: ARG001
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One thing a person can ask for.
+
+    ``argument`` says what follows the name: empty for nothing, in brackets if it may be left out.
+    ``complete`` gives whole arguments for what was typed so far. ``available`` says whether it makes
+    sense now, ``otherwise`` why not.
+    """
+
+    name: str
+    help: str
+    run: Run
+    argument: str = ""
+    aliases: tuple[str, ...] = ()
+    complete: Complete = _nothing
+    available: Available = _always
+    otherwise: str = ""
+
+    @property
+    def usage(self) -> str:
+        """How it is typed: ``/set NAME VALUE``."""
+        return f"/{self.name} {self.argument}".rstrip()

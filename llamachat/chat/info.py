@@ -1,0 +1,53 @@
+"""What there is to know about the open chat, as text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from llamachat.engine.settings import PARAMETERS
+
+if TYPE_CHECKING:
+    from llamachat.chat.session import ChatSession
+
+
+def describe(session: ChatSession) -> str:
+    """Chat, model, context, figures and settings, a line each."""
+    facts = [*_chat(session), *_model(session), *_figures(session)]
+    values = session.settings.to_dict()
+    facts.append(("sampling", ", ".join(f"{p.name} {p.format(values[p.name])}" for p in PARAMETERS)))
+    facts.append(("saved in", "memory only" if session.store.in_memory else str(session.store.data_dir)))
+    return "\n".join(f"{name:<10}{fact}" for name, fact in facts)
+
+
+def _chat(session: ChatSession) -> list[tuple[str, str]]:
+    conversation = session.conversation
+    counts = f"{len(conversation.path)} messages shown, {len(conversation)} in all"
+    facts = [("chat", f"{conversation.shown_title}: {counts}")]
+    if session.dropped:
+        facts.append(("window", f"the first {session.dropped} messages are outside the context"))
+    return facts
+
+
+def _model(session: ChatSession) -> list[tuple[str, str]]:
+    model = session.model
+    if model is None:
+        return [("model", "none")]
+    size = f"{model.n_params / 1e6:,.0f} M parameters, {model.size_bytes / 1e6:,.0f} MB"
+    used = f"{session.context_used:,} of {session.context_total:,} tokens"
+    return [
+        ("model", f"{model.name}, {model.format} {model.type_name}, {size}"),
+        ("file", str(model.path)),
+        ("format", session.prompt_format),
+        ("context", f"{used} (trained for {model.n_ctx_train:,}), vocabulary of {model.n_vocab:,}"),
+    ]
+
+
+def _figures(session: ChatSession) -> list[tuple[str, str]]:
+    timings = session.timings
+    if timings is None:
+        return []
+    prompt = f"{timings.prompt_tokens:,} tokens, {timings.reused_tokens:,} of them reused"
+    return [
+        ("prompt", f"{prompt}, {timings.prompt_rate:,.0f} t/s"),
+        ("answer", f"{timings.answer_tokens:,} tokens, {timings.answer_rate:,.1f} t/s"),
+    ]

@@ -1,0 +1,92 @@
+"""Which chat and which model a person means by a word."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from llamachat import paths
+from llamachat.errors import FileError, LlamachatError
+
+if TYPE_CHECKING:
+    from llamachat.chat.store import SessionSummary
+
+NO_MODEL = "no model yet; fetch the default one with: llamachat pull"
+LAST = "last"
+_SHORT_ID = 8
+_MOST_NAMED = 3
+
+
+def short_id(session_id: str) -> str:
+    """The beginning of a chat's id, enough to type."""
+    return session_id[:_SHORT_ID]
+
+
+def find_session(stored: Iterable[SessionSummary], wanted: str) -> SessionSummary:
+    """The chat whose id or title ``wanted`` is, or begins (in any case); "last" is the one used last.
+
+    ``LlamachatError`` where there is none, or more than one that it could be.
+    """
+    sessions = list(stored)
+    word = wanted.casefold().strip()
+    matches = (
+        [one for one in sessions if one.id == word],
+        [one for one in sessions if one.title.casefold() == word],
+        sessions[:1] if word == LAST else [],
+        [one for one in sessions if len(word) >= _MOST_NAMED and one.id.startswith(word)],
+        [one for one in sessions if word and one.title.casefold().startswith(word)],
+    )
+    found = next((group for group in matches if group), [])
+    if len(found) == 1:
+        return found[0]
+    if found:
+        which = ", ".join(f"{short_id(one.id)} {one.title!r}" for one in found[:_MOST_NAMED])
+        raise LlamachatError(f"{wanted[:60]}: several chats are called that; give an id: {which}")
+    raise LlamachatError(f"{wanted[:60]}: no such chat")
+
+
+def model_files(models: Path) -> list[Path]:
+    """The files of the models folder, by name; an empty list where there is no such folder."""
+    try:
+        return sorted(
+            (path for path in models.iterdir() if not path.name.startswith(".") and path.is_file()),
+            key=lambda path: path.name.casefold(),
+        )
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise FileError(models, error.strerror or str(error)) from None
+
+
+def model_name(path: Path) -> str:
+    """What to call a model of the models folder: its file name without the ending."""
+    return path.stem
+
+
+def find_model(wanted: str, data_dir: Path) -> Path:
+    """The file that a word means: a file, else the model whose name it is or begins, in any case.
+
+    ``FileError`` lists the models there are where none is meant, or those it could mean.
+    """
+    path = Path(wanted).expanduser()
+    if path.name != wanted or (os.path.lexists(path) and not path.is_dir()):
+        return path
+    files = model_files(paths.models_dir(data_dir))
+    word = wanted.casefold()
+    exact = [file for file in files if word in (file.name.casefold(), model_name(file).casefold())]
+    found = exact or [file for file in files if file.name.casefold().startswith(word)]
+    if len(found) == 1:
+        return found[0]
+    if len(found) > 1:
+        raise FileError(wanted, f"which one: {_names(found)}?")
+    if os.path.lexists(path):
+        return path
+    if not files:
+        raise FileError(wanted, f"no such file, and {NO_MODEL}")
+    raise FileError(wanted, f"no such file, and no such model: there is {_names(files)}")
+
+
+def _names(files: Sequence[Path]) -> str:
+    return ", ".join(model_name(file) for file in files)

@@ -1,0 +1,152 @@
+"""What a session is at this moment, for faces to look at."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from llamachat.chat.answer import ModelInUse
+from llamachat.chat.conversation import Conversation, Message
+from llamachat.chat.detect import choose_writer
+from llamachat.chat.prompt_formats import PromptWriter, format_named
+from llamachat.chat.runner import Phase, Progress, Runner
+from llamachat.engine.base import Engine, ModelSource
+from llamachat.engine.events import ModelInfo, Timings
+from llamachat.engine.settings import SamplingSettings
+from llamachat.errors import LlamachatError
+
+if TYPE_CHECKING:
+    from llamachat.chat.store import SessionStore
+
+
+class SessionState:
+    """The open chat, the engine's work on it, and the model in use."""
+
+    conversation: Conversation
+    """The open chat."""
+    error: str | None
+    """What went wrong last, in one line; the next operation clears it."""
+
+    def __init__(self, store: SessionStore, engine: Engine, prompt_format: str | None) -> None:
+        self.store = store
+        self.error = None
+        self._runner = Runner(engine)
+        self._prompt_format = format_named(prompt_format).name if prompt_format else ""
+        self._notices: deque[str] = deque()  # the thread that writes prompts adds to it
+        self._wanted: Message | None = None  # a question to answer or an answer to continue, when the engine is free
+        self._source: ModelSource | None = None
+        self._model: ModelInUse | None = None
+        self._writer: PromptWriter | None = None
+        self._take_model()
+
+    @property
+    def on_wake(self) -> Callable[[], None] | None:
+        """Called on the engine's thread when events begin to wait (once, until the next ``drain``)."""
+        return self._runner.on_wake
+
+    @on_wake.setter
+    def on_wake(self, wake: Callable[[], None] | None) -> None:
+        self._runner.on_wake = wake
+
+    @property
+    def phase(self) -> Phase:
+        """What the session is doing."""
+        return self._runner.phase
+
+    @property
+    def busy(self) -> bool:
+        """Whether the engine loads or answers: drain on a timer meanwhile."""
+        return not self._runner.idle
+
+    @property
+    def progress(self) -> Progress:
+        """Of the load or prefill that runs."""
+        return self._runner.progress
+
+    @property
+    def answering(self) -> Message | None:
+        """The answer being written, on whatever branch it is."""
+        answer = self._runner.answer
+        return None if answer is None or answer.let_go else answer.message
+
+    @property
+    def queued(self) -> Message | None:
+        """The question (or answer to continue) that waits for a model or for the engine to be free."""
+        return self._wanted
+
+    @property
+    def timings(self) -> Timings | None:
+        """Figures of the running answer, else of the last one on the path."""
+        if self.answering is not None and self._runner.answer is not None:
+            return self._runner.answer.timings
+        answer = self._last_answer()
+        return answer.timings if answer else None
+
+    @property
+    def model(self) -> ModelInfo | None:
+        """The model in use."""
+        return self._runner.engine.info
+
+    @property
+    def source(self) -> ModelSource | None:
+        """The model being loaded, else the one in use, as it was asked for."""
+        return self._runner.loading or self._source
+
+    @property
+    def settings(self) -> SamplingSettings:
+        """The sampling of this chat, from the next token on."""
+        return self.conversation.settings
+
+    @property
+    def prompt_format(self) -> str:
+        """The name of the prompt format in use ("" without a model)."""
+        return self._writer_in_use().name if self.model else ""
+
+    @property
+    def draft(self) -> str:
+        """The unsent text of this chat."""
+        return self.conversation.draft
+
+    @property
+    def context_used(self) -> int:
+        """Tokens of the context that the visible path takes, as last evaluated."""
+        timings = self.timings
+        return timings.prompt_tokens + timings.answer_tokens if timings else 0
+
+    @property
+    def context_total(self) -> int:
+        """Tokens the context holds; 0 without a model."""
+        return self.model.n_ctx if self.model else 0
+
+    @property
+    def dropped(self) -> int:
+        """How many of the path's earliest messages are outside the context (0: the model sees all)."""
+        answer = self.answering or self._last_answer()
+        return answer.dropped if answer else 0
+
+    def take_notices(self) -> list[str]:
+        """What a person should know, once: each notice is handed out one time."""
+        notices = [self._notices.popleft() for _ in range(len(self._notices))]
+        return notices + self.store.take_notices()
+
+    # ---- inside -------------------------------------------------------------
+
+    def _take_model(self) -> None:
+        """Gets ready to answer with the model that the engine has."""
+        engine, self._writer = self._runner.engine, None
+        info, tokenizer = engine.info, engine.tokenizer
+        self._model = ModelInUse(info.name, info.n_ctx, tokenizer) if info and tokenizer else None
+
+    def _writer_in_use(self) -> PromptWriter:
+        """The prompt format: what the chat or the command line names, or what the model wants."""
+        if self._writer is None:
+            info, model = self.model, self._model
+            if info is None or model is None:
+                raise LlamachatError("no model is loaded yet")
+            name = self.conversation.prompt_format or self._prompt_format
+            self._writer = choose_writer(info, model.tokenizer.vocabulary, name, self._notices.append)
+        return self._writer
+
+    def _last_answer(self) -> Message | None:
+        return next((m for m in reversed(self.conversation.path) if m.timings is not None), None)
