@@ -1,0 +1,294 @@
+"""``ask`` and ``complete``: what comes out, in which form, and how they end."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llamachat.engine.events import StopReason
+from llamachat.tokenizer import load_tokenizer
+from tests.cli.conftest import COMMAND, Run, assert_one_line
+from tests.support.default_model import DEFAULT_MODEL, needs_default_model
+from tests.support.shared import shared_model
+from tests.support.tiny_models import TinyShape, bpe_vocabulary, random_model, spm_vocabulary, write_gguf
+
+GREEDY = ("--temperature", "0")
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.gguf"
+    write_gguf(path, random_model())
+    return path
+
+
+@pytest.fixture
+def chat_model(tmp_path: Path) -> Path:
+    """A tiny model that knows ChatML."""
+    path = tmp_path / "chat.gguf"
+    template = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    write_gguf(path, random_model(), metadata={"tokenizer.chat_template": template})
+    return path
+
+
+def parsed(llamachat: Run, *arguments: str | Path, **how: Any) -> Any:
+    done = llamachat(*arguments, "--json", **how)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("\n") == 1
+    return json.loads(done.stdout)
+
+
+# ---- complete ---------------------------------------------------------------
+
+
+def test_only_the_continuation_is_printed_and_ends_its_line(llamachat: Run, model: Path) -> None:
+    done = llamachat("complete", "-m", model, *GREEDY, "-n", "8", "the")
+    assert (done.returncode, done.stderr) == (0, "")
+    whole = parsed(llamachat, "complete", "-m", model, *GREEDY, "-n", "8", "the")
+    assert done.stdout == whole["text"] + ("" if whole["text"].endswith("\n") else "\n")
+    echoed = llamachat("complete", "-m", model, *GREEDY, "-n", "8", "--echo", "the")
+    assert echoed.stdout == "the" + done.stdout
+
+
+def test_the_same_seed_gives_the_same_text(llamachat: Run, model: Path) -> None:
+    texts = [llamachat("complete", "-m", model, "--seed", seed, "-n", "30", "the").stdout for seed in "112"]
+    assert texts[0] == texts[1] != texts[2]
+    assert llamachat("complete", "-m", model, "--seed", "1", "-n", "30", "--threads", "3", "the").stdout == texts[0]
+
+
+def test_text_comes_from_standard_input_where_there_is_none(llamachat: Run, model: Path) -> None:
+    ids = parsed(llamachat, "complete", "-m", model, "-n", "1", "on the")["prompt_ids"]
+    for arguments in ((), ("-",)):
+        for piped in ("on the", "on the\n", "on the\r\n"):
+            found = parsed(llamachat, "complete", "-m", model, "-n", "1", *arguments, stdin=piped)
+            assert found["prompt_ids"] == ids
+    assert parsed(llamachat, "complete", "-m", model, "-n", "1", "on the", stdin="not this")["prompt_ids"] == ids
+
+
+def test_bos_is_there_unless_it_is_left_out(llamachat: Run, model: Path) -> None:
+    plain = load_tokenizer(spm_vocabulary()).encode("the </s>")
+    assert parsed(llamachat, "complete", "-m", model, "-n", "1", "the </s>")["prompt_ids"] == [1, *plain]
+    assert parsed(llamachat, "complete", "-m", model, "-n", "1", "--no-bos", "the </s>")["prompt_ids"] == plain
+    assert parsed(llamachat, "complete", "-m", model, "-n", "1", "")["prompt_ids"] == [1]
+
+
+def test_from_nothing_nothing_can_come(llamachat: Run, model: Path) -> None:
+    done = llamachat("complete", "-m", model, "--no-bos", "")
+    assert done.returncode == 1
+    assert_one_line(done.stderr, "give a text of at least one token")
+
+
+def test_a_vocabulary_that_wants_no_bos_gets_none_but_starts_from_it(llamachat: Run, tmp_path: Path) -> None:
+    vocabulary = bpe_vocabulary()
+    assert not vocabulary.add_bos
+    write_gguf(tmp_path / "bpe.gguf", random_model(TinyShape(n_vocab=len(vocabulary))), vocabulary=vocabulary)
+    found = parsed(llamachat, "complete", "-m", tmp_path / "bpe.gguf", "-n", "1", "the")
+    assert found["prompt_ids"] == load_tokenizer(vocabulary).encode("the")
+    assert parsed(llamachat, "complete", "-m", tmp_path / "bpe.gguf", "-n", "1", "")["prompt_ids"] == [
+        vocabulary.bos_id
+    ]
+
+
+# ---- the JSON form ----------------------------------------------------------
+
+
+def test_the_json_has_its_form_and_its_numbers_agree(llamachat: Run, model: Path) -> None:
+    found = parsed(llamachat, "complete", "-m", model, "-n", "12", "--seed", "3", "--logprobs", "320", "on the")
+    assert list(found) == ["text", "prompt_ids", "tokens", "stop_reason", "timings"]
+    assert list(found["timings"]) == ["prompt_tokens", "reused_tokens", "prompt_ms", "answer_tokens", "answer_ms"]
+    assert found["stop_reason"] in {reason.value for reason in StopReason}
+    assert found["timings"]["prompt_tokens"] == len(found["prompt_ids"])
+    assert found["timings"]["answer_tokens"] == len(found["tokens"]) <= 12
+    assert found["timings"]["prompt_ms"] > 0
+    assert found["timings"]["answer_ms"] > 0
+    for token in found["tokens"]:
+        assert list(token) == ["id", "text", "logprob", "top"]
+        assert len(token["top"]) == 320
+        assert token["logprob"] == {one["id"]: one["logprob"] for one in token["top"]}[token["id"]]
+        # The vocabulary whole: natural logarithms of probabilities, best first.
+        values = [one["logprob"] for one in token["top"]]
+        assert values == sorted(values, reverse=True)
+        assert math.fsum(map(math.exp, values)) == pytest.approx(1.0, abs=1e-4)
+
+
+def test_logprobs_are_those_of_the_raw_logits(llamachat: Run, model: Path) -> None:
+    """Temperature, penalties and cuts change what is drawn, never what is told."""
+    arguments = ("complete", "-m", model, "-n", "1", "--logprobs", "5", "on the")
+    plain = parsed(llamachat, *arguments, "--seed", "1", "--temperature", "1", "--top-k", "0")["tokens"][0]["top"]
+    bent = parsed(llamachat, *arguments, "--seed", "1", "--temperature", "4", "--top-k", "2", "--repeat-penalty", "3")
+    assert bent["tokens"][0]["top"] == plain
+
+
+def test_without_logprobs_there_are_none_at_the_side(llamachat: Run, model: Path) -> None:
+    found = parsed(llamachat, "complete", "-m", model, "-n", "4", *GREEDY, "on the")
+    assert all(token["top"] == [] and token["logprob"] <= 0 for token in found["tokens"])
+
+
+def test_the_greedy_token_is_the_likeliest(llamachat: Run, model: Path) -> None:
+    found = parsed(llamachat, "complete", "-m", model, "-n", "8", *GREEDY, "--logprobs", "1", "on the")
+    assert all(token["top"][0]["id"] == token["id"] for token in found["tokens"])
+
+
+# ---- ask --------------------------------------------------------------------
+
+
+def test_a_question_goes_into_the_prompt_format(llamachat: Run, chat_model: Path) -> None:
+    tokenizer = load_tokenizer(spm_vocabulary())
+    found = parsed(llamachat, "ask", "-m", chat_model, "-n", "1", "--system", "Be.", "What?")
+    text = tokenizer.decode(found["prompt_ids"])
+    assert "system\nBe." in text
+    assert text.index("user\nWhat?") < text.index("assistant\n")
+    plain = parsed(llamachat, "ask", "-m", chat_model, "-n", "1", "--prompt-format", "plain", "What?")
+    assert tokenizer.decode(plain["prompt_ids"]).strip() == "What?"
+
+
+def test_what_is_piped_in_is_added(llamachat: Run, chat_model: Path) -> None:
+    def asked(*arguments: str, stdin: str) -> list[int]:
+        ids: list[int] = parsed(llamachat, "ask", "-m", chat_model, "-n", "1", *arguments, stdin=stdin)["prompt_ids"]
+        return ids
+
+    assert asked("one", stdin="two\nthree\n") == asked("one\n\ntwo\nthree", stdin="")
+    assert asked(stdin="two\n") == asked("two", stdin="") == asked("-", stdin="two")
+
+
+def test_bytes_that_are_no_text_are_no_trouble(llamachat: Run, chat_model: Path) -> None:
+    assert llamachat("ask", "-m", chat_model, "-n", "1", os.fsdecode(b"caf\xe9"), stdin=b"\xff\xfe").returncode == 0
+
+
+# ---- what does not fit ------------------------------------------------------
+
+
+def test_a_text_beyond_the_context_is_refused_in_tokens(llamachat: Run, model: Path, chat_model: Path) -> None:
+    n_tokens = len(load_tokenizer(spm_vocabulary()).encode("on " * 200)) + 1
+    done = llamachat("complete", "-m", model, "on " * 200)
+    assert done.returncode == 1
+    assert_one_line(done.stderr, f"{n_tokens} of 127 tokens")
+    done = llamachat("ask", "-m", chat_model, "on " * 200)
+    assert done.returncode == 1
+    assert_one_line(done.stderr, " of ", " tokens that fit the context")
+    done = llamachat("complete", "-m", model, "--n-ctx", "8", "on the on the on the on the")
+    assert_one_line(done.stderr, " of 7 tokens")
+
+
+def test_a_full_context_ends_the_answer(llamachat: Run, model: Path) -> None:
+    found = parsed(llamachat, "complete", "-m", model, "--n-ctx", "16", "--seed", "3", "-n", "100", "the")
+    assert found["stop_reason"] in ("context", "end")
+    assert len(found["prompt_ids"]) + len(found["tokens"]) <= 17
+
+
+def test_without_a_model_the_next_command_is_named(llamachat: Run) -> None:
+    for command in ("ask", "complete", "tokenize"):
+        done = llamachat(command, "hello")
+        assert done.returncode == 1
+        assert done.stderr == "llamachat: error: no model yet; fetch the default one with: llamachat pull\n"
+
+
+# ---- ends -------------------------------------------------------------------
+
+
+def long_run(model: Path, *arguments: str) -> subprocess.Popen[bytes]:
+    """A completion that would go on for minutes, after its first text came."""
+    command = [COMMAND, "complete", "-m", str(model), "--seed", "1", "-n", "1000000", *arguments, "the"]
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+@pytest.fixture
+def endless(tmp_path: Path) -> Path:
+    """A model that never ends its turn, with a context that it does not fill soon."""
+    vocabulary = spm_vocabulary()
+    path = tmp_path / "endless.gguf"
+    shape = TinyShape(n_ctx=1_000_000, n_layers=8, n_embd=512, n_ff=1024, tied=False)
+    weights = random_model(shape)
+    weights.weights["output.weight"][:3] = 0  # the control tokens get the logit 0: others always beat it
+    write_gguf(path, weights, vocabulary=vocabulary)
+    return path
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_keeps_what_was_printed(endless: Path, number: signal.Signals) -> None:
+    with long_run(endless, "--top-k", "40") as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        first = os.read(process.stdout.fileno(), 1)
+        process.send_signal(number)
+        rest, errors = process.communicate(timeout=30)
+    assert process.returncode == 128 + number
+    assert errors == b""
+    assert (first + rest).endswith(b"\n")
+
+
+def test_a_signal_still_gives_whole_json(endless: Path) -> None:
+    with long_run(endless, "--json") as process:
+        _wait_until_busy(process)
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=30)
+    assert (process.returncode, errors) == (130, b"")
+    assert json.loads(output)["stop_reason"] == "stopped"
+
+
+def test_a_reader_that_goes_away_ends_it_quietly(endless: Path) -> None:
+    with long_run(endless) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        os.read(process.stdout.fileno(), 1)
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 128 + signal.SIGPIPE
+
+
+def _wait_until_busy(process: subprocess.Popen[bytes]) -> None:
+    """Until the process has computed for a while: it is past its start, then."""
+    ticks = 0
+    while ticks < 2 * os.sysconf("SC_CLK_TCK"):
+        assert process.poll() is None
+        time.sleep(0.02)
+        fields = Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        ticks = int(fields[11]) + int(fields[12])
+
+
+# ---- real models ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("n", "text", "golden"),
+    [("200", "", "t0-n200"), ("60", "", "t0-n60")],
+)
+def test_llama2c_goldens(llamachat: Run, n: str, text: str, golden: str) -> None:
+    model = shared_model("stories260K/stories260K.bin")
+    done = llamachat(
+        *("complete", "-m", model, "--tokenizer", shared_model("stories260K/tok512.bin")), *GREEDY, "-n", n, text
+    )
+    assert done.stdout == Path(f"{model}.golden-{golden}.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    ("file", "golden"),
+    [
+        ("stories260K/gguf/stories260Ktok512.gguf", ".golden-p-Once_upon_a_time-n60.txt"),
+        ("stories260K/gguf/stories260Ktok512.f16.gguf", ".golden-p-Once_upon_a_time-n60.txt"),
+        ("stories260K/ggml/stories260K-mha.ggjt-v3.f16.bin", ".golden.txt"),
+        ("salty260K/ggml/salty260K-mha.ggjt-v3.f32.bin", ".golden.txt"),
+    ],
+)
+def test_ggml_goldens(llamachat: Run, file: str, golden: str) -> None:
+    model = shared_model(file)
+    done = llamachat("complete", "-m", model, *GREEDY, "-n", "60", "--echo", "Once upon a time")
+    expected = Path(f"{model}{golden}").read_text().strip()
+    assert len(expected) > 150
+    assert done.stdout.strip().startswith(expected)  # the original counted the first token too
+
+
+@needs_default_model
+def test_the_default_model_answers(llamachat: Run) -> None:
+    done = llamachat("complete", "-m", DEFAULT_MODEL, *GREEDY, "-n", "6", "The capital of France is")
+    assert done.stdout.startswith(" Paris.")
+    done = llamachat("ask", "-m", DEFAULT_MODEL, *GREEDY, "-n", "20", "What is the capital of France?")
+    assert "Paris" in done.stdout
