@@ -17,6 +17,7 @@ static const isa SETS[] = {
     {&lc_kernels_generic, always},
 #if defined(__x86_64__)
     {&lc_kernels_avx2, lc_cpu_has_avx2},
+    {&lc_kernels_avx512, lc_cpu_has_avx512},
 #endif
 };
 
