@@ -16,7 +16,7 @@ from tests.support.tiny_models import TinyShape, random_model, write_gguf
 @pytest.fixture(scope="session")
 def tiny_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("models") / "tiny.gguf"
-    write_gguf(path, random_model(TinyShape(n_ctx=128), seed=3), types="Q8_0")
+    write_gguf(path, random_model(TinyShape(n_ctx=128, tied=False), seed=3), types="Q8_0")
     return path
 
 
