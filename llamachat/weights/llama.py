@@ -18,7 +18,7 @@ SUPPORTED_TYPES = frozenset(
 MAX_CONTEXT = 1 << 24
 
 _RANGES = {
-    "n_vocab": (1, 1 << 20),
+    "n_vocab": (1, 1 << 19),
     "n_embd": (1, 1 << 16),
     "n_ff": (1, 1 << 18),
     "n_layers": (1, 512),

@@ -11,7 +11,7 @@ from llamachat.weights.files import Refusal, RegularFile
 #: Bytes of header that are looked at, at most. Llama 3's is 8 MB, most of it vocabulary.
 HEADER_LIMIT = 32 << 20
 #: Tokens (or merges) of one vocabulary, at most. Llama 3 has 128,256 and 280,147.
-COUNT_LIMIT = 1 << 20
+COUNT_LIMIT = 1 << 19
 #: Bytes of one token, at most.
 TOKEN_LIMIT = 1 << 16
 

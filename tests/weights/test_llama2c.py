@@ -1,0 +1,84 @@
+"""llama2.c files and the vocabularies beside them."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from llamachat.errors import WeightsError
+from llamachat.weights import open_weights
+from tests.support.tiny_models import (
+    TinyShape,
+    bpe_vocabulary,
+    llama2c_bytes,
+    random_model,
+    spm_vocabulary,
+    write_gguf,
+    write_llama2c,
+    write_tokenizer_bin,
+)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize(("heads", "kv_heads"), [(4, 4), (4, 2), (8, 1)])
+def test_it_comes_back_as_it_was_written(tmp_path: Path, tied: bool, heads: int, kv_heads: int) -> None:
+    shape = TinyShape(n_ff=172, n_heads=heads, n_kv_heads=kv_heads, tied=tied)
+    held = write_llama2c(tmp_path / "m.bin", random_model(shape))
+    with open_weights(tmp_path / "m.bin") as weights:
+        h = weights.hyperparameters
+        assert (weights.format, weights.type_name, weights.name) == ("llama2.c v0", "F32", "m")
+        assert (h.n_vocab, h.n_embd, h.n_ff, h.n_layers, h.n_heads, h.n_kv_heads) == (320, 64, 172, 2, heads, kv_heads)
+        assert (h.head_dim, h.n_ctx_train, h.norm_eps, h.rope_base) == (64 // heads, 128, 1e-5, 10000.0)
+        assert set(weights.tensors) == set(held)
+        for name, expected in held.items():
+            got = np.frombuffer(weights.read(name, 0, weights.tensors[name].rows), "<f4")
+            np.testing.assert_array_equal(got, expected.reshape(-1))
+
+
+def test_a_vocabulary_named_or_found_beside(tmp_path: Path) -> None:
+    write_llama2c(tmp_path / "m.bin", random_model())
+    with open_weights(tmp_path / "m.bin") as weights:
+        assert weights.vocabulary is None
+    write_tokenizer_bin(tmp_path / "named.bin", spm_vocabulary())
+    with open_weights(tmp_path / "m.bin", tokenizer=tmp_path / "named.bin") as weights:
+        assert weights.vocabulary is not None
+        assert weights.vocabulary.pieces == spm_vocabulary().pieces
+        assert weights.vocabulary.stop_ids == {1, 2}  # run.c ends a text at BOS too
+    (tmp_path / "named.bin").rename(tmp_path / "tokenizer.bin")
+    with open_weights(tmp_path / "m.bin") as weights:
+        assert weights.vocabulary is not None
+    write_gguf(tmp_path / "v.gguf", random_model(), vocabulary=bpe_vocabulary())
+    with open_weights(tmp_path / "m.bin", tokenizer=str(tmp_path / "v.gguf")) as weights:
+        assert weights.vocabulary is not None
+        assert weights.vocabulary.stop_ids == {0, 1, 2}
+
+
+def test_a_vocabulary_of_another_model(tmp_path: Path) -> None:
+    write_llama2c(tmp_path / "m.bin", random_model())
+    write_tokenizer_bin(tmp_path / "tokenizer.bin", spm_vocabulary(400))
+    with pytest.raises(WeightsError, match=r"tokenizer\.bin: has 400 tokens where the model has 320; .*--tokenizer"):
+        open_weights(tmp_path / "m.bin")
+    with pytest.raises(WeightsError, match="missing: no such file"):
+        open_weights(tmp_path / "m.bin", tokenizer=tmp_path / "missing")
+
+
+@pytest.mark.parametrize("change", [-1000, -1, 1, 4, 1000])
+def test_the_size_must_be_exact(tmp_path: Path, change: int) -> None:
+    data = llama2c_bytes(random_model())
+    (tmp_path / "m").write_bytes(data[:change] if change < 0 else data + bytes(change))
+    words = "is cut short" if change < 0 else "is no weight file that llamachat knows"
+    with pytest.raises(WeightsError, match=f"{words}: as a llama2.c model it would have {len(data)} bytes"):
+        open_weights(tmp_path / "m")
+
+
+@pytest.mark.parametrize("place", range(7))
+@pytest.mark.parametrize("value", [0, -1, 1, 3, 0x7FFFFFFF, -0x80000000, 1 << 20])
+def test_numbers_that_are_no_model_s(tmp_path: Path, place: int, value: int) -> None:
+    data = bytearray(llama2c_bytes(random_model()))
+    struct.pack_into("<i", data, 4 * place, value)
+    (tmp_path / "m").write_bytes(data)
+    with pytest.raises(WeightsError):
+        open_weights(tmp_path / "m")
