@@ -165,7 +165,7 @@ def _describe(weights: WeightFile, tokenizer: Tokenizer, source: ModelSource) ->
         raise EngineError(f"{weights.path}: not enough memory for a context of any length")
     return ModelInfo(
         path=weights.path,
-        name=weights.name,
+        name=_display_name(weights),
         format=weights.format,
         type_name=weights.type_name,
         n_params=weights.n_params,
@@ -176,3 +176,16 @@ def _describe(weights: WeightFile, tokenizer: Tokenizer, source: ModelSource) ->
         chat_template=weights.chat_template,
         notices=tokenizer.notices,
     )
+
+
+def _display_name(weights: WeightFile) -> str:
+    """The file's name without its ending and its tensor type: what the person who chose the file calls it.
+
+    The name inside a file is the converter's, often that of a training run.
+    """
+    stem = weights.path.stem
+    for separator in ".-_":
+        base, found, last = stem.rpartition(separator)
+        if found and base and last.upper() == weights.type_name.upper():
+            return base
+    return stem
