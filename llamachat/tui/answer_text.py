@@ -25,8 +25,9 @@ class AnswerText(Widget):
     def __init__(self, text: str) -> None:
         super().__init__()
         self._text = displayed(text)
-        self._shown = self._text
+        self._shown = ""
         self._markdown = SafeMarkdown()
+        self._ready = False
         self._not_before = 0.0
 
     def compose(self) -> ComposeResult:
@@ -34,31 +35,34 @@ class AnswerText(Widget):
         yield self._markdown
 
     async def on_mount(self) -> None:
-        """Draws what is there already."""
-        if self._text:
-            await self._markdown.update(self._text)
+        """Draws what there is already."""
+        self._ready = True
+        await self._draw_whole()
+
+    async def _draw_whole(self) -> None:
+        self._shown = self._text
+        await self._markdown.update(self._shown)
 
     async def grow(self, text: str) -> None:
         """Adds what ``text`` has more than before, if it is time; else with the next call."""
         now = time.monotonic()
-        if now < self._not_before:
-            return
-        text = displayed(text[:-1] if text.endswith("\r") else text)  # half of a line break waits for the other
-        if text == self._shown:
+        self._text = displayed(text[:-1] if text.endswith("\r") else text)  # half of a line break waits for the other
+        if not self._ready or now < self._not_before or self._text == self._shown:
             return
         started = time.thread_time()
-        if text.startswith(self._shown):
-            await self._markdown.append(text[len(self._shown) :])
+        shown, self._shown = self._shown, self._text
+        if self._shown.startswith(shown):
+            await self._markdown.append(self._shown[len(shown) :])
         else:
-            await self._markdown.update(text)
-        self._shown = text
+            await self._markdown.update(self._shown)
         self._not_before = now + _LONGEST_PAUSE  # until the cost is known
         self.call_after_refresh(self._pace, now, started)
 
-    def _pace(self, begun: float, started: float) -> None:
-        self._not_before = begun + min(_SHARE * (time.thread_time() - started), _LONGEST_PAUSE)
-
     async def finish(self, text: str) -> None:
         """Draws the whole text anew: a table that grew ends with other blocks than one parsed whole."""
-        self._shown = displayed(text)
-        await self._markdown.update(self._shown)
+        self._text = displayed(text)
+        if self._ready:
+            await self._draw_whole()
+
+    def _pace(self, begun: float, started: float) -> None:
+        self._not_before = begun + min(_SHARE * (time.thread_time() - started), _LONGEST_PAUSE)

@@ -48,7 +48,6 @@ class ChatView(Panes):
         self.session = session
         self._ticker: Timer | None = None
         self._shown_tree: tuple[object, ...] = ()
-        self._growing: Message | None = None
         self._last: Message | None = None
         self._said_error = ""
         self.face = ScreenFace(self)
@@ -60,6 +59,12 @@ class ChatView(Panes):
 
         assert isinstance(self.app, ChatApp)  # noqa: S101
         return self.app
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether everything the session said is drawn."""
+        views = self.query_one(Transcript).views
+        return not self.session.busy and all(view.drawn for view in views)
 
     def compose(self) -> ComposeResult:
         """The panes."""
@@ -95,7 +100,7 @@ class ChatView(Panes):
     async def _tick(self) -> None:
         self.session.drain()
         await self.refresh_chat()
-        if not self.session.busy and self._ticker is not None and self._growing is None:
+        if not self.session.busy and self._ticker is not None:
             self._ticker.pause()
 
     async def _look_around(self) -> None:
@@ -119,14 +124,11 @@ class ChatView(Panes):
         self.refresh_figures()
 
     async def _grow(self) -> None:
-        answering = self.session.answering
-        transcript = self.query_one(Transcript)
-        for message in (self._growing, answering):
-            view = transcript.view_of(message)
-            if view is not None:
-                await view.grow()
-                view.show_wait(phase_words(self.session.phase, self.session.progress, self.session.progress, None))
-        self._growing = answering
+        """Every mounted answer is looked at: one may have begun and ended between two looks."""
+        wait = phase_words(self.session.phase, self.session.progress, self.session.progress, None)
+        for view in self.query_one(Transcript).views:
+            await view.grow()
+            view.show_wait(wait)
 
     async def sync(self, *, follow: bool = False) -> None:
         """Shows the visible path."""
@@ -140,7 +142,6 @@ class ChatView(Panes):
         """Shows the session's conversation, which may be another one now: draft, history, parameters."""
         conversation = self.session.conversation
         self._shown_tree = ()
-        self._growing = None
         await self.refresh_chat()
         pane = self.query_one(ComposerPane)
         pane.show_draft(self.session.draft)

@@ -32,6 +32,8 @@ A line that begins with **/** is a command: **Tab** completes it.
         Binding("enter", "send", "Send", show=False, id="composer.send"),
         Binding("ctrl+j,alt+enter,shift+enter", "newline", "New line", show=False, id="composer.newline"),
         Binding("ctrl+up,alt+up", "leave_up", "Walk the messages", show=False, id="composer.messages"),
+        Binding("pageup", "screen.scroll_chat(-1)", "Scroll the chat up", show=False, id="composer.page-up"),
+        Binding("pagedown", "screen.scroll_chat(1)", "Scroll the chat down", show=False, id="composer.page-down"),
         Binding("tab", "complete", "Complete a command, or next pane", show=False, id="composer.complete"),
     ]
     DEFAULT_CSS = f"""

@@ -32,8 +32,8 @@ class ComposerPane(Vertical):
         margin-bottom: 1;
         & > #proposals { height: auto; max-height: 8; background: $raised; display: none; padding: 0 1; }
         & > #proposals.-open { display: block; }
-        & > #box { height: auto; background: $raised; padding: 1 2 1 1; border-left: outer $raised; }
-        & > #box:focus-within { border-left: outer $accent; }
+        & > #box { height: auto; background: $raised; padding: 1 2; }
+        & > #box:focus-within { border-left: outer $accent; padding: 1 2 1 1; }
         & > #trouble { height: auto; max-height: 3; padding: 0 2; color: $error; display: none; }
         & > #trouble.-shown { display: block; }
         & > #trouble.-notice { color: $warning; }

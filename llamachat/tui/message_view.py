@@ -113,10 +113,9 @@ The cursor walks the messages with **Up** and **Down**. A message with several v
     MessageView {
         height: auto;
         max-width: 100;
-        padding: 0 2 0 1;
+        padding: 0 2;
         margin: 0 0 1 0;
-        border-left: outer $background;
-        &:focus { border-left: outer $accent; }
+        &:focus { border-left: outer $accent; padding: 0 2 0 1; }
         & > .question { height: auto; color: $text; }
         & > .note { height: auto; color: $faint; display: none; }
         & > .note.-shown { display: block; }
@@ -141,7 +140,7 @@ The cursor walks the messages with **Up** and **Down**. A message with several v
         self._header.set_reactive(MessageHeader.place, place)
         self._note = Static("", classes="note", markup=False)
         self._answer: AnswerText | None = None
-        self._drawn: Status | None = None
+        self._drawn = (message.status, len(message.text))
 
     def compose(self) -> ComposeResult:
         """Header, text, note."""
@@ -151,6 +150,7 @@ The cursor walks the messages with **Up** and **Down**. A message with several v
         else:
             from llamachat.tui.answer_text import AnswerText  # Markdown: only once there is an answer to draw
 
+            self._drawn = (self.message.status, len(self.message.text))
             self._answer = AnswerText(self.message.text)
             yield self._answer
         yield self._note
@@ -164,7 +164,6 @@ The cursor walks the messages with **Up** and **Down**. A message with several v
 
     def on_mount(self) -> None:
         """Says how it ended."""
-        self._drawn = self.message.status
         self._show_ending()
 
     # ---- changes ------------------------------------------------------------
@@ -173,19 +172,24 @@ The cursor walks the messages with **Up** and **Down**. A message with several v
         """Shows its place among the alternatives."""
         self._header.place = place
 
+    @property
+    def drawn(self) -> bool:
+        """Whether the answer is drawn as it is now, and will not change."""
+        return self._answer is None or self._drawn == (self.message.status, len(self.message.text))
+
     async def grow(self) -> None:
         """Draws what the answer has more than before; all of it anew when it has ended."""
-        if self._answer is None:
+        state = (self.message.status, len(self.message.text))
+        if self._answer is None or (state == self._drawn and state[0] is not Status.STREAMING):
             return
-        if self.message.status is Status.STREAMING:
-            if self._drawn is not Status.STREAMING:  # it goes on
-                self._drawn = Status.STREAMING
-                self._show_ending()
-            await self._answer.grow(self.message.text)
-        elif self._drawn is not self.message.status:
-            self._drawn = self.message.status
-            await self._answer.finish(self.message.text)
+        begins = self._drawn[0] is not state[0]
+        self._drawn = state
+        if begins:
             self._show_ending()
+        if state[0] is Status.STREAMING:
+            await self._answer.grow(self.message.text)
+        else:
+            await self._answer.finish(self.message.text)
 
     def show_wait(self, words: str) -> None:
         """Says in the note what an answer without text waits for."""

@@ -88,11 +88,17 @@ class Transcript(VerticalScroll, can_focus=False):
                 stop = len(self._path) if follow or reached_end or same < len(self._views) else self._stop
                 await self._window(self._start, min(stop, self._start + MOST), keep=None)
             for view in self._views:
-                view.show_place(conversation.siblings(view.message))
+                view.show_place(self._place(view.message))
             if lost_focus is not None and self._views:
                 self._views[min(lost_focus, len(self._views) - 1)].focus()
         if other or follow:
             self.follow()
+
+    def _place(self, message: Message) -> tuple[int, int]:
+        """Its place among its versions; it may have been taken out while others were being mounted."""
+        if self._conversation is None or message.id not in self._conversation.messages:
+            return 0, 1
+        return self._conversation.siblings(message)
 
     def _same(self) -> int:
         """How many of the mounted views, from the first, stand where the path still has their messages."""
@@ -111,7 +117,7 @@ class Transcript(VerticalScroll, can_focus=False):
         old = {id(view.message): view for view in self._views}
         wanted = self._path[start:stop]
         views = [
-            old.pop(id(message)) if id(message) in old else MessageView(message, self._conversation.siblings(message))
+            old.pop(id(message)) if id(message) in old else MessageView(message, self._place(message))
             for message in wanted
         ]
         with self.app.batch_update():

@@ -1,0 +1,290 @@
+"""Sending, streaming, stopping and everything done with messages, seen through keys and on the screen."""
+
+from __future__ import annotations
+
+import pytest
+
+from llamachat.chat.conversation import Role, Status
+from llamachat.chat.session import Phase
+from tests.support.chat_app import open_chat
+
+LONG = " ".join(f"word{number}" for number in range(400))
+
+
+@pytest.mark.parametrize("size", [(60, 15), (80, 24), (120, 40), (200, 60)])
+async def test_a_question_is_answered_on_the_screen(size: tuple[int, int]) -> None:
+    async with open_chat(["Gravity pulls **things** together."], size=size) as chat:
+        await chat.ask("What is gravity?")
+        assert [message.text for message in chat.path] == ["What is gravity?", "Gravity pulls **things** together."]
+        assert "What is gravity?" in chat.text
+        assert "Gravity pulls things together." in chat.text  # Markdown, drawn
+        assert "You" in chat.text
+        assert "Scripted 1B" in chat.text
+        assert chat.composer.text == ""
+        assert chat.app.focused is chat.composer
+
+
+async def test_an_answer_streams_token_by_token_with_its_phase_in_words() -> None:
+    async with open_chat(["One two three"], gated=True) as chat:
+        await chat.send("Count")
+        await chat.until(lambda: "reading prompt" in chat.status)
+        chat.engine.release(3)  # the prompt
+        chat.engine.release(1)
+        await chat.until(lambda: "One" in chat.text and "answering" in chat.status)
+        assert "One two" not in chat.text
+        chat.engine.release(1)
+        await chat.until(lambda: "One two" in chat.text)
+        assert "esc stop" in chat.status
+        chat.engine.release(10)
+        await chat.until(lambda: "ready" in chat.status)
+        assert "One two three" in chat.text
+        assert chat.path[-1].status is Status.COMPLETE
+
+
+@pytest.mark.parametrize("key", ["escape", "ctrl+c"])
+async def test_stop_keeps_the_text_and_says_how_to_go_on(key: str) -> None:
+    async with open_chat(["One two three four"], gated=True) as chat:
+        await chat.send("Count")
+        chat.engine.release(5)
+        await chat.until(lambda: "One two" in chat.text)
+        await chat.press(key)
+        await chat.until(lambda: chat.path[-1].status is Status.STOPPED)
+        await chat.settle()
+        assert chat.app.is_running
+        assert chat.path[-1].text == "One two"
+        assert "stopped · ^g goes on" in chat.text
+        assert "· stopped ·" in chat.status
+
+
+async def test_ctrl_c_with_nothing_to_stop_does_not_quit() -> None:
+    async with open_chat() as chat:
+        await chat.press("ctrl+c")
+        await chat.until(lambda: "^q quits" in chat.status)
+        assert chat.app.is_running
+
+
+async def test_a_stopped_answer_goes_on_in_place() -> None:
+    async with open_chat(["One two", " three four"], gated=True) as chat:
+        await chat.send("Count")
+        chat.engine.release(4)
+        await chat.until(lambda: "One" in chat.text)
+        await chat.press("escape")
+        await chat.settle()
+        chat.engine.release(100)
+        await chat.press("ctrl+g")
+        await chat.until(lambda: chat.path[-1].status is Status.COMPLETE)
+        await chat.settle()
+        assert len(chat.path) == 2
+        assert chat.path[-1].text == "One three four"
+        assert "One three four" in chat.text
+        assert "stopped" not in chat.text
+
+
+async def test_again_makes_a_version_and_arrows_look_at_the_others() -> None:
+    async with open_chat(["First answer.", "Second answer."]) as chat:
+        await chat.ask("Say something")
+        await chat.press("ctrl+r")
+        await chat.until(lambda: "Second answer." in chat.text)
+        await chat.settle()
+        assert "‹ 2/2 ›" in chat.text
+        assert "First answer." not in chat.text
+        await chat.press("ctrl+up")
+        await chat.until(lambda: chat.focused_message is chat.path[-1])
+        await chat.press("left")
+        await chat.until(lambda: "First answer." in chat.text)
+        assert "‹ 1/2 ›" in chat.text
+        assert chat.focused_message is chat.path[-1]  # the cursor stays on the place
+        await chat.press("right")
+        await chat.until(lambda: "Second answer." in chat.text)
+
+
+async def test_versions_change_by_clicking_the_arrows() -> None:
+    async with open_chat(["First answer.", "Second answer."]) as chat:
+        await chat.ask("Say something")
+        await chat.press("ctrl+r")
+        await chat.until(lambda: "‹ 2/2 ›" in chat.text)
+        await chat.settle()
+        row = next(at for at, line in enumerate(chat.lines) if "‹ 2/2 ›" in line)
+        await chat.pilot.click(offset=(chat.lines[row].index("‹"), row))
+        await chat.until(lambda: "First answer." in chat.text)
+
+
+async def test_an_edited_question_is_a_branch_and_the_draft_comes_back() -> None:
+    async with open_chat(["About cats.", "About dogs."]) as chat:
+        await chat.ask("Tell me about cats")
+        await chat.type("a draft")
+        await chat.press("ctrl+up", "up")
+        await chat.until(lambda: chat.focused_message is chat.path[0])
+        await chat.press("e")
+        await chat.until(lambda: chat.composer.text == "Tell me about cats")
+        assert "Editing your message" in chat.trouble
+        await chat.press(*["backspace"] * 4)
+        await chat.paste("dogs")
+        await chat.press("enter")
+        await chat.until(lambda: "About dogs." in chat.text)
+        await chat.settle()
+        assert [message.text for message in chat.path] == ["Tell me about dogs", "About dogs."]
+        assert "‹ 2/2 ›" in chat.text
+        assert chat.composer.text == "a draft"
+
+
+async def test_an_edit_is_left_with_escape() -> None:
+    async with open_chat() as chat:
+        await chat.ask("Question")
+        await chat.type("draft")
+        await chat.press("ctrl+up", "e")
+        await chat.until(lambda: chat.composer.text == "Hello there.")
+        await chat.press("escape")
+        assert chat.composer.text == "draft"
+        assert len(chat.session.conversation) == 2
+
+
+async def test_an_edited_answer_is_kept_beside_the_old_one_without_generating() -> None:
+    async with open_chat() as chat:
+        await chat.ask("Question")
+        await chat.press("ctrl+up", "e")
+        await chat.until(lambda: chat.composer.text == "Hello there.")
+        await chat.paste(" General.")
+        await chat.press("enter")
+        await chat.until(lambda: "Hello there. General." in chat.text)
+        assert len(chat.engine.requests) == 1
+        assert "‹ 2/2 ›" in chat.text
+
+
+async def test_the_header_offers_only_what_can_be_done() -> None:
+    async with open_chat() as chat:
+        await chat.ask("Question")
+        await chat.press("ctrl+up")
+        await chat.until(lambda: chat.focused_message is not None)
+        header = next(line for line in chat.lines if "Scripted 1B" in line and "copy" in line)
+        assert "r again" in header
+        assert "go on" not in header  # it is whole
+        await chat.press("up")
+        header = next(line for line in chat.lines if "You" in line and "copy" in line)
+        assert "again" not in header
+        await chat.press("r")  # does nothing on a question
+        assert len(chat.engine.requests) == 1
+
+
+async def test_the_cursor_walks_up_from_the_composer_and_down_into_it() -> None:
+    async with open_chat() as chat:
+        await chat.ask("One")
+        await chat.ask("Two")
+        await chat.press("ctrl+up")
+        seen = []
+        for _ in range(4):
+            await chat.until(lambda: chat.focused_message is not None)
+            assert chat.focused_message is not None
+            seen.append(chat.focused_message)
+            await chat.press("up")
+        assert seen == chat.path[::-1]
+        await chat.press("end")
+        await chat.until(lambda: chat.focused_message is chat.path[-1])
+        await chat.press("down")
+        await chat.until(lambda: chat.app.focused is chat.composer)
+
+
+async def test_copying_a_message_and_its_code() -> None:
+    answer = "Look:\n\n```python\nprint(1)\n```\n\nand\n\n```\nplain\n```\n"
+    async with open_chat([answer]) as chat:
+        await chat.ask("Code, please")
+        await chat.press("ctrl+up", "c")
+        assert chat.app.clipboard == answer
+        assert "copied" in chat.status
+        await chat.press("x")
+        assert chat.app.clipboard == "print(1)"
+        await chat.press("x")
+        assert chat.app.clipboard == "plain"
+        await chat.press("x")
+        assert chat.app.clipboard == "print(1)"
+
+
+async def test_an_answer_cut_at_its_length_says_so() -> None:
+    async with open_chat([LONG]) as chat:
+        chat.session.set_parameter("max_tokens", 5)
+        await chat.ask("Go on and on")
+        assert chat.path[-1].status is Status.LENGTH
+        assert "cut at the reply length · ^g goes on" in chat.text
+
+
+async def test_a_failed_answer_says_why() -> None:
+    async with open_chat(["a b c d"], fail_after=2) as chat:
+        await chat.ask("Try")
+        assert chat.path[-1].status is Status.FAILED
+        assert "failed: the scripted engine fails here" in chat.text
+
+
+async def test_following_the_end_yields_to_the_reader() -> None:
+    async with open_chat([LONG], size=(80, 24), gated=True) as chat:
+        await chat.send("Go")
+        chat.engine.release(250)
+        await chat.until(lambda: "word200" in chat.text)
+        await chat.press("pageup", "pageup")
+        await chat.until(lambda: not chat.transcript.following)
+        at = chat.transcript.scroll_y
+        top = chat.lines[1]
+        chat.engine.release(100)
+        await chat.until(lambda: "word300" in chat.path[-1].text)
+        await chat.pilot.pause(0.1)
+        assert chat.transcript.scroll_y == at
+        assert chat.lines[1] == top
+        await chat.press("ctrl+end")
+        chat.engine.release(1000)
+        await chat.settle()
+        assert "word399" in chat.text
+        assert chat.transcript.following
+
+
+async def test_resizing_while_an_answer_streams_loses_nothing() -> None:
+    async with open_chat([LONG], gated=True) as chat:
+        await chat.send("Go")
+        for width, height in [(60, 15), (200, 60), (20, 6), (80, 24), (5, 3), (120, 40)]:
+            chat.engine.release(60)
+            await chat.pilot.resize_terminal(width, height)
+            await chat.pilot.pause()
+        chat.engine.release(1000)
+        await chat.settle()
+        assert chat.path[-1].text == LONG
+        assert "word399" in chat.text
+
+
+async def test_sending_while_an_answer_runs_stops_it_first() -> None:
+    async with open_chat(["one two three four", "second"], gated=True) as chat:
+        await chat.send("First")
+        chat.engine.release(5)
+        await chat.until(lambda: "one two" in chat.text)
+        await chat.send("Second")
+        chat.engine.release(100)
+        await chat.until(lambda: chat.path[-1].text == "second")
+        await chat.settle()
+        assert [(message.role, message.text) for message in chat.path] == [
+            (Role.USER, "First"),
+            (Role.ASSISTANT, "one two"),
+            (Role.USER, "Second"),
+            (Role.ASSISTANT, "second"),
+        ]
+        assert chat.path[1].status is Status.STOPPED
+
+
+async def test_quitting_in_the_middle_of_an_answer_keeps_it() -> None:
+    async with open_chat(["one two three four"], gated=True) as chat:
+        await chat.send("Go")
+        chat.engine.release(5)
+        await chat.until(lambda: "one two" in chat.text)
+        await chat.type("half a thought")
+        await chat.press("ctrl+q")
+        await chat.until(lambda: not chat.app.is_running, "the end")
+        assert chat.app.return_code == 0
+        assert chat.session.draft == "half a thought"
+        chat.session.close()
+        assert chat.path[-1].text.startswith("one two")
+        assert chat.path[-1].status is Status.STOPPED
+
+
+async def test_the_meter_is_exact() -> None:
+    async with open_chat(["one two three"]) as chat:
+        await chat.ask("Hello")
+        used = len(chat.engine.requests[-1].prompt_ids) + 3
+        assert chat.session.phase is Phase.READY
+        assert f"{used} of 2,048 tokens" in chat.text
+        assert f"{chat.session.context_used} of 2,048 tokens" in chat.text
