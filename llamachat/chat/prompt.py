@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from llamachat.chat.conversation import Message, Role
-from llamachat.chat.prompt_formats import Ids, Piece, PromptWriter, Special, Turn
+from llamachat.chat.prompt_formats import Ids, Piece, PromptWriter, Special, Text, Turn, joined
 from llamachat.errors import PromptError
 from llamachat.vocabulary import TokenKind, Vocabulary
 
@@ -38,27 +39,34 @@ class Prompt:
 def encode_prompt(pieces: Sequence[Piece], tokenizer: Tokenizer) -> tuple[int, ...]:
     """The token ids of a prompt, with BOS in front where the vocabulary wants it and the format has none."""
     vocabulary = tokenizer.vocabulary
-    ids: list[int] = []
     guard = _Guard(pieces, tokenizer)
-    for number, piece in enumerate(pieces):
-        if isinstance(piece, Ids):
-            ids += piece.ids
-        elif isinstance(piece, Special):
+    ids: list[int] = []
+    before: Piece | None = None
+    for piece in joined(_letters_if_unknown(piece, tokenizer) for piece in pieces):
+        if isinstance(piece, Special):
             ids += _special(piece.text, tokenizer)
-        elif number and isinstance(pieces[number - 1], Ids):
+        elif isinstance(piece, Ids):
+            ids += piece.ids
+        elif isinstance(before, Ids):
             ids += _encode_behind(piece.text, guard.encode, vocabulary)
         else:
             ids += guard.encode(piece.text)
+        before = piece
     if vocabulary.add_bos and vocabulary.bos_id is not None and ids[:1] != [vocabulary.bos_id]:
         ids.insert(0, vocabulary.bos_id)
     return tuple(ids)
 
 
+def _letters_if_unknown(piece: Piece, tokenizer: Tokenizer) -> Piece:
+    return Text(piece.text) if isinstance(piece, Special) and not _special(piece.text, tokenizer) else piece
+
+
 def _special(text: str, tokenizer: Tokenizer) -> list[int]:
+    """The special token with this text, as a list of one; empty if the vocabulary has none."""
     found = tokenizer.special_id(text)
     if found is None:
         found = {"<s>": tokenizer.vocabulary.bos_id, "</s>": tokenizer.vocabulary.eos_id}.get(text)
-    return tokenizer.encode(text) if found is None else [found]
+    return [] if found is None else [found]
 
 
 def _encode_behind(text: str, encode: Callable[[str], list[int]], vocabulary: Vocabulary) -> list[int]:
@@ -81,16 +89,19 @@ class _Guard:
         self._steering: dict[int, str] = {}
         for text in {piece.text for piece in pieces if isinstance(piece, Special)}:
             found = tokenizer.special_id(text)
-            if found is not None and found < len(kinds) and kinds[found] is not TokenKind.CONTROL and len(text) > 1:
+            if found is not None and found < len(kinds) and kinds[found] is not TokenKind.CONTROL:
                 self._steering[found] = text
+        self._literals = re.compile("|".join(map(re.escape, self._steering.values())))
 
     def encode(self, text: str) -> list[int]:
         ids = self._tokenizer.encode(text)
-        found = next((self._steering[i] for i in ids if i in self._steering), None) if self._steering else None
-        if found is None or found not in text:
+        if not self._steering or self._steering.keys().isdisjoint(ids):
             return ids
-        cut = text.index(found) + len(found) // 2
-        return self.encode(text[:cut]) + self.encode(text[cut:])
+        cuts = [(match.start() + match.end()) // 2 for match in self._literals.finditer(text)]
+        if not cuts:  # the token comes from other letters than its own
+            return [token for token in ids if token not in self._steering]
+        ends = [*cuts, len(text)]
+        return [token for start, end in zip([0, *cuts], ends, strict=True) for token in self.encode(text[start:end])]
 
 
 def turns_of(path: Iterable[Message], vocabulary: str) -> list[Turn]:
@@ -126,7 +137,7 @@ def prompt_room(n_ctx: int, max_tokens: int) -> int:
 
 def message_room(n_ctx: int, max_tokens: int) -> int:
     """Tokens that a prompt may take which cannot be made shorter: it leaves an answer at least a sixteenth."""
-    return n_ctx - max(1, min(max_tokens, max(8, n_ctx // 16)))
+    return n_ctx - max(1, min(max_tokens, n_ctx // 4, max(8, n_ctx // 16)))
 
 
 def check_length(text: str, tokenizer: Tokenizer, n_ctx: int, max_tokens: int) -> None:

@@ -6,7 +6,7 @@ import re
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from llamachat.engine.base import ModelSource
@@ -25,69 +25,40 @@ from llamachat.engine.events import (
 )
 from llamachat.engine.settings import SamplingSettings
 from llamachat.errors import EngineError
+from llamachat.tokenizer import Tokenizer
 from llamachat.vocabulary import TokenKind, Vocabulary
 
 SPECIALS = ("<unk>", "<s>", "</s>", "<|im_start|>", "<|im_end|>")
-_FIRST_WORD = len(SPECIALS)
-_WORD = re.compile(r"\s?\w+|\s?[^\w\s]+|\s+")
+_WORD = re.compile(r" ?[A-Za-z0-9_']+| ?[!-/:-@\[-`{-~]+|.", re.DOTALL)
 
 CHATML_TEMPLATE = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
 
 
-class ScriptedStream:
-    """Token ids to text, one at a time; words are whole, so nothing is ever held back."""
-
-    def __init__(self, tokenizer: ScriptedTokenizer) -> None:
-        self._tokenizer = tokenizer
-
-    def push(self, token_id: int) -> str:
-        return self._tokenizer.piece(token_id)
-
-    def flush(self) -> str:
-        return ""
-
-
-class ScriptedTokenizer:
-    """One token per word. It learns words as it meets them, so any text has ids and comes back exactly."""
+class ScriptedTokenizer(Tokenizer):
+    """One token per word, one per byte of other alphabets. It learns words as it meets them."""
 
     def __init__(self) -> None:
         kinds = (TokenKind.UNKNOWN, *(TokenKind.CONTROL,) * (len(SPECIALS) - 1))
-        self.vocabulary = Vocabulary("bpe", SPECIALS, (), kinds, bos_id=1, eos_id=4, add_bos=False,
-                                     add_space_prefix=False, stop_ids=frozenset({2, 4}))  # fmt: skip
-        self._words: list[str] = []
+        vocabulary = Vocabulary("bpe", SPECIALS, (), kinds, bos_id=1, eos_id=4, add_bos=False,
+                                add_space_prefix=False, stop_ids=frozenset({2, 4}))  # fmt: skip
+        self._learned = [b""] * len(SPECIALS) + [bytes([byte]) for byte in range(256)]
         self._ids: dict[str, int] = {}
+        super().__init__(vocabulary, self._learned, "replace")
 
     @property
     def n_vocab(self) -> int:
         return 100_000
 
-    def encode(self, text: str) -> list[int]:
-        return [self._id(word) for word in _WORD.findall(text)]
+    def _encode(self, text: str) -> list[int]:
+        return [token for word in _WORD.findall(text) for token in self._word(word)]
 
-    def encode_special(self, text: str) -> list[int]:
-        ids: list[int] = []
-        for part in re.split("(" + "|".join(map(re.escape, SPECIALS)) + ")", text):
-            special = self.special_id(part)
-            ids += self.encode(part) if special is None else [special]
-        return ids
-
-    def special_id(self, text: str) -> int | None:
-        return SPECIALS.index(text) if text in SPECIALS else None
-
-    def decode(self, ids: Iterable[int]) -> str:
-        return "".join(map(self.piece, ids))
-
-    def stream(self, *, at_start: bool = True) -> ScriptedStream:
-        return ScriptedStream(self)
-
-    def piece(self, token_id: int) -> str:
-        return "" if token_id < _FIRST_WORD else self._words[token_id - _FIRST_WORD]
-
-    def _id(self, word: str) -> int:
+    def _word(self, word: str) -> Sequence[int]:
+        if not word.isascii():
+            return [len(SPECIALS) + byte for byte in word.encode()]
         if word not in self._ids:
-            self._ids[word] = _FIRST_WORD + len(self._words)
-            self._words.append(word)
-        return self._ids[word]
+            self._ids[word] = len(self._learned)
+            self._learned.append(word.encode())
+        return (self._ids[word],)
 
 
 class ScriptedEngine:
@@ -239,6 +210,7 @@ class ScriptedEngine:
     def _speak(self, request: Request, reused: int) -> Event:
         ids = self._tokenizer.encode(self._next_answer(request))
         started, said, reason, message = time.monotonic(), 0, self.end, ""
+        text = self._tokenizer.stream(at_start=request.at_start)
         for token in ids:
             settings = self.settings
             if not self._pass(1 / self.tokens_per_second if self.tokens_per_second > 0 else 0):
@@ -253,13 +225,14 @@ class ScriptedEngine:
                 said += 1
                 self.sampled.append(settings)
                 elapsed = 1000 * (time.monotonic() - started)
-                self._tell(TokenEvent(token, self._tokenizer.piece(token), elapsed_ms=elapsed))
+                self._tell(TokenEvent(token, text.push(token), elapsed_ms=elapsed))
                 continue
             break
         self._cache = request.prompt_ids + tuple(ids[:said])
         timings = Timings(len(request.prompt_ids), reused, self.prefill_ms or 1.0, said,
                           1000 * (time.monotonic() - started))  # fmt: skip
-        return Finished(reason, timings, seed=7 if self.settings.seed is None else self.settings.seed, message=message)
+        seed = 7 if self.settings.seed is None else self.settings.seed
+        return Finished(reason, timings, text.flush(), seed, message)
 
     def _next_answer(self, request: Request) -> str:
         if callable(self._answers):
