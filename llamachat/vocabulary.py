@@ -10,6 +10,10 @@ from enum import IntEnum
 from typing import Literal
 
 
+SPM_SPACE = "▁"
+"""How SentencePiece writes a space in a piece: U+2581."""
+
+
 class TokenKind(IntEnum):
     """What a token is for; the numbers are SentencePiece's and GGUF's."""
 

@@ -9,9 +9,7 @@ from sentencepiece import SentencePieceProcessor
 from llamachat.errors import TokenizerError
 from llamachat.tokenizer.base import Tokenizer
 from llamachat.tokenizer.model_proto import build_model_proto
-from llamachat.vocabulary import TokenKind, Vocabulary
-
-_SPACE = "▁"
+from llamachat.vocabulary import SPM_SPACE, TokenKind, Vocabulary
 
 
 def _replace_each_byte(error: UnicodeError) -> tuple[str, int]:
@@ -55,7 +53,7 @@ class SentencePieceTokenizer(Tokenizer):
             return b"", True
         if v.kinds[id_] in (TokenKind.BYTE, TokenKind.UNKNOWN):
             return surface, False
-        if v.pieces[id_].startswith(_SPACE) and (v.add_space_prefix or v.remove_extra_whitespaces):
+        if v.pieces[id_].startswith(SPM_SPACE) and (v.add_space_prefix or v.remove_extra_whitespaces):
             return surface[1:], v.remove_extra_whitespaces and len(surface) == 1
         return surface, not surface
 
@@ -70,7 +68,7 @@ def _surfaces(vocabulary: Vocabulary, unknown: bytes) -> list[bytes]:
         elif kind is TokenKind.BYTE:
             surfaces.append(_byte(piece))
         else:
-            surfaces.append(piece.replace(_SPACE, " ").encode())
+            surfaces.append(piece.replace(SPM_SPACE, " ").encode())
     return surfaces
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from llamachat.vocabulary import TokenKind, Vocabulary
+from llamachat.vocabulary import SPM_SPACE, TokenKind, Vocabulary
 from llamachat.weights.files import Refusal
 
 #: A token with one of these texts ends an answer, whatever else the file says of it.
@@ -17,7 +17,7 @@ STOP_TEXTS = frozenset(
     )
 )
 
-SPACE = "▁"  #: how SentencePiece writes a space
+_ADDED_SCORE = -1000
 
 _KINDS = {int(kind): kind for kind in TokenKind}
 
@@ -48,16 +48,16 @@ def classify_by_id(texts: Sequence[bytes], scores: Sequence[float]) -> Vocabular
     """A SentencePiece vocabulary as llama2.c and ggml files hold it: pieces with plain spaces, and no kinds.
 
     The order says what a token is: unknown, BOS, EOS, the 256 bytes, then pieces. Tokens that a converter
-    added to the original vocabulary have the score -1000; they are taken for CONTROL tokens, since that is
-    what such files add ("[PAD]", "<|im_end|>").
+    added to the original vocabulary are the last ones and have the score -1000; they are taken for CONTROL
+    tokens, since that is what such files add ("[PAD]", "<|im_end|>").
     """
     if len(texts) < 259:
         raise Refusal(f"has a vocabulary of {len(texts)} tokens; those of Llama begin with 259 fixed ones")
     pieces = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
+    pieces += [text.decode(errors="replace").replace(" ", SPM_SPACE) for text in texts[259:]]
+    added = _count_added(scores)
     kinds = [TokenKind.UNKNOWN, TokenKind.CONTROL, TokenKind.CONTROL, *[TokenKind.BYTE] * 256]
-    for text, score in zip(texts[259:], scores[259:], strict=True):
-        pieces.append(text.decode(errors="replace").replace(" ", SPACE))
-        kinds.append(TokenKind.CONTROL if score == -1000.0 else TokenKind.NORMAL)
+    kinds += [TokenKind.NORMAL] * (len(texts) - 259 - added) + [TokenKind.CONTROL] * added
     vocabulary = Vocabulary(
         model="spm",
         pieces=tuple(pieces),
@@ -68,3 +68,11 @@ def classify_by_id(texts: Sequence[bytes], scores: Sequence[float]) -> Vocabular
         unk_id=0,
     )
     return finish_vocabulary(vocabulary)
+
+
+def _count_added(scores: Sequence[float]) -> int:
+    """How many tokens at the end were added. In a vocabulary of 1260 the last one has that score by its rank."""
+    last = len(scores)
+    while last > 259 and scores[last - 1] == _ADDED_SCORE and last - 1 != 259 - _ADDED_SCORE:
+        last -= 1
+    return len(scores) - last

@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from llamachat.vocabulary import TokenKind, Vocabulary
+from llamachat.vocabulary import SPM_SPACE, TokenKind, Vocabulary
 from tests.support.blocks import IDS, Floats, block_size, dequantize, quantize
 from tests.support.containers import RawTensor, ggjt, gguf, tokenizer_bin
-from tests.support.tiny_vocabularies import SPACE, bpe_vocabulary, spm_vocabulary
+from tests.support.tiny_vocabularies import bpe_vocabulary, spm_vocabulary
 
 __all__ = [
     "TinyModel",
@@ -255,7 +255,10 @@ def write_tokenizer_bin(path: Path, vocabulary: Vocabulary) -> None:
     texts = ["\n<s>\n" if i == 1 else "\n</s>\n" if i == 2 else p for i, p in enumerate(vocabulary.pieces)]
     path.write_bytes(
         tokenizer_bin(
-            [(text.replace(SPACE, " ").encode(), score) for text, score in zip(texts, vocabulary.scores, strict=True)]
+            [
+                (text.replace(SPM_SPACE, " ").encode(), score)
+                for text, score in zip(texts, vocabulary.scores, strict=True)
+            ]
         )
     )
 
@@ -267,7 +270,7 @@ def _ggml_tokens(vocabulary: Vocabulary) -> list[tuple[bytes, float]]:
         if kind is TokenKind.BYTE:
             texts.append(bytes([int(piece[3:5], 16)]))
         else:
-            texts.append({0: " \u2047 ", 1: "", 2: ""}.get(id_, piece.replace(SPACE, " ")).encode())
+            texts.append({0: " \u2047 ", 1: "", 2: ""}.get(id_, piece.replace(SPM_SPACE, " ")).encode())
     return list(zip(texts, vocabulary.scores, strict=True))
 
 

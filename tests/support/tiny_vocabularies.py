@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import islice, product
 
-from llamachat.vocabulary import TokenKind, Vocabulary
-
-SPACE = "▁"  #: SentencePiece's visible space
+from llamachat.vocabulary import SPM_SPACE, TokenKind, Vocabulary
 
 _LETTERS = "etaoinshrdlucmfwypvbgkjqxz"
-_SINGLES = SPACE + _LETTERS + ".,!?'TOWIHA"
+_SINGLES = SPM_SPACE + _LETTERS + ".,!?'TOWIHA"
 #: Left and right halves of pieces in the order they merge, spaces as ``_``.
 _MERGES = [
     *("_ t", "h e", "_ a", "i n", "r e", "_t he", "o n", "e r", "n d", "_ s", "_ w", "o u", "a t", "_a nd"),
@@ -33,7 +31,7 @@ def _pairs() -> Iterator[tuple[str, str]]:
 def spm_vocabulary(n_vocab: int = 320, *, add_space_prefix: bool = True) -> Vocabulary:
     """A SentencePiece vocabulary in Llama 2's order: unknown, BOS, EOS, 256 bytes, then pieces (at least 300)."""
     n_merges = n_vocab - 259 - len(_SINGLES)
-    merged = [(left + right).replace("_", SPACE) for left, right in islice(_pairs(), n_merges)]
+    merged = [(left + right).replace("_", SPM_SPACE) for left, right in islice(_pairs(), n_merges)]
     pieces = ("<unk>", "<s>", "</s>", *(f"<0x{b:02X}>" for b in range(256)), *merged, *_SINGLES)
     if len(pieces) != n_vocab:
         raise ValueError(f"no SentencePiece vocabulary of {n_vocab} tokens can be made")

@@ -1,0 +1,116 @@
+"""The real small models: all that should open does, and what is not supported is refused by its name."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from llamachat.errors import WeightsError
+from llamachat.weights import open_weights, read_vocabulary
+from tests.support.default_model import DEFAULT_MODEL, needs_default_model
+from tests.support.shared import MODELS, needs_shared, shared_model
+
+STORIES = (512, 64, 172, 5, 8)
+SALTY = (512, 64, 192, 5, 8)
+QUANTIZED = ("q4_0", "q4_1", "q5_0", "q5_1", "q8_0")
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "kv_heads", "type_name"),
+    [
+        ("stories260K/stories260K.bin", STORIES, 4, "F32"),
+        ("stories260K/gguf/stories260Ktok512.gguf", STORIES, 4, "F32"),
+        ("stories260K/gguf/stories260Ktok512.f16.gguf", STORIES, 4, "F16"),
+        *((f"stories260K/gguf/stories260Ktok512.{t}.gguf", STORIES, 4, t.upper()) for t in QUANTIZED),
+        ("stories260K/ggml/stories260K-mha.ggjt-v3.f32.bin", STORIES, 8, "F32"),
+        ("stories260K/ggml/stories260K-mha.ggjt-v3.f16.bin", STORIES, 8, "F16"),
+        ("salty260K/model.bin", SALTY, 4, "F32"),
+        *((f"salty260K/ggml/salty260K-mha.ggjt-v3.{t}.bin", SALTY, 8, t.upper()) for t in ("f32", "f16", *QUANTIZED)),
+        ("random/llama-2-tiny-random.gguf", (32000, 8, 32, 1, 2), 2, "F16"),
+    ],
+)
+def test_what_opens(name: str, shape: tuple[int, ...], kv_heads: int, type_name: str) -> None:
+    with open_weights(shared_model(name)) as weights:
+        h = weights.hyperparameters
+        assert (h.n_vocab, h.n_embd, h.n_ff, h.n_layers, h.n_heads) == shape
+        assert (h.n_kv_heads, h.head_dim, weights.type_name) == (kv_heads, h.n_embd // h.n_heads, type_name)
+        for tensor in weights.tensors.values():
+            assert len(weights.read(tensor.name, 0, tensor.rows)) == tensor.n_bytes
+        if weights.format != "llama2.c v0":
+            assert weights.vocabulary is not None
+            assert len(weights.vocabulary) == h.n_vocab
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("stories260K/stories260K.v1.bin", "llama2.c file of version 1: not supported yet"),
+        ("stories260K/stories260K.v2-q80.bin", "llama2.c file of version 2: not supported yet"),
+        ("stories260K/ggml/stories260K-mha.ggml-unversioned.f32.bin", "ggml file of March 2023"),
+        ("stories260K/ggml/stories260K-mha.ggmf-v1.f32.bin", "ggmf file: not supported yet"),
+        ("stories260K/ggml/stories260K-mha.ggjt-v1.f32.bin", "ggjt file of version 1: not supported yet"),
+        ("salty260K/ggml/salty260K-mha.ggjt-v2.q4_0.bin", "ggjt file of version 2: not supported yet"),
+        ("salty260K/ckpt.pt", "PyTorch checkpoint or another zip archive: not supported yet"),
+        ("salty260K/meta-gqa", "a checkpoint in Meta's layout: not supported yet"),
+        ("salty260K/hf-f32", "a Hugging Face model: not supported yet"),
+        ("salty260K/hf-f32/model.safetensors", "safetensors file: not supported yet"),
+        ("vocab-only/ggml-vocab-falcon.gguf-v2.gguf", "the architecture 'falcon'; supported is 'llama'"),
+        ("vocab-only/ggml-vocab-llama.2023-08-21.gguf-v1.gguf", "GGUF of version 1: not supported yet"),
+        ("vocab-only/ggml-vocab.2023-03-30.ggjt-v1.bin", "ggjt file of version 1: not supported yet"),
+        ("vocab-only/test_writer.gguf", "a value of unknown type 13 under 'dict1'"),
+        ("tokenizers/llama2/ggml-vocab-llama-spm.gguf", "holds a vocabulary and no weights"),
+        ("tokenizers/llama2/tokenizer.model", "is a tokenizer, no model"),
+        ("tokenizers/llama2/tokenizer.old-304713-noscores.bin", "is a tokenizer.bin without scores"),
+        ("refuse/example.2023-08.FUGG-v1-tensors.gguf", "from before the format's release"),
+        ("refuse/ggml-vocab.2023-03-21.headerless.bin", "is a list of tokens without a header"),
+        ("refuse/hf-config-mismatch", "a Hugging Face model: not supported yet"),
+        ("refuse/ollama-test.gguf", "is cut short"),
+        ("refuse/stories260K.v1-badmagic.bin", "in the wrong byte order"),
+        ("refuse/tok512.old-v0.bin", "is a tokenizer, no model"),
+    ],
+)
+def test_what_is_refused(name: str, words: str) -> None:
+    with pytest.raises(WeightsError) as caught:
+        open_weights(shared_model(name))
+    assert words in caught.value.reason
+
+
+@needs_shared
+def test_every_other_file_is_refused_cleanly() -> None:
+    for path in MODELS.rglob("*"):
+        try:
+            open_weights(path).close()
+        except WeightsError as error:
+            assert error.path == path  # noqa: PT017
+
+
+def test_one_vocabulary_in_four_files() -> None:
+    names = ("tokenizer.model", "tokenizer.bin", "tokenizer.old-432717.bin", "ggml-vocab-llama-spm.gguf")
+    found = [read_vocabulary(shared_model(f"tokenizers/llama2/{name}"), 32000) for name in names]
+    assert len({(v.pieces, v.scores, v.kinds, v.stop_ids, v.bos_id) for v in found}) == 1
+
+
+@needs_default_model
+def test_the_default_model() -> None:
+    with open_weights(DEFAULT_MODEL) as weights:
+        h = weights.hyperparameters
+        assert (h.n_vocab, h.n_embd, h.n_ff, h.n_layers, h.n_heads, h.n_kv_heads) == (49152, 576, 1536, 30, 9, 3)
+        assert (h.head_dim, h.n_ctx_train, h.rope_base, h.rope_scale) == (64, 8192, 100000.0, 1.0)
+        assert h.norm_eps == pytest.approx(1e-5)
+        assert weights.n_params == 134_515_008
+        assert Counter(t.type.label for t in weights.tensors.values()) == {"Q4_1": 210, "F32": 61, "Q8_0": 1}
+        v = weights.vocabulary
+        assert v is not None
+        assert (v.model, v.pre, v.bos_id, v.eos_id, v.add_bos) == ("bpe", "smollm", 1, 2, False)
+        assert v.stop_ids == {0, 2}
+        assert weights.chat_template is not None
+        assert "<|im_start|>" in weights.chat_template
+
+
+def test_a_path_may_be_relative(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(shared_model("stories260K"))
+    with open_weights("stories260K.bin", tokenizer=Path("tok512.bin")) as weights:
+        assert weights.vocabulary is not None
+        assert weights.vocabulary.stop_ids == {1, 2}
