@@ -24,6 +24,7 @@ from llamachat.engine.events import (
     TokenEvent,
 )
 from llamachat.engine.settings import SamplingSettings
+from llamachat.engine.stop_texts import StopTexts
 from llamachat.errors import EngineError
 from llamachat.tokenizer import Tokenizer
 from llamachat.vocabulary import TokenKind, Vocabulary
@@ -210,7 +211,7 @@ class ScriptedEngine:
     def _speak(self, request: Request, reused: int) -> Event:
         ids = self._tokenizer.encode(self._next_answer(request))
         started, said, reason, message = time.monotonic(), 0, self.end, ""
-        text = self._tokenizer.stream(at_start=request.at_start)
+        text, stops = self._tokenizer.stream(at_start=request.at_start), StopTexts(request.stop_texts)
         for token in ids:
             settings = self.settings
             if not self._pass(1 / self.tokens_per_second if self.tokens_per_second > 0 else 0):
@@ -225,14 +226,15 @@ class ScriptedEngine:
                 said += 1
                 self.sampled.append(settings)
                 elapsed = 1000 * (time.monotonic() - started)
-                self._tell(TokenEvent(token, text.push(token), elapsed_ms=elapsed))
-                continue
+                self._tell(TokenEvent(token, stops.push(text.push(token)), elapsed_ms=elapsed))
+                if not stops.found:
+                    continue
             break
         self._cache = request.prompt_ids + tuple(ids[:said])
         timings = Timings(len(request.prompt_ids), reused, self.prefill_ms or 1.0, said,
                           1000 * (time.monotonic() - started))  # fmt: skip
         seed = 7 if self.settings.seed is None else self.settings.seed
-        return Finished(reason, timings, text.flush(), seed, message)
+        return Finished(reason, timings, stops.push(text.flush()) + stops.flush(), seed, message)
 
     def _next_answer(self, request: Request) -> str:
         if callable(self._answers):
