@@ -253,14 +253,8 @@ def llama2c_bytes(model: TinyModel) -> bytes:
 def write_tokenizer_bin(path: Path, vocabulary: Vocabulary) -> None:
     """llama2.c's tokenizer.bin of a SentencePiece vocabulary."""
     texts = ["\n<s>\n" if i == 1 else "\n</s>\n" if i == 2 else p for i, p in enumerate(vocabulary.pieces)]
-    path.write_bytes(
-        tokenizer_bin(
-            [
-                (text.replace(SPM_SPACE, " ").encode(), score)
-                for text, score in zip(texts, vocabulary.scores, strict=True)
-            ]
-        )
-    )
+    surfaces = [text.replace(SPM_SPACE, " ").encode() for text in texts]
+    path.write_bytes(tokenizer_bin(list(zip(surfaces, vocabulary.scores, strict=True))))
 
 
 def _ggml_tokens(vocabulary: Vocabulary) -> list[tuple[bytes, float]]:

@@ -127,9 +127,9 @@ def test_the_good_file_opens(kind: str, good: bytes, tmp_path: Path) -> None:
 def test_cut_short_anywhere(kind: str, good: bytes, tmp_path: Path) -> None:
     """A list of pieces that ends between two of them is a shorter list; anything else that is cut is refused."""
     with trial(kind, tmp_path) as attempt:
-        for end in places(good.rstrip(b"\0"), 3):  # zeros at the end may be padding, which need not be there
+        for end in places(good.rstrip(b"\0"), 5):  # zeros at the end may be padding, which need not be there
             attempt(good[:end])
-        assert len(attempt.reasons) > 300
+        assert len(attempt.reasons) > 200
         if not kind.startswith("tokenizer"):
             assert attempt.opened == 0
 
@@ -152,7 +152,7 @@ def test_any_number_replaced_by_an_extreme_one(kind: str, good: bytes, tmp_path:
 def test_any_bits_flipped(kind: str, good: bytes, tmp_path: Path) -> None:
     rng = random.Random(kind)
     with trial(kind, tmp_path) as attempt:
-        for _ in range(400):
+        for _ in range(300):
             spoiled = bytearray(good)
             for _ in range(rng.choice((1, 1, 2, 8))):
                 spoiled[rng.randrange(min(len(good), 4000))] ^= 1 << rng.randrange(8)
@@ -162,7 +162,7 @@ def test_any_bits_flipped(kind: str, good: bytes, tmp_path: Path) -> None:
 def test_parts_swapped_doubled_and_left_out(kind: str, good: bytes, tmp_path: Path) -> None:
     rng = random.Random(kind)
     with trial(kind, tmp_path) as attempt:
-        for _ in range(300):
+        for _ in range(200):
             a, b = sorted(rng.randrange(min(len(good), 9000)) for _ in range(2))
             attempt(good[:a] + rng.choice((b"", good[a:b] * 2, good[b : 2 * b - a], rng.randbytes(b - a))) + good[b:])
 
