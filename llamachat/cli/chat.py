@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llamachat import paths
+from llamachat.chat.names import find_model, find_session
 from llamachat.cli import log
 from llamachat.cli.invocation import Invocation
-from llamachat.cli.model_files import default_model, find_model, remember_model
-from llamachat.cli.session_names import find_session
+from llamachat.cli.model_files import default_model, remember_model
 from llamachat.cli.shelf import Shelf
 from llamachat.cli.status_line import is_terminal
 from llamachat.engine.settings import SamplingSettings

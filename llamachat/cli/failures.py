@@ -22,11 +22,11 @@ _PATH_COLUMNS = 24  # of a path are shown whatever the reason
 _PREFIX = "llamachat: error: "
 
 
-class Terminated(BaseException):
-    """SIGTERM or SIGHUP came. Like ``KeyboardInterrupt``, nothing but the end of the program handles it."""
+class Terminated(SystemExit):
+    """SIGTERM or SIGHUP came. A ``SystemExit``, since event loops let no other exception but that end them."""
 
     def __init__(self, signal_number: int) -> None:
-        super().__init__(signal_number)
+        super().__init__(status_of_signal(signal_number))
         self.signal_number = signal_number
 
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from llamachat import paths
 from llamachat.chat.commands import COMMANDS
+from llamachat.chat.names import NO_MODEL, model_files, model_name
 from llamachat.chat.session import ChatSession
 from llamachat.cli.line_reader import QUOTES, Reader
-from llamachat.cli.model_files import NO_MODEL, model_files, model_name
 from llamachat.cli.status_line import is_terminal
 from llamachat.display import clean, clean_line
 from llamachat.engine.base import ModelSource

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 from llamachat.chat.commands import as_message, complete_line, is_command, run_line
 from llamachat.chat.conversation import Message, Role, Status
+from llamachat.chat.names import NO_MODEL
 from llamachat.chat.session import ChatSession, Phase
 from llamachat.cli.failures import FAILED, OK, error_line, tell
 from llamachat.cli.generation import Printer
 from llamachat.cli.line_face import LineFace
 from llamachat.cli.line_reader import PlainReader, Reader
-from llamachat.cli.model_files import NO_MODEL
 from llamachat.cli.status_line import StatusLine, bar, is_terminal
 from llamachat.display import clean
 from llamachat.engine.events import Event, Finished, LoadFailed, Timings
@@ -60,7 +60,8 @@ class LineMode:
             self._note(NO_MODEL)
         self._tell_news()
         if self._on_terminal:
-            self._show_path()
+            if self._session.conversation.path:
+                self._show_path()
         elif not self._follow():  # a program that writes to us is better told at once than after its first line
             return self._status
         while not self._face.ended and self._turn():
@@ -74,26 +75,42 @@ class LineMode:
         try:
             text = self._reader.message(self._session.draft)
         except KeyboardInterrupt:
+            self._session.save_draft("")
             self._note(_HINT)
             return self._on_terminal
         if text is None:
             return False
+        self._session.save_draft("")  # it is no draft any more, whatever becomes of it
         if not text.strip():
             return True
         try:
             if is_command(text):
-                run_line(self._session, self._face, text)
-            else:
-                self._session.send(as_message(text))
+                return self._run_command(text)
+            self._session.send(as_message(text))
             return self._follow()
         except LlamachatError as error:
             self._fail(error)
         return True
 
+    def _run_command(self, line: str) -> bool:
+        session = self._session
+        chat, leaf = session.conversation, session.conversation.leaf
+        run_line(session, self._face, line)
+        answers = session.answering is not None or session.queued is not None
+        goes_on = self._follow()
+        if session.conversation is not chat:
+            self._show_path()
+        elif not answers and (now := chat.leaf) is not None and now is not leaf:  # an alternative was chosen
+            place, count = chat.siblings(now)
+            self._note(f"{place + 1} of {count}")
+            print(clean(_quoted(now)))
+        return goes_on
+
     def _follow(self) -> bool:
         """Prints what comes until the session is at rest; False if nothing can come any more."""
         session = self._session
         view = AnswerView(session.answering)
+        self._line = StatusLine()  # which shows nothing for as long as a person waits without wondering
         while self._waits():
             try:
                 session.wait(_POLL_SECONDS)
@@ -185,10 +202,8 @@ class LineMode:
         return "\n".join([*lines, *map(clean, self._session.take_notices())])
 
     def _show_path(self) -> None:
-        """Shows where an opened chat was left: its last question and answer."""
+        """Shows which chat this is and where it was left: its last question and answer."""
         path = self._session.conversation.path
-        if not path:
-            return
         self._note(f"{self._session.conversation.shown_title} ({len(path)} messages)")
         for message in path[-2:]:
             print(clean(_quoted(message)))

@@ -10,9 +10,10 @@ from typing import Any
 import click
 
 from llamachat import paths
+from llamachat.chat.names import NO_MODEL, model_files, model_name
 from llamachat.cli.help import CONTEXT, HelpCommand
 from llamachat.cli.invocation import Invocation
-from llamachat.cli.model_files import NO_MODEL, default_model, model_files, model_name
+from llamachat.cli.model_files import default_model
 from llamachat.cli.options import FOLDERS, PROGRAM, flag, with_options
 from llamachat.cli.status_line import megabytes
 from llamachat.cli.table import print_table

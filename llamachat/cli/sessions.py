@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from llamachat.chat.names import find_session, short_id
 from llamachat.cli.help import CONTEXT, HelpCommand, HelpMixin
 from llamachat.cli.invocation import Invocation
 from llamachat.cli.options import FOLDERS, PROGRAM, flag, with_options
-from llamachat.cli.session_names import find_session, short_id
 from llamachat.cli.table import print_table
 from llamachat.display import clean, clean_line
 
@@ -80,9 +80,9 @@ def show(context: click.Context, /, session: str, **_options: object) -> None:
     with _store(invocation) as store:
         conversation = store.load(find_session(store.sessions(), session).id)
     if invocation.get("json"):
-        from llamachat.chat.portable import to_portable
+        from llamachat.chat.portable import dumps
 
-        print(json.dumps(to_portable(conversation), ensure_ascii=False))
+        sys.stdout.write(dumps(conversation))
         return
     if conversation.system:
         print(f"System\n{clean(conversation.system)}\n")

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llamachat import paths
+from llamachat.chat.names import model_files
 from llamachat.cli import pull
 from llamachat.cli.invocation import Invocation
-from llamachat.cli.model_files import model_files
 from llamachat.cli.status_line import megabytes
 
 if TYPE_CHECKING:

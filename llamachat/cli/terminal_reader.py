@@ -146,9 +146,7 @@ def _keys() -> KeyBindings:
     @keys.add("enter")
     def _(event: KeyPressEvent) -> None:
         buffer = event.current_buffer
-        if buffer.complete_state and buffer.complete_state.current_completion:
-            buffer.complete_state = None  # takes what the menu shows; a second Enter sends
-        elif is_open(buffer.text):
+        if is_open(buffer.text):
             buffer.insert_text("\n")
         else:
             buffer.validate_and_handle()

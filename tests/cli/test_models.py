@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from llamachat.cli.model_files import chosen_model, default_model, find_model, remember_model
+from llamachat.chat.names import find_model
+from llamachat.cli.model_files import chosen_model, default_model, remember_model
 from llamachat.cli.pull import DEFAULT
 from llamachat.errors import FileError, LlamachatError
 from tests.cli.conftest import Run

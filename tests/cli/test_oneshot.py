@@ -196,7 +196,7 @@ def test_without_a_model_the_next_command_is_named(llamachat: Run) -> None:
 
 def long_run(model: Path, *arguments: str) -> subprocess.Popen[bytes]:
     """A completion that would go on for minutes, after its first text came."""
-    command = [COMMAND, "complete", "-m", str(model), "--seed", "1", "-n", "1000000", *arguments, "the"]
+    command: list[str | Path] = [COMMAND, "complete", "-m", model, "--seed", "1", "-n", "1000000", *arguments, "the"]
     return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 

@@ -1,0 +1,92 @@
+"""A terminal of our own, to use programs as a person does: type, and wait for what appears."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import subprocess
+import termios
+import time
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+
+_ESCAPES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)|[()][A-Z0-9]|[=>78])")
+
+
+class Terminal:
+    """Runs a program in a pseudo-terminal. ``output`` is everything it wrote, ``screen_text`` that without escapes."""
+
+    def __init__(
+        self, command: Sequence[str], env: Mapping[str, str] | None = None, *, rows: int = 24, columns: int = 80
+    ) -> None:
+        self._ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        environment = {**os.environ, "TERM": "xterm-256color", **(env or {})}
+        self.process = subprocess.Popen(
+            command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment, start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        )  # fmt: skip
+        os.close(theirs)
+        self.output = ""
+        self._seen = 0
+
+    @property
+    def screen_text(self) -> str:
+        return _ESCAPES.sub("", self.output)
+
+    def press(self, text: str) -> None:
+        """Presses keys: ``\\r`` is Enter, ``\\x03`` Ctrl+C, ``\\x04`` Ctrl+D."""
+        os.write(self._ours, text.encode())
+
+    def wait_for(self, text: str, seconds: float = 20.0) -> str:
+        """Waits until ``text`` appears after what was waited for before; returns what came up to it."""
+        end = time.monotonic() + seconds
+        while (place := self.screen_text.find(text, self._seen)) < 0:
+            left = end - time.monotonic()
+            assert left > 0, f"{text!r} did not appear in {self.screen_text[self._seen :]!r}"
+            self._read(left)
+        before, self._seen = self.screen_text[self._seen : place], place + len(text)
+        return before
+
+    def wait(self, seconds: float = 20.0) -> int:
+        """Waits for the program's end; returns its exit status."""
+        end = time.monotonic() + seconds
+        while self.process.poll() is None:
+            assert time.monotonic() < end, f"still running after {self.screen_text[self._seen :]!r}"
+            self._read(0.05)
+        self._read(0.05)
+        return self.process.returncode
+
+    def signal(self, number: signal.Signals) -> None:
+        """Sends the program a signal."""
+        self.process.send_signal(number)
+
+    def settings(self) -> list[int | list[bytes | int]]:
+        """The terminal's mode, to see whether it was put back."""
+        return termios.tcgetattr(self._ours)
+
+    def _read(self, seconds: float) -> None:
+        if not select.select([self._ours], [], [], seconds)[0]:
+            return
+        try:
+            data = os.read(self._ours, 65536)
+        except OSError:  # the other side is closed
+            time.sleep(0.01)
+            return
+        self.output += data.decode("utf-8", "replace")
+        if b"\x1b[6n" in data:  # asked where the cursor is, terminals answer
+            os.write(self._ours, b"\x1b[1;1R")
+
+    def __enter__(self) -> Terminal:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        os.close(self._ours)
