@@ -144,6 +144,9 @@ class Conversation:
     def __len__(self) -> int:
         return len(self._messages)
 
+    def __bool__(self) -> bool:
+        return True  # an empty one is one, too
+
     def message(self, message_id: str) -> Message:
         """The message with this id; ``LlamachatError`` where there is none."""
         found = self._messages.get(message_id)

@@ -56,9 +56,8 @@ class ChatSession(SessionState):
         self._system = system
         self._load_wanted: ModelSource | None = None
         self._source_asked: ModelSource | None = None
-        draft = store.abandoned_draft()
-        fresh = Conversation(system=system, settings=settings)
-        self._show(store.load(draft) if draft else fresh)
+        draft = store.adopt_draft()
+        self._show(draft if draft is not None else Conversation(system=system, settings=settings))
 
     # ---- events -------------------------------------------------------------
 

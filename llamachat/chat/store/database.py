@@ -66,6 +66,7 @@ def open_database(data_dir: Path) -> Database:
 def memory_database() -> sqlite3.Connection:
     """An empty database that lives in memory."""
     connection = _connect(":memory:")
+    _set_up(connection)
     migrate(connection)
     return connection
 
@@ -90,6 +91,7 @@ def _open_sound(path: Path) -> sqlite3.Connection:
         raise DamagedError("the file is empty")
     connection = _connect(str(path))
     try:
+        _set_up(connection)
         _check(connection, path)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA journal_size_limit = 4194304")
@@ -114,9 +116,12 @@ def _connect(name: str) -> sqlite3.Connection:
     connection = sqlite3.connect(name, timeout=_BUSY_MS / 1000, isolation_level=None, check_same_thread=False)
     connection.row_factory = sqlite3.Row
     connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
+    return connection
+
+
+def _set_up(connection: sqlite3.Connection) -> None:
     for pragma in ("synchronous = FULL", "trusted_schema = OFF", "cell_size_check = ON"):
         connection.execute(f"PRAGMA {pragma}")
-    return connection
 
 
 def _check(connection: sqlite3.Connection, path: Path) -> None:
@@ -125,6 +130,9 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     if (n_tables or version) and application != APPLICATION_ID:
         raise DamagedError("it is not a database of this program")
+    (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
+    if path.stat().st_size % page_bytes:
+        raise DamagedError("it is cut short")
     whole = path.stat().st_size <= _WHOLE_CHECK_BYTES
     (verdict,) = connection.execute("PRAGMA integrity_check(1)" if whole else "PRAGMA quick_check(1)").fetchone()
     if verdict != "ok":

@@ -20,7 +20,9 @@ def salvage(damaged: Path, into: sqlite3.Connection) -> int:
     """
     if not damaged.is_file() or damaged.stat().st_size == 0:
         return 0
-    with contextlib.closing(sqlite3.connect(f"{damaged.absolute().as_uri()}?mode=ro", uri=True)) as source:
+    # Without a log beside it nothing else is needed, and nothing is put beside the file by reading it.
+    mode = "mode=ro" if Path(f"{damaged}-wal").exists() else "immutable=1"
+    with contextlib.closing(sqlite3.connect(f"{damaged.absolute().as_uri()}?{mode}", uri=True)) as source:
         source.row_factory = sqlite3.Row
         source.text_factory = into.text_factory
         into.execute("BEGIN IMMEDIATE")

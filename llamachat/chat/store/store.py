@@ -112,14 +112,20 @@ class SessionStore:
             self._known[session_id] = session_row(conversation)
         return conversation
 
-    def abandoned_draft(self) -> str | None:
-        """The id of a chat that is nothing but an unsent text whose program is gone, if there is one."""
+    def adopt_draft(self) -> Conversation | None:
+        """Takes up a chat that is nothing but an unsent text whose program is gone, if there is one."""
         with self._lock:
             rows = self._query(
                 "SELECT id, writer FROM sessions WHERE draft <> ''"
                 " AND NOT EXISTS (SELECT 1 FROM messages WHERE session_id = sessions.id) ORDER BY rowid DESC"
             )
-        return next((row["id"] for row in rows if not self._alive(row["writer"])), None)
+            for row in rows:
+                if not self._alive(row["writer"]):
+                    conversation = self.load(row["id"])
+                    self._pending.session({"id": row["id"], "writer": self._writer_id}, insert=False)
+                    self.flush()  # at once, so that no other window takes it up too
+                    return conversation
+        return None
 
     def changed(self) -> bool:
         """Whether another program wrote to the database since this was asked last."""
@@ -162,7 +168,7 @@ class SessionStore:
         On a full disk a notice is given instead, and writing is tried again until it works.
         """
         with self._lock:
-            if conversation.id in self._known and self._session(conversation.id) is None:
+            if self._is_gone(conversation.id):
                 del self._known[conversation.id]
                 messages = tuple(conversation.messages.values())
             self._gather(conversation, messages, touch=True)
@@ -255,6 +261,13 @@ class SessionStore:
         rows = self._query("SELECT parent_id, child_id FROM choices WHERE session_id = ?", session_id)
         stored: dict[str | None, str] = {row["parent_id"] or None: row["child_id"] for row in rows}
         return stored | self._pending.choices_of(session_id)
+
+    def _is_gone(self, session_id: str) -> bool:
+        """Whether another window deleted a session; a database that cannot be read does not say so."""
+        try:
+            return session_id in self._known and self._session(session_id) is None
+        except StoreError:
+            return False
 
     def _query(self, sql: str, *values: Any) -> list[Row]:
         try:
