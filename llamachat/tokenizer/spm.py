@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import codecs
 
-from sentencepiece import SentencePieceProcessor
+from sentencepiece import SentencePieceProcessor, set_min_log_level
 
+from llamachat.display import clean_line
 from llamachat.errors import TokenizerError
 from llamachat.tokenizer.base import Tokenizer
 from llamachat.tokenizer.model_proto import build_model_proto
@@ -19,6 +20,8 @@ def _replace_each_byte(error: UnicodeError) -> tuple[str, int]:
     return "\ufffd" * (error.end - error.start), error.end
 
 
+set_min_log_level(3)  # what is wrong comes as an exception; lines on standard error would spoil the screen
+
 _ERRORS = "llamachat-replace-each-byte"
 codecs.register_error(_ERRORS, _replace_each_byte)
 
@@ -31,15 +34,14 @@ class SentencePieceTokenizer(Tokenizer):
     def __init__(self, vocabulary: Vocabulary) -> None:
         try:
             self._library = SentencePieceProcessor(model_proto=vocabulary.model_proto or build_model_proto(vocabulary))
-        except (RuntimeError, ValueError, OSError) as error:
-            raise TokenizerError(f"SentencePiece refuses the vocabulary: {error}") from None
-        if self._library.vocab_size() != len(vocabulary):
-            raise TokenizerError(
-                f"SentencePiece finds {self._library.vocab_size()} tokens in a vocabulary of {len(vocabulary)}"
-            )
-        unknown_id = next(filter(self._library.is_unknown, range(len(vocabulary))))  # the library insists on one
-        unknown = self._library.decode([unknown_id]).encode()
-        super().__init__(vocabulary, _surfaces(vocabulary, unknown), _ERRORS)
+            found = self._library.vocab_size()
+            unknown_ids = [id_ for id_ in range(found) if self._library.is_unknown(id_)]
+            unknown: str = self._library.decode(unknown_ids[:1])
+        except (RuntimeError, ValueError, OSError) as error:  # what its binding makes of C++ exceptions
+            raise TokenizerError(f"SentencePiece refuses the vocabulary: {clean_line(str(error))}") from None
+        if found != len(vocabulary):
+            raise TokenizerError(f"SentencePiece finds {found} tokens in a vocabulary of {len(vocabulary)}")
+        super().__init__(vocabulary, _surfaces(vocabulary, unknown.encode()), _ERRORS)
 
     def _encode(self, text: str) -> list[int]:
         ids: list[int] = self._library.encode(text)

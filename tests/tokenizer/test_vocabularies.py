@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,6 +12,7 @@ import pytest
 
 from llamachat.errors import TokenizerError
 from llamachat.tokenizer import load_tokenizer
+from llamachat.tokenizer.model_proto import build_model_proto
 from llamachat.vocabulary import TokenKind, Vocabulary
 from tests.support.tiny_vocabularies import bpe_vocabulary, spm_vocabulary
 
@@ -137,9 +139,25 @@ def test_a_model_that_is_broken() -> None:
             load_tokenizer(v)
 
 
-def test_a_model_of_another_size() -> None:
-    from llamachat.tokenizer.model_proto import build_model_proto
+def test_the_library_writes_nothing_to_the_screen(capfd: pytest.CaptureFixture[str]) -> None:
+    """It has warnings for some vocabularies, as for this piece that is a NUL."""
+    proto = build_model_proto(spm_vocabulary()).replace(b"\x0a\x01z", b"\x0a\x01\0")
+    assert proto != build_model_proto(spm_vocabulary())
+    v = replace(spm_vocabulary(), model_proto=proto)
+    with contextlib.suppress(TokenizerError):
+        load_tokenizer(v).encode("the cat")
+    assert capfd.readouterr() == ("", "")
 
+
+def test_a_model_whose_texts_are_no_text() -> None:
+    proto = build_model_proto(spm_vocabulary()).replace(b"<unk>", b"\xff\xff\xff\xff\xff")
+    v = replace(spm_vocabulary(), model_proto=proto)
+    with contextlib.suppress(TokenizerError):
+        tokenizer = load_tokenizer(v)
+        assert tokenizer.decode(tokenizer.encode("the cat")) == "the cat"
+
+
+def test_a_model_of_another_size() -> None:
     v = replace(spm_vocabulary(), model_proto=build_model_proto(spm_vocabulary(400)))
     with pytest.raises(TokenizerError, match="SentencePiece finds 400 tokens in a vocabulary of 320"):
         load_tokenizer(v)
