@@ -38,6 +38,14 @@ if TYPE_CHECKING:
 _STOP_SECONDS = 2.0
 
 
+def load_error(message: str, source: ModelSource | None) -> LlamachatError:
+    """Why a load of ``source`` failed, its file told apart from the reason, so that the one may be shortened."""
+    prefix = f"{source.path}: " if source else ""
+    if source is None or not message.startswith(prefix):
+        return LlamachatError(message)
+    return FileError(source.path, message.removeprefix(prefix))
+
+
 class Printer:
     """Text on standard output, as it comes. A terminal gets it cleaned, a file or a pipe to the letter."""
 
@@ -137,10 +145,7 @@ class OneModel:
             if isinstance(event, LoadProgress):
                 self._line.show(f"loading {source.path.name} {bar(event.done_bytes, event.total_bytes)}")
             elif isinstance(event, LoadFailed):
-                prefix = f"{source.path}: "
-                if event.message.startswith(prefix):
-                    raise FileError(source.path, event.message.removeprefix(prefix))
-                raise LlamachatError(event.message)
+                raise load_error(event.message, source)
 
     def _collect(self, answer: Answer, printer: Printer | None, timeout: float | None) -> None:
         for event in self._until(Finished, timeout=timeout):

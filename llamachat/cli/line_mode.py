@@ -14,7 +14,7 @@ from llamachat.chat.conversation import Message, Role, Status
 from llamachat.chat.names import NO_MODEL
 from llamachat.chat.session import ChatSession, Phase
 from llamachat.cli.failures import FAILED, OK, error_line, tell
-from llamachat.cli.generation import Printer
+from llamachat.cli.generation import Printer, load_error
 from llamachat.cli.line_face import LineFace
 from llamachat.cli.line_reader import PlainReader, Reader
 from llamachat.cli.status_line import StatusLine, bar, is_terminal
@@ -64,8 +64,9 @@ class LineMode:
                 self._show_path()
         elif not self._follow():  # a program that writes to us is better told at once than after its first line
             return self._status
-        while not self._face.ended and self._turn():
-            pass
+        with self._reader.hold():
+            while not self._face.ended and self._turn():
+                pass
         return self._status
 
     # ---- one turn -----------------------------------------------------------
@@ -114,9 +115,10 @@ class LineMode:
         while self._waits():
             try:
                 session.wait(_POLL_SECONDS)
+                asked = session.source
                 events = session.drain()
                 view.print_new(self._line.clear)
-                goes_on = [self._take(event, view) for event in events]
+                goes_on = [self._take(event, view, asked) for event in events]
                 if not all(goes_on):
                     return False
                 if session.answering not in (None, view.message):
@@ -137,7 +139,7 @@ class LineMode:
             return session.queued is not None or not self._on_terminal
         return session.busy or (session.queued is not None and session.phase is not Phase.NO_MODEL)
 
-    def _take(self, event: Event, view: AnswerView) -> bool:
+    def _take(self, event: Event, view: AnswerView, asked: ModelSource | None) -> bool:
         """Shows what an event means; False where it ends the program."""
         if isinstance(event, Finished):
             view.end()
@@ -146,7 +148,7 @@ class LineMode:
             if sys.stderr.isatty():
                 self._note(self._figures(event.timings, view.message))
         elif isinstance(event, LoadFailed):
-            self._fail(event.message)
+            self._fail(load_error(event.message, asked))
             return self._on_terminal
         return True
 
@@ -198,7 +200,9 @@ class LineMode:
 
     def _news_while_reading(self) -> str:
         """Takes in what the engine told while the prompt is there; returns what a person should know."""
-        lines = [error_line(event.message) for event in self._session.drain() if isinstance(event, LoadFailed)]
+        asked = self._session.source
+        failures = [event for event in self._session.drain() if isinstance(event, LoadFailed)]
+        lines = [error_line(load_error(failure.message, asked)) for failure in failures]
         return "\n".join([*lines, *map(clean, self._session.take_notices())])
 
     def _show_path(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
 from llamachat.display import clean
@@ -21,6 +22,9 @@ class Reader(Protocol):
 
     def answer(self, question: str, text: str = "") -> str | None:
         """The answer to a question, ``text`` being a proposal to edit; None for none."""
+
+    def hold(self) -> AbstractContextManager[None]:
+        """Takes the terminal, and gives it back as it was: what is typed between messages waits for the next one."""
 
 
 def is_open(text: str) -> bool:
@@ -58,6 +62,10 @@ class PlainReader:
         proposal = f" [{clean(text)}]" if text else ""
         line = self._line(f"{clean(question)}{proposal} ")
         return line or text or None
+
+    def hold(self) -> AbstractContextManager[None]:
+        """Nothing to do: lines wait where they come from."""
+        return nullcontext()
 
     def _line(self, prompt: str) -> str | None:
         if self._asks:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Awaitable, Callable, Iterable
+import sys
+import termios
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from pathlib import Path
 
 from prompt_toolkit import PromptSession
@@ -29,6 +31,9 @@ _STYLE = Style.from_dict(
         "bottom-toolbar.text": "noreverse fg:ansibrightblack",
     }
 )
+
+# Plain colours, wrapped lines, the cursor to be seen, pasted text like typed text, a line of its own for the shell.
+_TIDY = "\x1b[0m\x1b[?7h\x1b[?25h\x1b[?2004l\r\n"
 
 
 class TerminalReader:
@@ -81,6 +86,24 @@ class TerminalReader:
             return self._question.prompt(clean_line(question) + " ", default=text, multiline="\n" in text)
         except (EOFError, KeyboardInterrupt):
             return None
+
+    @contextlib.contextmanager
+    def hold(self) -> Iterator[None]:
+        """Turns echo and line editing off, but not Ctrl+C: keys must not mix with an answer, and Enter stays Enter."""
+        terminal = sys.stdin.fileno()
+        before = termios.tcgetattr(terminal)
+        quiet = termios.tcgetattr(terminal)
+        quiet[0] &= ~termios.ICRNL
+        quiet[3] &= ~(termios.ECHO | termios.ICANON)
+        try:
+            termios.tcsetattr(terminal, termios.TCSADRAIN, quiet)
+            yield
+        except BaseException:  # a signal may have hit the prompt in the middle of its own tidying
+            sys.stdout.write(_TIDY)
+            sys.stdout.flush()
+            raise
+        finally:
+            termios.tcsetattr(terminal, termios.TCSADRAIN, before)
 
     def notify(self) -> None:
         """Has ``wake`` called soon, if the prompt is there; it always is when the prompt appears. From any thread."""

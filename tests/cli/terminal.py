@@ -15,7 +15,8 @@ import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 
-_ESCAPES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)|[()][A-Z0-9]|[=>78])")
+_ESCAPE = r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)|[()][A-Z0-9]|[=>78])"
+_ANY_ESCAPES = f"(?:{_ESCAPE})*"
 
 
 class Terminal:
@@ -37,27 +38,33 @@ class Terminal:
 
     @property
     def screen_text(self) -> str:
-        return _ESCAPES.sub("", self.output)
+        return re.sub(_ESCAPE, "", self.output)
 
     def press(self, text: str) -> None:
         """Presses keys: ``\\r`` is Enter, ``\\x03`` Ctrl+C, ``\\x04`` Ctrl+D."""
         os.write(self._ours, text.encode())
 
-    def wait_for(self, text: str, seconds: float = 20.0) -> str:
-        """Waits until ``text`` appears after what was waited for before; returns what came up to it."""
+    def wait_for(self, text: str, seconds: float = 20.0) -> None:
+        """Waits until ``text`` appears, whatever its colours, after what was waited for before."""
+        self._wait_for(_ANY_ESCAPES.join(map(re.escape, text)), text, seconds)
+
+    def wait_for_prompt(self) -> None:
+        """Waits until line mode reads keys: it has switched bracketed paste on."""
+        self._wait_for(re.escape("\x1b[?2004h"), "a prompt", 20.0)
+
+    def _wait_for(self, pattern: str, name: str, seconds: float) -> None:
         end = time.monotonic() + seconds
-        while (place := self.screen_text.find(text, self._seen)) < 0:
+        while (found := re.compile(pattern).search(self.output, self._seen)) is None:
             left = end - time.monotonic()
-            assert left > 0, f"{text!r} did not appear in {self.screen_text[self._seen :]!r}"
+            assert left > 0, f"{name!r} did not appear in {self.output[self._seen :]!r}"
             self._read(left)
-        before, self._seen = self.screen_text[self._seen : place], place + len(text)
-        return before
+        self._seen = found.end()
 
     def wait(self, seconds: float = 20.0) -> int:
         """Waits for the program's end; returns its exit status."""
         end = time.monotonic() + seconds
         while self.process.poll() is None:
-            assert time.monotonic() < end, f"still running after {self.screen_text[self._seen :]!r}"
+            assert time.monotonic() < end, f"still running after {self.output[self._seen :]!r}"
             self._read(0.05)
         self._read(0.05)
         return self.process.returncode

@@ -51,8 +51,8 @@ Stored = Callable[[], Conversation]
 
 
 def ready(terminal: Terminal) -> Terminal:
-    """Waits for the prompt of a loaded model."""
-    terminal.wait_for("/help")
+    """Waits until it reads keys."""
+    terminal.wait_for_prompt()
     return terminal
 
 
@@ -94,6 +94,18 @@ def test_ctrl_c_stops_the_answer_and_not_the_program(talk: Talk, stored: Stored)
     assert answer.status is Status.COMPLETE
     assert answer.text.startswith("word0 word1 word2 word3")
     assert answer.text.endswith("The rest.")
+
+
+def test_what_is_typed_during_an_answer_waits_unseen_for_the_next_prompt(talk: Talk, stored: Stored) -> None:
+    terminal = ready(talk(answers=[WORDS, "Yes."], tokens_per_second=400))
+    terminal.press("go" + ENTER)
+    terminal.wait_for("word3")
+    terminal.press("ahead" + ENTER + CTRL_D)
+    terminal.wait_for("word399")
+    assert "ahead" not in terminal.output
+    terminal.wait_for("Yes.")
+    assert terminal.wait() == 0
+    assert questions(stored()) == ["go", "ahead"]
 
 
 def test_ctrl_c_at_the_prompt_says_how_to_leave(talk: Talk) -> None:
@@ -179,18 +191,16 @@ def test_what_was_sent_comes_back_with_the_up_key_also_next_time(talk: Talk, sto
 def test_a_model_that_does_not_load_is_told_above_the_prompt(talk: Talk) -> None:
     terminal = talk(load_error="a.gguf: is a picture", load_seconds=0.5)
     terminal.wait_for("a.gguf: is a picture")
-    terminal.press("/help" + ENTER)
+    ready(terminal).press("/help" + ENTER)
     terminal.wait_for("/regenerate")
-    terminal.wait_for("no model; /help")
-    terminal.press(CTRL_D)
+    ready(terminal).press(CTRL_D)
     assert terminal.wait() == 0
 
 
 def test_without_a_model_the_next_command_is_named(talk: Talk) -> None:
     terminal = talk(no_model=True)
     terminal.wait_for("no model yet; fetch the default one with: llamachat pull")
-    terminal.wait_for("no model; /help")
-    terminal.press("hi" + ENTER)
+    ready(terminal).press("hi" + ENTER)
     terminal.wait_for("llamachat pull")
     ready(terminal).press(CTRL_D)
     assert terminal.wait() == 0

@@ -1,0 +1,301 @@
+"""``llamachat`` itself: which face, which model, which chat; and the same through a pipe."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from llamachat.chat.conversation import Conversation, Role
+from llamachat.chat.store import SessionStore
+from tests.cli.conftest import COMMAND, Run, assert_one_line
+from tests.cli.terminal import Terminal
+from tests.support.tiny_models import gguf_bytes, random_model, write_gguf, write_llama2c, write_tokenizer_bin
+from tests.support.tiny_vocabularies import spm_vocabulary
+
+PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\1\0\0\0\1\x08\6\0\0\0\x1f\x15\xc4\x89"
+QUICK = ("--temperature", "0", "-n", "4")
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.gguf"
+    write_gguf(path, random_model())
+    return path
+
+
+@pytest.fixture
+def stored(own_home: Path) -> Callable[[], Conversation]:
+    """The chat that was used last, as it is on disk."""
+
+    def load() -> Conversation:
+        with closing(SessionStore(own_home / ".local/share/llamachat")) as store:
+            return store.load(store.sessions()[0].id)
+
+    return load
+
+
+Stored = Callable[[], Conversation]
+
+
+def questions(conversation: Conversation) -> list[str]:
+    return [message.text for message in conversation.path if message.role is Role.USER]
+
+
+# ---- through a pipe ---------------------------------------------------------
+
+
+def test_messages_come_line_by_line_and_answers_go_out(llamachat: Run, model: Path, stored: Stored) -> None:
+    done = llamachat("-m", model, *QUICK, stdin='the\n\n"""\non the\nin\n"""\n')
+    assert (done.returncode, done.stderr) == (0, "")
+    assert questions(stored()) == ["the", "on the\nin"]
+    answers = [message.text for message in stored().path if message.role is Role.ASSISTANT]
+    assert done.stdout == "".join(answer + "\n" for answer in answers)
+    assert all(answers)
+
+
+def test_commands_work_through_a_pipe(llamachat: Run, model: Path, stored: Stored) -> None:
+    done = llamachat("-m", model, *QUICK, stdin="the\n/again\n/set top-k 3\n/quit\nnever read\n")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert questions(stored()) == ["the"]
+    chat = stored()
+    assert chat.siblings(chat.path[1]) == (1, 2)
+    assert "top_k 3" in done.stdout
+    assert chat.settings.top_k == 3
+
+
+def test_a_message_that_cannot_be_taken_is_told_and_the_next_one_answered(
+    llamachat: Run, model: Path, stored: Stored
+) -> None:
+    done = llamachat("-m", model, *QUICK, stdin="on " * 200 + "\n/nonsense\nthe\n")
+    assert done.returncode == 1
+    first, second = done.stderr.splitlines()
+    assert_one_line(first + "\n", "tokens that fit the context")
+    assert_one_line(second + "\n", "no command /nonsense")
+    assert questions(stored()) == ["the"]
+    assert done.stdout
+
+
+def test_a_stored_chat_goes_on_with_its_model_and_settings(llamachat: Run, model: Path, stored: Stored) -> None:
+    llamachat("-m", model, *QUICK, "--top-k", "9", "--system", "Be.", stdin="the\n")
+    assert llamachat("last", stdin="on the\n").returncode == 0
+    chat = stored()
+    assert questions(chat) == ["the", "on the"]
+    assert (chat.settings.temperature, chat.settings.max_tokens, chat.settings.top_k) == (0.0, 4, 9)
+    assert (chat.system, chat.model_path) == ("Be.", str(model))
+    done = llamachat("the", "--top-k", "5", "--system", "", stdin="in\n", env={"LLAMACHAT_MIN_P": "0.5"})
+    assert done.returncode == 0, done.stderr
+    chat = stored()
+    assert questions(chat) == ["the", "on the", "in"]
+    assert (chat.settings.top_k, chat.settings.min_p, chat.settings.max_tokens, chat.system) == (5, 0.5, 4, "")
+
+
+def test_the_model_used_last_is_used_again(llamachat: Run, model: Path, stored: Stored) -> None:
+    llamachat("-m", os.path.relpath(model), *QUICK, stdin="the\n")
+    done = llamachat(*QUICK, stdin="on the\n")
+    assert done.returncode == 0, done.stderr
+    assert questions(stored()) == ["on the"]
+
+
+def test_a_model_without_vocabulary_takes_one(llamachat: Run, tmp_path: Path) -> None:
+    write_llama2c(tmp_path / "model.bin", random_model())
+    write_tokenizer_bin(tmp_path / "words.bin", spm_vocabulary())
+    done = llamachat("-m", tmp_path / "model.bin", *QUICK, stdin="the\n")
+    assert done.returncode == 1
+    assert_one_line(done.stderr, "--tokenizer FILE")
+    arguments = ("-m", tmp_path / "model.bin", "--tokenizer", tmp_path / "words.bin")
+    assert llamachat(*arguments, *QUICK, stdin="the\n").returncode == 0
+
+
+def test_an_unknown_chat_is_refused(llamachat: Run, model: Path) -> None:
+    done = llamachat("-m", model, "nope", stdin="hi\n")
+    assert done.returncode == 1
+    assert_one_line(done.stderr, "nope: no such chat")
+
+
+def test_an_unknown_format_is_refused(llamachat: Run, model: Path) -> None:
+    done = llamachat("-m", model, "--prompt-format", "nope")
+    assert done.returncode == 2
+    assert_one_line(done.stderr, "no prompt format 'nope': there are llama2")
+
+
+def test_a_closed_pipe_ends_it_quietly(model: Path) -> None:
+    with subprocess.Popen(
+        [COMMAND, "-m", model, "-n", "100"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        process.stdin.write(b"the\n")
+        process.stdin.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 128 + signal.SIGPIPE
+
+
+# ---- broken files -----------------------------------------------------------
+
+
+def broken_files() -> Iterator[tuple[str, Callable[[Path], object]]]:
+    """Names of broken files, and what makes each."""
+    whole = gguf_bytes(random_model())[0]
+    yield "empty.gguf", lambda path: path.touch()
+    yield "picture.png", lambda path: path.write_bytes(PNG)
+    yield "picture.gguf", lambda path: path.write_bytes(PNG * 1000)
+    yield "folder", lambda path: path.mkdir()
+    yield "missing.gguf", lambda path: None
+    yield "pipe.gguf", lambda path: os.mkfifo(path)
+    yield "socket.gguf", _make_socket
+    yield "dangling.gguf", lambda path: path.symlink_to("nowhere")
+    yield "loop.gguf", lambda path: path.symlink_to(path)
+    yield "under/file.gguf", lambda path: path.parent.touch()
+    yield "text.gguf", lambda path: path.write_text("The quick brown fox\n" * 100)
+    yield "zeros.gguf", _make_sparse
+    for share in (4, 24, 200, len(whole) // 3, len(whole) - 1):
+        yield f"cut-{share}.gguf", lambda path, share=share: path.write_bytes(whole[:share])  # type: ignore[misc]
+    yield "bad\x1b[31m\nname.gguf", lambda path: path.write_bytes(b"GGUF")
+    yield "x" * 240 + ".gguf", lambda path: path.write_bytes(b"GGUF")
+
+
+def _make_socket(path: Path) -> None:
+    home = Path.cwd()
+    os.chdir(path.parent)  # a socket's path may not be long
+    try:
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(path.name)
+    finally:
+        os.chdir(home)
+
+
+def _make_sparse(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(1 << 40)
+
+
+FILES = list(broken_files())
+
+
+@pytest.mark.parametrize("make", [make for _, make in FILES], ids=[ascii(name)[1:20] for name, _ in FILES])
+def test_a_broken_file_is_one_line_at_once_and_exit_1(
+    llamachat: Run, tmp_path: Path, make: Callable[[Path], object], request: pytest.FixtureRequest
+) -> None:
+    path = tmp_path / next(name for name, maker in FILES if maker is make)
+    make(path)
+    for arguments in (("complete", "-m", path, "x"), ("-m", path)):
+        started = time.monotonic()
+        done = llamachat(*arguments)
+        assert time.monotonic() - started < 20  # nothing waits for a pipe
+        assert (done.returncode, done.stdout) == (1, "")
+        assert_one_line(done.stderr, path.name[-12:].replace("\n", " ") + ": ")
+        assert "\x1b" not in done.stderr
+        assert "unexpected" not in done.stderr
+
+
+def test_a_broken_tokenizer_file_is_told_by_its_name(llamachat: Run, tmp_path: Path) -> None:
+    write_llama2c(tmp_path / "model.bin", random_model())
+    for content in (b"", PNG, random.Random(0).randbytes(4000)):
+        (tmp_path / "words.bin").write_bytes(content)
+        done = llamachat("complete", "-m", tmp_path / "model.bin", "--tokenizer", tmp_path / "words.bin", "x")
+        assert (done.returncode, done.stdout) == (1, "")
+        assert_one_line(done.stderr, "words.bin: ")
+
+
+# ---- stored chats -----------------------------------------------------------
+
+
+def test_stored_chats_are_listed_shown_and_deleted(llamachat: Run, model: Path, stored: Stored) -> None:
+    assert llamachat("sessions", "list").stdout == ""
+    for question in ("the first", "on the second", "on the third"):
+        llamachat("-m", model, *QUICK, "--system", "Be.", stdin=question + "\n")
+    lines = llamachat("sessions", "list").stdout.splitlines()
+    assert [line.split("  ")[1] for line in lines] == ["on the third", "on the second", "the first"]
+    rows = json.loads(llamachat("sessions", "list", "--json").stdout)
+    assert [row["title"] for row in rows] == ["on the third", "on the second", "the first"]
+    assert rows[0].keys() == {"id", "title", "updated", "messages", "model"}
+    assert [row["messages"] for row in rows] == [2, 2, 2]
+
+    shown = llamachat("sessions", "show", "the fir").stdout
+    assert shown.startswith("System\nBe.\n\nYou\nthe first\n\ntiny\n")
+    assert json.loads(llamachat("sessions", "show", "last", "--json").stdout)["title"] == "on the third"
+    for wanted, reason in (("on the", "several chats"), ("nope", "no such chat")):
+        done = llamachat("sessions", "show", wanted)
+        assert done.returncode == 1
+        assert_one_line(done.stderr, reason)
+
+    done = llamachat("sessions", "delete", "last")
+    assert done.returncode == 2
+    assert_one_line(done.stderr, "--yes")
+    assert llamachat("sessions", "delete", "--yes", rows[0]["id"][:8]).returncode == 0
+    assert [row["id"] for row in json.loads(llamachat("sessions", "list", "--json").stdout)] == [
+        row["id"] for row in rows[1:]
+    ]
+
+
+def test_deleting_asks_first(llamachat: Run, model: Path) -> None:
+    llamachat("-m", model, *QUICK, stdin="the question\n")
+    for answer, left in (("n", 1), ("", 1), ("y", 0)):
+        with Terminal([str(COMMAND), "sessions", "delete", "last"]) as terminal:
+            terminal.wait_for("Delete 'the question' (2 messages)? [y/N]")
+            terminal.press(answer + "\r")
+            assert terminal.wait() == 0
+        assert len(json.loads(llamachat("sessions", "list", "--json").stdout)) == left
+
+
+def test_a_title_cannot_steer_the_terminal(llamachat: Run, model: Path) -> None:
+    llamachat("-m", model, *QUICK, stdin=b"evil \x1b[2J \x1b]0;t\x07 title\n")
+    for arguments in (("list",), ("show", "last"), ("show", "evil")):
+        done = llamachat("sessions", *arguments)
+        assert "evil" in done.stdout
+        assert "\x1b" not in done.stdout
+
+
+# ---- faces ------------------------------------------------------------------
+
+
+def test_a_terminal_gets_the_full_screen(model: Path) -> None:
+    with Terminal([str(COMMAND), "-m", str(model)], rows=40, columns=120) as terminal:
+        terminal.wait_for("tiny")
+        assert "\x1b[?1049h" in terminal.output
+        terminal.press("\x11")  # Ctrl+Q
+        assert terminal.wait() == 0
+        assert terminal.output.rindex("\x1b[?1049l") > terminal.output.rindex("\x1b[?1049h")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "env"), [(["--plain"], {}), ([], {"TERM": "dumb"}), ([], {"LLAMACHAT_PLAIN": "1"})]
+)
+def test_plain_and_dumb_terminals_get_lines(model: Path, arguments: list[str], env: dict[str, str]) -> None:
+    with Terminal([str(COMMAND), "-m", str(model), *QUICK, *arguments], env) as terminal:
+        terminal.wait_for(">")
+        terminal.press("the\r")
+        terminal.wait_for("4 tokens, context")
+        terminal.press("/quit\r")
+        assert terminal.wait() == 0
+        assert "\x1b[?1049h" not in terminal.output
+        assert ("\x1b" in terminal.output) == ("TERM" not in env)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_the_full_screen_ends_cleanly_on_a_signal(model: Path, number: signal.Signals) -> None:
+    with Terminal([str(COMMAND), "-m", str(model)], rows=40, columns=120) as terminal:
+        terminal.wait_for("tiny")
+        terminal.signal(number)
+        assert terminal.wait() == 128 + number
+        assert terminal.output.rindex("\x1b[?1049l") > terminal.output.rindex("\x1b[?1049h")
+        assert "Traceback" not in terminal.output
+
+
+def test_a_missing_model_is_told_before_the_screen_comes(tmp_path: Path) -> None:
+    with Terminal([str(COMMAND), "-m", str(tmp_path / "missing.gguf")]) as terminal:
+        assert terminal.wait() == 1
+        assert "missing.gguf: no such file" in terminal.output
+        assert "\x1b" not in terminal.output
