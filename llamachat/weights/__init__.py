@@ -6,6 +6,7 @@ made, shapes against the model's numbers, and what is refused is refused in one 
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -75,6 +76,6 @@ def read_vocabulary(path: Path | str, n_vocab: int | None = None) -> Vocabulary:
 def _tokenizer_beside(path: Path) -> Path | None:
     for name in _TOKENIZER_NAMES:
         candidate = path.with_name(name)
-        if candidate.exists():
+        if os.path.lexists(candidate):  # a broken link is an error worth telling
             return candidate
     return None

@@ -94,10 +94,10 @@ _FOREIGN = tuple(
         ),
         ("is a web page, no model: the download went wrong", b"<!DOCTYPE", b"<!doctype", b"<html", b"<HTML"),
         ("is JSON text, no model", b"{"),
-        ("is a picture", b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*"),
+        ("is a picture", b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*"),
         ("is a picture, or a sound", b"RIFF"),
         ("is a PDF document", b"%PDF"),
-        ("is a program", b"\x7fELF", b"MZ", b"\xcf\xfa\xed\xfe", b"#!"),
+        ("is a program", b"\x7fELF", b"\xcf\xfa\xed\xfe", b"#!"),
         (
             "is compressed; unpack it first",
             b"\x1f\x8b",
@@ -117,7 +117,8 @@ FORMATS = (
     *_WEIGHTS,
     *_TOKENIZERS,
     Format(lambda head, _: head[4:13] == _UNVERSIONED_LIST, "is a list of tokens without a header, no model"),
-    *_FOREIGN,
-    # last, since these files have no magic number: seven numbers that could be a model's
+    # No magic number, but seven numbers that could be a model's. Before what follows: a model of 640
+    # dimensions begins with the two bytes of a pickle.
     Format(llama2c.is_llama2c, open=llama2c.open_llama2c, stop_ids=frozenset({1, 2})),
+    *_FOREIGN,
 )

@@ -38,6 +38,14 @@ def test_it_comes_back_as_it_was_written(tmp_path: Path, tied: bool, heads: int,
             np.testing.assert_array_equal(got, expected.reshape(-1))
 
 
+@pytest.mark.parametrize("dim", [640, 896, 1152, 1408])
+def test_sizes_that_look_like_a_pickle(tmp_path: Path, dim: int) -> None:
+    shape = TinyShape(n_vocab=300, n_embd=dim, n_ff=32, n_layers=1, n_heads=2, n_kv_heads=1, n_ctx=8)
+    write_llama2c(tmp_path / "m", random_model(shape))
+    with open_weights(tmp_path / "m") as weights:
+        assert weights.hyperparameters.n_embd == dim
+
+
 def test_a_vocabulary_named_or_found_beside(tmp_path: Path) -> None:
     write_llama2c(tmp_path / "m.bin", random_model())
     with open_weights(tmp_path / "m.bin") as weights:
