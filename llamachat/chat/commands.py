@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from llamachat.chat.command import Command, Face
 from llamachat.chat.command_table import COMMANDS
+from llamachat.engine.settings import PARAMETERS
 from llamachat.errors import LlamachatError
 
 if TYPE_CHECKING:
@@ -34,9 +35,10 @@ def find_command(name: str) -> Command:
     found = _BY_NAME.get(word)
     if found is not None:
         return found
-    begun = [known for known in _BY_NAME if word and known.startswith(word)]
-    near = begun or difflib.get_close_matches(word, _BY_NAME, n=1, cutoff=0.5)
-    hint = f"did you mean /{near[0]}?" if near else "/help lists the commands"
+    meant = {known: f"/{known}" for known in _BY_NAME} | {p.name: f"/set {p.name}" for p in PARAMETERS}
+    begun = [known for known in meant if word and known.startswith(word)]
+    near = begun or difflib.get_close_matches(word.replace("-", "_"), meant, n=1, cutoff=0.6)
+    hint = f"did you mean {meant[near[0]]}?" if near else "/help lists the commands"
     raise LlamachatError(f"no command /{name[:40]}: {hint} (a message that begins with a slash is typed with two)")
 
 

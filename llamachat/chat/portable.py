@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, NoReturn
@@ -80,7 +81,8 @@ def loads(text: str | bytes) -> Conversation:
     if len(text) > MAX_BYTES:
         raise PortableError(f"it is larger than {MAX_BYTES >> 20} MB")
     try:
-        values = json.loads(text, parse_constant=_no_constant)
+        decoded = text.decode("utf-8-sig") if isinstance(text, bytes) else text
+        values = json.loads(decoded, parse_constant=_no_constant)
     except UnicodeDecodeError:
         raise PortableError("it is not UTF-8 text") from None
     except RecursionError:
@@ -181,8 +183,8 @@ class _Fields:
         return storable(value)
 
     def time(self, name: str) -> float:
-        """Seconds since 1970; 0 where there are none that make sense."""
-        value = self._values.get(name)
+        """Seconds since 1970: now where there are none, 0 where they make no sense."""
+        value = self._values.get(name, time.time())
         if isinstance(value, bool) or not isinstance(value, int | float):
             return 0.0
         return float(value) if math.isfinite(value) and 0 <= value < _YEAR_10000 else 0.0
