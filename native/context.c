@@ -119,7 +119,7 @@ static bool make_frequencies(lc_context *ctx)
     return ctx->frequencies != NULL;
 }
 
-lc_status lc_context_create(const lc_model *model, lc_pool *pool, int32_t n_ctx, int32_t n_batch, lc_context **out)
+lc_status lc_context_create(lc_model *model, lc_pool *pool, int32_t n_ctx, int32_t n_batch, lc_context **out)
 {
     if (!model || !pool || !out || n_ctx < 1 || n_ctx > 1 << 24 || n_batch < 1)
         return LC_ERR_ARGUMENT;
@@ -131,6 +131,8 @@ lc_status lc_context_create(const lc_model *model, lc_pool *pool, int32_t n_ctx,
     const lc_hparams *h = &model->hparams;
     ctx->model = model;
     ctx->pool = pool;
+    lc_model_hold(model);
+    lc_pool_hold(pool);
     ctx->n_ctx = n_ctx;
     ctx->n_batch = (int32_t)lc_min(lc_min(n_batch, n_ctx), BATCH_MAX);
     ctx->head_stride = (int32_t)lc_round_up(h->head_dim, LC_PAD);
@@ -157,6 +159,8 @@ void lc_context_free(lc_context *ctx)
     lc_pages_free(ctx->scratch_memory, ctx->scratch_bytes);
     free(ctx->frequencies);
     free(ctx->scratch);
+    lc_model_free(ctx->model);
+    lc_pool_free(ctx->pool);
     free(ctx);
 }
 

@@ -13,7 +13,7 @@ typedef struct lc_scratch {
 } lc_scratch;
 
 struct lc_context {
-    const lc_model *model;
+    lc_model *model;             /* held, as is the pool */
     lc_pool *pool;
     int32_t n_ctx, n_batch;
     int32_t length;              /* tokens held */

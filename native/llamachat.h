@@ -39,9 +39,9 @@ typedef enum lc_status {
 const char *lc_isa_name(int32_t index);
 /* 1 if this processor can run the set, 0 if it cannot or the name is unknown. */
 int32_t lc_isa_supported(const char *name);
-/* Chooses the kernels; NULL or "" takes the best supported set.  Models keep the layout
- * of the set they were made with, so choose before the first model and not again
- * while one lives.  LC_ERR_ARGUMENT: unknown or unsupported. */
+/* Chooses the kernels of the models and matrices made from now on; NULL or "" takes the
+ * best supported set.  Those that exist keep theirs.  LC_ERR_ARGUMENT: unknown or
+ * unsupported. */
 lc_status lc_isa_select(const char *name);
 /* The set in use (the best one is chosen on first use). */
 const char *lc_isa_selected(void);
@@ -80,9 +80,10 @@ typedef struct lc_matrix lc_matrix;
 
 /* rows x cols weights of a type, laid out for the kernels in use. */
 lc_status lc_matrix_create(int32_t type, int64_t rows, int64_t cols, lc_matrix **out);
-/* Repacks n_rows whole rows in the file's layout; each row exactly once, in any order. */
+/* Repacks n_rows whole rows in the file's layout; each row exactly once, in any order.
+ * LC_ERR_NONFINITE: a weight or a block's scale is not finite; nothing was written. */
 lc_status lc_matrix_write(lc_matrix *m, int64_t first_row, int64_t n_rows, const void *bytes, size_t n_bytes);
-/* y[n][rows] = x[n][cols] times the matrix's transpose. */
+/* y[n][rows] = x[n][cols] times the matrix's transpose.  LC_ERR_STATE: rows are missing. */
 lc_status lc_matrix_multiply(const lc_matrix *m, lc_pool *pool, const float *x, int64_t n, float *y);
 /* Reads one row back as float32[cols], exactly the values that lc_dequantize gives. */
 lc_status lc_matrix_row(const lc_matrix *m, int64_t row, float *dst);
@@ -132,10 +133,12 @@ lc_status lc_model_shape(const lc_model *model, int32_t slot, int64_t *rows, int
 /* Makes room for a tensor.  Each slot once; rows and cols must be lc_model_shape's. */
 lc_status lc_model_add(lc_model *model, int32_t slot, int32_t layer, int32_t type, int64_t rows, int64_t cols);
 /* Repacks whole rows of a tensor that was added; any chunking, each row exactly once.
- * LC_ERR_NONFINITE: a weight or a block's scale is not finite. */
+ * LC_ERR_NONFINITE: a weight or a block's scale is not finite, or the inverse of a
+ * factor of LC_ROPE_FREQS; nothing was written. */
 lc_status lc_model_write(lc_model *model, int32_t slot, int32_t layer, int64_t first_row, int64_t n_rows,
                          const void *bytes, size_t n_bytes);
-/* Checks that every required tensor is there and whole; names the first that is not. */
+/* Checks that every required tensor is there and whole, after which the model is read-only.
+ * LC_ERR_STATE: one is not; it is named. */
 lc_status lc_model_finish(lc_model *model, int32_t *missing_slot, int32_t *missing_layer);
 size_t lc_model_bytes(const lc_model *model);
 void lc_model_free(lc_model *model);
@@ -145,9 +148,9 @@ void lc_model_free(lc_model *model);
 typedef struct lc_context lc_context;
 
 /* Room for n_ctx tokens (1..2^24), KV in F16; prompts are evaluated up to n_batch tokens
- * at a time.  Pages of the cache become resident as they are used.  The model and the
- * pool must outlive the context. */
-lc_status lc_context_create(const lc_model *model, lc_pool *pool, int32_t n_ctx, int32_t n_batch, lc_context **out);
+ * at a time.  Pages of the cache become resident as they are used.  The context holds on to
+ * the model and the pool: they may be freed before it, in any order. */
+lc_status lc_context_create(lc_model *model, lc_pool *pool, int32_t n_ctx, int32_t n_batch, lc_context **out);
 /* Appends n token ids (each below n_vocab) and computes the logits of the last one.  The
  * flag is looked at in every layer; raised, nothing is appended and LC_ERR_CANCELLED is
  * returned.  cancel may be NULL. */

@@ -28,13 +28,14 @@ lc_status lc_model_create(const lc_hparams *hparams, lc_model **out)
     model->hparams = *hparams;
     model->kernels = lc_kernels_selected();
     model->layers = layers;
+    model->n_holders = 1;
     *out = model;
     return LC_OK;
 }
 
 void lc_model_free(lc_model *model)
 {
-    if (!model)
+    if (!model || atomic_fetch_sub(&model->n_holders, 1) > 1)
         return;
     for (int32_t i = 0; i < model->hparams.n_layers; i++) {
         lc_layer *l = &model->layers[i];
@@ -137,7 +138,17 @@ lc_status lc_model_add(lc_model *model, int32_t slot, int32_t layer, int32_t typ
     return m->panels ? LC_ERR_STATE : lc_matrix_init(m, model->kernels, type, rows, cols, &model->arena);
 }
 
-static lc_status write_vector(lc_vector *v, int64_t first_row, int64_t n_rows, const uint8_t *bytes, size_t n_bytes)
+/* Neither the values nor, where the pass divides by them, their inverses may be infinite. */
+static bool usable(const float *values, int64_t n, bool divisors)
+{
+    for (int64_t i = 0; i < n; i++)
+        if (!isfinite(values[i]) || (divisors && !isfinite(1.0f / values[i])))
+            return false;
+    return true;
+}
+
+static lc_status write_vector(lc_vector *v, bool divisors, int64_t first_row, int64_t n_rows, const uint8_t *bytes,
+                              size_t n_bytes)
 {
     if (!v->values)
         return LC_ERR_STATE;
@@ -145,12 +156,9 @@ static lc_status write_vector(lc_vector *v, int64_t first_row, int64_t n_rows, c
         return LC_ERR_SHAPE;
     if (v->written)
         return LC_ERR_STATE;
-    const lc_type_info *f32 = lc_type_find(LC_F32);
-    if (!lc_type_all_finite(f32, bytes, n_bytes))
-        return LC_ERR_NONFINITE;
-    lc_type_expand(f32, bytes, (size_t)v->n, v->values);
-    v->written = true;
-    return LC_OK;
+    lc_type_expand(lc_type_find(LC_F32), bytes, (size_t)v->n, v->values);
+    v->written = usable(v->values, v->n, divisors);
+    return v->written ? LC_OK : LC_ERR_NONFINITE;
 }
 
 lc_status lc_model_write(lc_model *model, int32_t slot, int32_t layer, int64_t first_row, int64_t n_rows,
@@ -162,7 +170,7 @@ lc_status lc_model_write(lc_model *model, int32_t slot, int32_t layer, int64_t f
         return LC_ERR_STATE;
     lc_vector *v = vector_at(model, slot, layer);
     if (v)
-        return write_vector(v, first_row, n_rows, bytes, n_bytes);
+        return write_vector(v, slot == LC_ROPE_FREQS, first_row, n_rows, bytes, n_bytes);
     lc_matrix *m = matrix_at(model, slot, layer);
     return m->panels ? lc_matrix_write(m, first_row, n_rows, bytes, n_bytes) : LC_ERR_STATE;
 }
@@ -184,30 +192,17 @@ static bool whole(lc_model *model, int32_t slot, int32_t layer)
     return m->n_written == m->rows;
 }
 
-/* RoPE divides by these. */
-static bool rope_freqs_usable(const lc_vector *v)
-{
-    for (int64_t i = 0; v->values && i < v->n; i++)
-        if (!isfinite(1.0f / v->values[i]))
-            return false;
-    return true;
-}
-
 lc_status lc_model_finish(lc_model *model, int32_t *missing_slot, int32_t *missing_layer)
 {
     if (!model || !missing_slot || !missing_layer)
         return LC_ERR_ARGUMENT;
     for (int32_t slot = 0; slot < LC_N_SLOTS; slot++)
         for (int32_t layer = 0; layer < (per_layer(slot) ? model->hparams.n_layers : 1); layer++) {
-            if (optional(slot) && !present(model, slot, layer))
-                continue;
-            const bool there = present(model, slot, layer) && whole(model, slot, layer);
-            const bool usable = slot != LC_ROPE_FREQS || rope_freqs_usable(&model->rope_freqs);
-            if (there && usable)
+            if (present(model, slot, layer) ? whole(model, slot, layer) : optional(slot))
                 continue;
             *missing_slot = slot;
             *missing_layer = layer;
-            return there ? LC_ERR_NONFINITE : LC_ERR_STATE;
+            return LC_ERR_STATE;
         }
     model->finished = true;
     return LC_OK;

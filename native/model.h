@@ -2,6 +2,8 @@
 #ifndef LC_MODEL_H
 #define LC_MODEL_H
 
+#include <stdatomic.h>
+
 #include "matrix.h"
 
 /* A weight vector (a norm, or RoPE's factors), padded with zeros to whole LC_PADs. */
@@ -25,7 +27,11 @@ struct lc_model {
     lc_vector output_norm, rope_freqs;
     lc_layer *layers;
     bool finished;
+    _Atomic int32_t n_holders;   /* whoever made it, and its contexts */
 };
+
+/* One more holder, who frees it with lc_model_free. */
+LC_INLINE void lc_model_hold(lc_model *model) { atomic_fetch_add(&model->n_holders, 1); }
 
 /* The matrix that makes logits: the embedding if there is no other. */
 LC_INLINE const lc_matrix *lc_model_output(const lc_model *model)

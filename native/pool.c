@@ -42,6 +42,7 @@ struct lc_pool {
     alignas(LC_CACHE_LINE) _Atomic int32_t n_inside; /* workers inside a job */
     _Atomic int32_t n_asleep;
     _Atomic bool aborted, closing;
+    _Atomic int32_t n_holders;
     pthread_mutex_t mutex;
     pthread_cond_t changed;
     int32_t n_threads, n_started;
@@ -232,12 +233,15 @@ void lc_pool_settle(lc_pool *pool) { wait_until(pool, all_outside, 0); }
 
 int32_t lc_pool_threads(const lc_pool *pool) { return pool->n_threads; }
 
-/* Workers take no signals: those are for the program's own threads. */
+/* Workers take no signals, which are for the program's own threads, but those that their own faults raise. */
 static bool start_workers(lc_pool *pool)
 {
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
+    static const int FAULTS[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP};
+    sigset_t masked, before;
+    sigfillset(&masked);
+    for (size_t i = 0; i < sizeof FAULTS / sizeof *FAULTS; i++)
+        sigdelset(&masked, FAULTS[i]);
+    pthread_sigmask(SIG_SETMASK, &masked, &before);
     for (int32_t rank = 1; rank < pool->n_threads; rank++) {
         worker *w = &pool->workers[rank];
         *w = (worker){.pool = pool, .rank = rank};
@@ -259,6 +263,7 @@ lc_status lc_pool_create(int32_t n_threads, lc_pool **out)
         return LC_ERR_MEMORY;
     memset(pool, 0, bytes);
     pool->n_threads = n_threads;
+    pool->n_holders = 1;
     if (pthread_mutex_init(&pool->mutex, NULL) || pthread_cond_init(&pool->changed, NULL)) {
         free(pool);
         return LC_ERR_THREAD;
@@ -271,9 +276,11 @@ lc_status lc_pool_create(int32_t n_threads, lc_pool **out)
     return LC_OK;
 }
 
+void lc_pool_hold(lc_pool *pool) { atomic_fetch_add(&pool->n_holders, 1); }
+
 void lc_pool_free(lc_pool *pool)
 {
-    if (!pool)
+    if (!pool || atomic_fetch_sub(&pool->n_holders, 1) > 1)
         return;
     atomic_store(&pool->closing, true);
     wake_sleepers(pool);

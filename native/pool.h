@@ -30,6 +30,8 @@ bool lc_pool_run(lc_pool *pool, lc_job_function *function, const void *job, size
 /* Waits until no thread is inside an old job: after this the memory that jobs used may be freed. */
 void lc_pool_settle(lc_pool *pool);
 int32_t lc_pool_threads(const lc_pool *pool);
+/* One more holder, who frees it with lc_pool_free: the last one ends the threads. */
+void lc_pool_hold(lc_pool *pool);
 
 /* The next chunk (0..n_chunks-1) of the current stage, or -1 when the stage is done and the next one begins.
  * n_chunks (1..LC_STAGE_CHUNKS) is the same in all threads. */

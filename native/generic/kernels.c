@@ -3,6 +3,7 @@
  * Vectors are the compilers' own of 16 bytes, which every 64-bit processor has.  Quantised panels are expanded to
  * floats, so that one dot product serves all types.
  */
+#include <float.h>
 #include <math.h>
 
 #include "../kernels.h"

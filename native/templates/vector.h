@@ -34,7 +34,9 @@ static void rmsnorm(const float *x, const float *weight, int64_t n, float eps, f
     vf sum = vf_set1(0.0f);
     for (int64_t i = 0; i < n; i += LANES)
         sum = vf_fma(vf_load(x + i), vf_load(x + i), sum);
-    const vf scale = vf_set1(1.0f / sqrtf(vf_sum(sum) / (float)n + eps));
+    const float square = vf_sum(sum) / (float)n;
+    /* An overflow must show: 1 / sqrt(inf) would make zeros of it. */
+    const vf scale = vf_set1(square <= FLT_MAX ? 1.0f / sqrtf(square + eps) : NAN);
     for (int64_t i = 0; i < n; i += LANES)
         vf_store(out + i, vf_load(x + i) * scale * vf_load(weight + i));
 }

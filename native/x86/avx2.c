@@ -4,9 +4,10 @@
  * weights are widened to 16 bits once for a tile of tokens.
  */
 #if defined(__x86_64__)
-#include "../kernels.h"
-
+#include <float.h>
 #include <math.h>
+
+#include "../kernels.h"
 
 #include "target.h"
 LC_TARGET_BEGIN_AVX2

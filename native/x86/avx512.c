@@ -5,9 +5,10 @@
  * large by, for being unsigned, is taken off with the block's sum of activations.
  */
 #if defined(__x86_64__)
-#include "../kernels.h"
-
+#include <float.h>
 #include <math.h>
+
+#include "../kernels.h"
 
 #include "target.h"
 LC_TARGET_BEGIN_AVX512

@@ -1,0 +1,197 @@
+"""The forward pass of tiny random models against a float64 one written from the papers."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.support.blocks import QUANTIZED, Floats
+from tests.support.core import CoreContext, CoreModel, Pool, StatusError, chosen_isa, ffi, lib, supported_isas
+from tests.support.llama_reference import TinyLlama
+
+ISAS = supported_isas()
+
+#: Odd sizes wherever the format allows them; every path of the core (grouped heads, one KV head for all, as many as
+#: heads, padded head sizes, scaled and factored RoPE, own output).
+MODELS: dict[str, dict[str, Any]] = {
+    "grouped": {"n_heads": 6, "n_kv_heads": 2, "head_dim": 10, "n_embd": 44, "n_ff": 172, "n_vocab": 101},
+    "one KV head": {"n_heads": 7, "n_kv_heads": 1, "head_dim": 2, "n_embd": 33, "n_ff": 5, "norm_eps": 0.1},
+    "full heads": {"n_heads": 3, "n_kv_heads": 3, "head_dim": 36, "n_embd": 36, "n_layers": 3, "tied": False},
+    "long heads": {"n_heads": 2, "n_kv_heads": 1, "head_dim": 144, "n_embd": 20, "n_layers": 1, "rope_base": 500000.0},
+    "rope": {"head_dim": 24, "rope_scale": 0.25, "rope_freqs": True, "rope_base": 100.0, "n_vocab": 1},
+    "many heads": {"n_heads": 120, "n_kv_heads": 2, "head_dim": 4, "n_embd": 17, "n_layers": 1},
+    "F16": {"label": "F16", "n_ff": 172},
+    "BF16": {"label": "BF16", "n_ff": 172, "tied": False},
+    **{label: {"label": label, "tied": label != "Q4_1"} for label in QUANTIZED},
+    "mixed": {
+        "label": "Q4_0",
+        "labels": {"token_embd": "Q8_0", "attn_v": "Q5_1", "attn_k": "F16", "ffn_up": "F32", "ffn_down": "BF16"},
+    },
+}
+LENGTHS = (1, 2, 5, 17, 150)
+
+
+def ids_of(model: TinyLlama, n: int = 150) -> list[int]:
+    return [int(token) for token in np.random.default_rng(11).integers(0, model.n_vocab, n)]
+
+
+def relative_errors(logits: Floats, expected: np.ndarray) -> np.ndarray:
+    """Of each logit, by the largest magnitude beside it."""
+    return np.asarray(np.abs(logits - expected) / np.abs(expected).max(axis=-1, keepdims=True))
+
+
+def assert_close(model: TinyLlama, logits: Floats, expected: np.ndarray, what: object) -> None:
+    """The worst case: rounding (6e-8 a step) pushes a key to the other neighbour in float16, which is 5e-4 away, and
+    attention of random weights is made to be choosy. What is usual is far smaller: see the median below."""
+    assert relative_errors(logits, expected).max() <= (2e-2 if model.label in QUANTIZED else 5e-3), what
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[Pool]:
+    with Pool(2) as threads:
+        yield threads
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("name", MODELS)
+def test_against_float64(isa: str, name: str, pool: Pool) -> None:
+    tiny = TinyLlama(**MODELS[name])
+    ids = ids_of(tiny)
+    expected = tiny.logits(ids)
+    with chosen_isa(isa):
+        model = CoreModel(tiny.hparams(), tiny.tensors)
+    context = CoreContext(model, pool, 160)
+    for n in LENGTHS:  # a prompt, in batches of 64
+        context.truncate(0)
+        assert_close(tiny, context.eval(ids[:n]), expected[n - 1], ("prompt", n))
+    context.truncate(0)
+    answer = np.array([context.eval([token]) for token in ids])
+    assert_close(tiny, answer, expected, "answer")
+    # Half of all logits: floats round by 1e-5 at most; activations of blocks by 3e-5 of a block's largest.
+    assert np.median(relative_errors(answer, expected)) <= (5e-4 if tiny.label in QUANTIZED else 5e-5)
+    context.truncate(37)
+    assert_close(tiny, context.eval(ids[37:90]), expected[89], "a prompt after others")
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_long_contexts(isa: str, pool: Pool) -> None:
+    """Keys in several parts and tiles, shared between threads."""
+    tiny = TinyLlama(n_heads=2, n_kv_heads=1, n_vocab=300)
+    ids = ids_of(tiny, 1300)
+    expected = tiny.logits(ids)
+    with chosen_isa(isa):
+        context = CoreContext(CoreModel(tiny.hparams(), tiny.tensors), pool, 1300, 256)
+    assert_close(tiny, context.eval(ids[:1295]), expected[1294], "prompt")
+    for n in range(1296, 1301):
+        assert_close(tiny, context.eval([ids[n - 1]]), expected[n - 1], n)
+    for n in (640, 257, 256, 255, 129, 128, 127):  # where another part begins
+        context.truncate(n - 1)
+        assert_close(tiny, context.eval([ids[n - 1]]), expected[n - 1], n)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("name", ["grouped", "mixed"])
+def test_threads_do_not_change_a_bit(isa: str, name: str) -> None:
+    tiny = TinyLlama(**MODELS[name])
+    ids = ids_of(tiny)
+    with chosen_isa(isa):
+        model = CoreModel(tiny.hparams(), tiny.tensors)
+    results = set()
+    for n_threads in (1, 2, 3):
+        with Pool(n_threads) as pool:
+            context = CoreContext(model, pool, 160, 50)
+            logits = [context.eval(ids[:141])] + [context.eval([token]) for token in ids[141:]]
+            results.add(b"".join(row.tobytes() for row in logits))
+            context.close()
+    assert len(results) == 1
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_batches_change_rounding_alone(isa: str, pool: Pool) -> None:
+    tiny = TinyLlama(label="Q8_0")
+    ids = ids_of(tiny)
+    expected = tiny.logits(ids)[-1]
+    with chosen_isa(isa):
+        model = CoreModel(tiny.hparams(), tiny.tensors)
+    for n_batch in (1, 2, 3, 13, 64, 149, 150, 4000):
+        assert_close(tiny, CoreContext(model, pool, 150, n_batch).eval(ids), expected, n_batch)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_truncating_and_evaluating_again(isa: str, pool: Pool) -> None:
+    """The same calls give the same bits, whatever the cache held beyond the tokens kept."""
+    tiny = TinyLlama(**MODELS["grouped"])
+    ids = ids_of(tiny)
+    with chosen_isa(isa):
+        context = CoreContext(CoreModel(tiny.hparams(), tiny.tensors), pool, 160)
+    context.eval(ids[:40])
+    first = context.eval(ids[40:77])
+    context.eval(ids[77:150])
+    context.truncate(40)
+    context.eval(ids[100:130])
+    context.truncate(40)
+    assert context.eval(ids[40:77]).tobytes() == first.tobytes()
+    assert len(context) == 77
+
+
+def test_two_contexts_of_one_model(pool: Pool) -> None:
+    tiny = TinyLlama()
+    model = CoreModel(tiny.hparams(), tiny.tensors)
+    one, other = CoreContext(model, pool, 20), CoreContext(model, pool, 20)
+    expected = tiny.logits([1, 2, 3])
+    for i in range(3):
+        assert_close(tiny, one.eval([i + 1]), expected[i], i)
+        other.eval([9 - i])
+
+
+def test_numbers_too_large_are_an_error(pool: Pool) -> None:
+    """Weights may be finite and what they make not: no token is drawn from garbage."""
+    tiny = TinyLlama(n_layers=1)
+    label, data, rows, cols = tiny.tensors["ffn_down", 0]
+    tiny.tensors["ffn_down", 0] = label, (np.frombuffer(data, np.float32) * np.float32(1e38)).tobytes(), rows, cols
+    for isa in ISAS:
+        with chosen_isa(isa):
+            context = CoreContext(CoreModel(tiny.hparams(), tiny.tensors), pool, 20)
+        with pytest.raises(StatusError) as error:
+            context.eval([1, 2, 3])
+        assert error.value.code == lib.LC_ERR_NONFINITE, isa
+        assert len(context) == 0
+        with pytest.raises(StatusError):
+            context.logits()
+
+
+def test_greedy_text_is_the_same_for_every_set(pool: Pool) -> None:
+    tiny = TinyLlama(n_layers=3, n_vocab=200)
+    model_ids = []
+    for isa in ISAS:
+        with chosen_isa(isa):
+            context = CoreContext(CoreModel(tiny.hparams(), tiny.tensors), pool, 80)
+        ids = [7]
+        while len(ids) < 80:
+            ids.append(int(context.eval(ids[-1:]).argmax()))
+        model_ids.append(json.dumps(ids))
+    assert len(set(model_ids)) == 1
+
+
+def test_cache_memory_is_not_touched_until_used(pool: Pool) -> None:
+    """A million tokens of context for a model of this size are 128 MB of addresses, not of memory."""
+    tiny = TinyLlama()
+    context = CoreContext(CoreModel(tiny.hparams(), tiny.tensors), pool, 1 << 20)
+    before = resident_bytes()
+    context.eval([1, 2, 3])
+    assert lib.lc_context_bytes(context.handle) > 200 << 20
+    assert resident_bytes() - before < 20 << 20
+    assert lib.lc_context_bytes(ffi.NULL) == 0
+
+
+def resident_bytes() -> int:
+    statm = Path("/proc/self/statm")
+    if not statm.exists():
+        pytest.skip("resident memory is known through /proc only")
+    return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -1,0 +1,247 @@
+"""Products of every instruction set against float64, within bounds that the types and formats give."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.native.random_weights import random_bytes
+from tests.support.blocks import BLOCK, IDS, QUANTIZED, Floats, block_size, dequantize
+from tests.support.core import Matrix, Pool, chosen_isa, ffi, floats, lib, ok, supported_isas
+
+EPSILON = float(np.finfo(np.float32).eps)
+ISAS = supported_isas()
+TOKENS = (1, 2, 3, 4, 5, 7, 8, 11, 12, 13, 23, 24, 64)
+#: The largest integer that an activation of a block becomes (LC_Q_MAX).
+Q_MAX = 127 * 128
+
+
+def activations(rng: np.random.Generator, n: int, cols: int) -> Floats:
+    """Of sizes from 1e-4 to 1e3 side by side, with an all-zero row and a row of one spike."""
+    x = (rng.standard_normal((n, cols)) * 10.0 ** rng.integers(-4, 4, (n, cols))).astype(np.float32)
+    x[rng.random((n, cols)) < 0.1] = 0.0
+    if n > 2:
+        x[1] = 0.0
+        x[2] = 0.0
+        x[2, rng.integers(cols)] = 1e6
+    return x
+
+
+def block_magnitudes(label: str, data: bytes, rows: int) -> np.ndarray:
+    """[rows][blocks]: the largest that d * q (q unsigned) and the offset beside it can be."""
+    blocks = np.frombuffer(data, np.uint8).reshape(rows, -1, block_size(label)[1])
+    d, m = (np.abs(blocks[..., at : at + 2].copy().view("<f2")[..., 0].astype(np.float64)) for at in (0, 2))
+    offset = m if label.endswith("_1") else {"Q4_0": 8, "Q5_0": 16, "Q8_0": 128}[label] * d
+    return np.asarray({"4": 15, "5": 31, "8": 255}[label[1]] * d + offset)
+
+
+def error_bound(label: str, data: bytes, weights: Floats, x: Floats) -> np.ndarray:
+    """The largest error that y[n][rows] may have.
+
+    Rounding: a product or sum on the way is off by at most EPSILON / 2 of its magnitude, which stays below the sum of
+    the magnitudes of all that is summed; so a sum of n terms, in any order, is off by at most n * EPSILON of that.
+    Activations of blocks: off by half a step of a 15-bit integer, times the weights of the block.
+    """
+    w, a = np.abs(weights.astype(np.float64)), np.abs(x.astype(np.float64))
+    cols = w.shape[1]
+    if label not in QUANTIZED:
+        return np.asarray((cols + 2) * EPSILON * (a @ w.T) + 1e-30)
+    n_blocks = cols // BLOCK
+    w_blocks, a_blocks = w.reshape(-1, n_blocks, BLOCK), a.reshape(-1, n_blocks, BLOCK)
+    step = a_blocks.max(axis=2) / Q_MAX
+    quantization = 0.501 * step @ w_blocks.sum(axis=2).T
+    # In generic C the 32 columns of a block are terms of their own.
+    rounding = (cols + 8) * EPSILON * (a_blocks.sum(axis=2) @ block_magnitudes(label, data, len(w)).T)
+    return np.asarray(quantization + rounding + 1e-30)
+
+
+SHAPES = [(1, 32), (5, 64), (16, 96), (33, 160), (100, 576), (172, 1536)]
+ODD_SHAPES = [(1, 1), (3, 7), (64, 172), (172, 64), (17, 1031)]
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("label", IDS)
+def test_products(isa: str, label: str) -> None:
+    shapes = SHAPES + (ODD_SHAPES if label not in QUANTIZED else [])
+    with Pool(2) as pool, chosen_isa(isa):
+        for rows, cols in shapes:
+            rng = np.random.default_rng([rows, cols])
+            data = random_bytes(rng, label, rows, cols)
+            weights = dequantize(label, data, (rows, cols))
+            matrix = Matrix(label, rows, cols)
+            ok(matrix.write(data))
+            for n in TOKENS:
+                x = activations(rng, n, cols)
+                y = matrix.multiply(pool, x)
+                exact = x.astype(np.float64) @ weights.astype(np.float64).T
+                assert np.all(np.abs(y - exact) <= error_bound(label, data, weights, x)), (rows, cols, n)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("label", IDS)
+def test_a_token_does_not_see_its_neighbours(isa: str, label: str) -> None:
+    """Whatever tile a token is in, its result is the same up to the order of sums: NaN beside it does not leak."""
+    rng = np.random.default_rng(3)
+    rows, cols = 40, 96
+    with Pool(1) as pool, chosen_isa(isa):
+        matrix = Matrix(label, rows, cols)
+        data = random_bytes(rng, label, rows, cols)
+        ok(matrix.write(data))
+        x = activations(rng, 20, cols)
+        bound = error_bound(label, data, dequantize(label, data, (rows, cols)), x)
+        alone = np.concatenate([matrix.multiply(pool, x[i : i + 1]) for i in range(20)])
+        x[4] = np.nan
+        x[9, 5] = np.inf
+        together = matrix.multiply(pool, x)
+    keep = [i for i in range(20) if i not in (4, 9)]
+    assert np.all(np.abs(together - alone)[keep] <= 2 * bound[keep])
+    assert not np.isfinite(together[4]).any()
+    assert not np.isfinite(together[9]).all()
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("label", IDS)
+def test_rows_read_back_exactly(isa: str, label: str) -> None:
+    rng = np.random.default_rng(4)
+    rows, cols = 37, 96 if label in QUANTIZED else 75
+    data = random_bytes(rng, label, rows, cols)
+    expected = dequantize(label, data, (rows, cols))
+    with chosen_isa(isa):
+        matrix = Matrix(label, rows, cols)
+        for first, n in ((30, 7), (0, 1), (1, 17), (18, 12)):  # any chunking, any order
+            ok(matrix.write(data, first, n))
+        for row in range(rows):
+            np.testing.assert_array_equal(matrix.row(row), expected[row])
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_threads_do_not_change_a_bit(isa: str) -> None:
+    rng = np.random.default_rng(5)
+    with chosen_isa(isa):
+        for label in IDS:
+            matrix = Matrix(label, 200, 160)
+            ok(matrix.write(random_bytes(rng, label, 200, 160)))
+            for n in (1, 30):
+                x = activations(rng, n, 160)
+                results = []
+                for n_threads in (1, 2, 3):
+                    with Pool(n_threads) as pool:
+                        results.append(matrix.multiply(pool, x).tobytes())
+                assert results[0] == results[1] == results[2], (label, n)
+
+
+def test_instruction_sets_agree() -> None:
+    """Sets differ by rounding alone, so results of the best one are within two bounds of the generic one's."""
+    rng = np.random.default_rng(6)
+    for label in IDS:
+        data, x = random_bytes(rng, label, 48, 256), activations(rng, 13, 256)
+        results = []
+        for isa in (ISAS[0], ISAS[-1]):
+            with chosen_isa(isa), Pool(1) as pool:
+                matrix = Matrix(label, 48, 256)
+                ok(matrix.write(data))
+                results.append(matrix.multiply(pool, x))
+        bound = 2 * error_bound(label, data, dequantize(label, data, (48, 256)), x)
+        assert np.all(np.abs(results[0] - results[1]) <= bound), label
+
+
+def test_more_tokens_than_a_batch() -> None:
+    rng = np.random.default_rng(7)
+    matrix = Matrix("F32", 20, 30)
+    weights = rng.standard_normal((20, 30)).astype(np.float32)
+    ok(matrix.write(weights.tobytes()))
+    x = rng.standard_normal((700, 30)).astype(np.float32)
+    with Pool(2) as pool:
+        np.testing.assert_allclose(matrix.multiply(pool, x), x @ weights.T, rtol=1e-4, atol=1e-4)
+
+
+# ---- what is refused ----
+
+
+def test_creating() -> None:
+    out = ffi.new("lc_matrix **")
+    for kind, rows, cols, code in (
+        (lib.LC_Q4_0, 8, 48, lib.LC_ERR_SHAPE),
+        (4, 8, 32, lib.LC_ERR_TYPE),
+        (lib.LC_F32, 0, 8, lib.LC_ERR_ARGUMENT),
+        (lib.LC_F32, 8, -1, lib.LC_ERR_ARGUMENT),
+        (lib.LC_F32, 2**31, 8, lib.LC_ERR_ARGUMENT),
+        (lib.LC_F32, 8, 2**62, lib.LC_ERR_ARGUMENT),
+        (lib.LC_F32, 2**31 - 1, 2**31 - 1, lib.LC_ERR_MEMORY),
+    ):
+        assert lib.lc_matrix_create(kind, rows, cols, out) == code, (kind, rows, cols)
+    assert out[0] == ffi.NULL
+    assert lib.lc_matrix_create(lib.LC_F32, 8, 8, ffi.NULL) == lib.LC_ERR_ARGUMENT
+    lib.lc_matrix_free(ffi.NULL)
+    assert lib.lc_matrix_bytes(ffi.NULL) == 0
+
+
+def test_writing() -> None:
+    matrix = Matrix("Q4_0", 4, 64)
+    data = random_bytes(np.random.default_rng(8), "Q4_0", 4, 64)
+    buffer = ffi.from_buffer(data)
+    write = lib.lc_matrix_write
+    assert write(ffi.NULL, 0, 1, buffer, 36) == lib.LC_ERR_ARGUMENT
+    assert write(matrix.handle, 0, 1, ffi.NULL, 36) == lib.LC_ERR_ARGUMENT
+    assert write(matrix.handle, -1, 1, buffer, 36) == lib.LC_ERR_ARGUMENT
+    assert write(matrix.handle, 0, 0, buffer, 0) == lib.LC_ERR_ARGUMENT
+    assert write(matrix.handle, 0, 5, buffer, 180) == lib.LC_ERR_SHAPE
+    assert write(matrix.handle, 2**62, 1, buffer, 36) == lib.LC_ERR_SHAPE
+    assert write(matrix.handle, 1, 2**62, buffer, 36) == lib.LC_ERR_SHAPE
+    assert write(matrix.handle, 0, 1, buffer, 35) == lib.LC_ERR_SHAPE
+    ok(matrix.write(data, 1, 2))
+    assert matrix.write(data, 0, 2) == lib.LC_ERR_STATE  # row 1 twice
+    x, y = np.zeros((1, 64), np.float32), np.zeros((1, 4), np.float32)
+    with Pool(1) as pool:
+        assert lib.lc_matrix_multiply(matrix.handle, pool.handle, floats(x), 1, floats(y)) == lib.LC_ERR_STATE
+        assert lib.lc_matrix_row(matrix.handle, 0, floats(x)) == lib.LC_ERR_STATE
+        ok(matrix.write(data, 0, 1))
+        ok(matrix.write(data, 3, 1))
+        for arguments in (
+            (ffi.NULL, pool.handle, floats(x), 1, floats(y)),
+            (matrix.handle, ffi.NULL, floats(x), 1, floats(y)),
+            (matrix.handle, pool.handle, ffi.NULL, 1, floats(y)),
+            (matrix.handle, pool.handle, floats(x), 0, floats(y)),
+            (matrix.handle, pool.handle, floats(x), 2**62, floats(y)),
+            (matrix.handle, pool.handle, floats(x), 1, ffi.NULL),
+        ):
+            assert lib.lc_matrix_multiply(*arguments) == lib.LC_ERR_ARGUMENT
+    for row in (-1, 4):
+        assert lib.lc_matrix_row(matrix.handle, row, floats(x)) == lib.LC_ERR_ARGUMENT
+    assert lib.lc_matrix_row(matrix.handle, 0, ffi.NULL) == lib.LC_ERR_ARGUMENT
+    assert lib.lc_matrix_row(ffi.NULL, 0, floats(x)) == lib.LC_ERR_ARGUMENT
+
+
+@pytest.mark.parametrize("label", IDS)
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_weights_that_are_no_numbers(label: str, bad: float) -> None:
+    """Refused in the first, a middle and the last place; the rows can still be written after."""
+    rows, cols = 3, 64
+    good = random_bytes(np.random.default_rng(9), label, rows, cols)
+    code = {"F32": "<f4", "BF16": "<u2"}.get(label, "<f2")
+    value = np.array([bad], np.float32)
+    encoded = (value.view(np.uint32) >> 16).astype("<u2") if label == "BF16" else value.astype(code)
+    step = len(good) // (rows * cols) if label not in QUANTIZED else len(good) // (rows * 2)
+    offsets = [0, len(good) // 2 // step * step, len(good) - step]
+    if label.endswith("_1"):
+        offsets.append(len(good) - step + 2)
+    matrix = Matrix(label, rows, cols)
+    for at in offsets:
+        data = bytearray(good)
+        data[at : at + encoded.itemsize] = encoded.tobytes()
+        assert matrix.write(bytes(data)) == lib.LC_ERR_NONFINITE, at
+    ok(matrix.write(good))
+
+
+def test_choosing_a_set() -> None:
+    assert ISAS[0] == "generic"
+    before = lib.lc_isa_selected()
+    assert lib.lc_isa_select(b"sse9") == lib.LC_ERR_ARGUMENT
+    assert lib.lc_isa_supported(b"sse9") == 0
+    assert lib.lc_isa_supported(ffi.NULL) == 0
+    assert lib.lc_isa_name(-1) == ffi.NULL
+    assert lib.lc_isa_name(100) == ffi.NULL
+    assert lib.lc_isa_selected() == before
+    for empty in (b"", ffi.NULL):
+        ok(lib.lc_isa_select(empty))
+        assert ffi.string(lib.lc_isa_selected()).decode() == ISAS[-1]
