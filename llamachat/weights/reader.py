@@ -91,6 +91,8 @@ class Reader:
         texts: list[bytes] = []
         numbers: list[bytes] = []
         while self.left if count is None else len(texts) < count:
+            if len(texts) == COUNT_LIMIT:
+                raise Refusal(f"has more than {COUNT_LIMIT} entries in {self.part}")
             start = self._fill(layout.smallest)
             end = self._scan(start, most, layout, texts, numbers)
             if end == start:  # the next record is not whole in what was read ahead

@@ -15,8 +15,11 @@ from collections.abc import Iterator
 
 from llamachat.vocabulary import Vocabulary
 from llamachat.weights.files import Refusal, RegularFile
-from llamachat.weights.reader import COUNT_LIMIT, HEADER_LIMIT
+from llamachat.weights.reader import HEADER_LIMIT
 from llamachat.weights.tokens import finish_vocabulary, kinds_of
+
+#: Fields of the whole message, at most: four for each piece, of which Llama 2 has 32,000.
+_FIELD_LIMIT = 1 << 20
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _FIXED_BYTES = {_FIXED64: 8, _FIXED32: 4}
@@ -32,25 +35,23 @@ def read_sentencepiece_model(file: RegularFile) -> Vocabulary:
     """The vocabulary in a tokenizer.model."""
     if file.size > HEADER_LIMIT:
         raise Refusal(f"has more than {HEADER_LIMIT >> 20} MiB, too much for a tokenizer")
-    proto = file.read(0, file.size)
+    message = _Message(file.read(0, file.size))
     pieces: list[str] = []
     scores: list[float] = []
     kinds: list[int] = []
     trainer: dict[int, int] = {}
     normalizer: dict[int, int] = {}
-    for number, wire, _, start, end in _fields(proto, 0, len(proto)):
+    for number, wire, _, start, end in message.fields(0, file.size):
         if wire != _BYTES:
             continue
         if number == 1:
-            piece, score, kind = _piece(proto, start, end)
+            piece, score, kind = _piece(message, start, end)
             pieces.append(piece)
             scores.append(score)
             kinds.append(kind)
-            if len(pieces) > COUNT_LIMIT:
-                raise Refusal(f"has more than {COUNT_LIMIT} pieces")
         elif number in (2, 3):
             settings = trainer if number == 2 else normalizer
-            settings.update({n: v for n, w, v, _, _ in _fields(proto, start, end) if w == _VARINT})
+            settings.update({n: v for n, w, v, _, _ in message.fields(start, end) if w == _VARINT})
     n = len(pieces)
 
     def special(number: int, default: int) -> int | None:
@@ -68,51 +69,60 @@ def read_sentencepiece_model(file: RegularFile) -> Vocabulary:
             eos_id=special(42, 2),
             add_space_prefix=bool(normalizer.get(3, 1)),
             remove_extra_whitespaces=bool(normalizer.get(4, 1)),
-            model_proto=proto,
+            model_proto=message.data,
         )
     )
 
 
-def _piece(proto: bytes, at: int, end: int) -> tuple[str, float, int]:
+class _Message:
+    """A serialised protocol buffer, of which at most ``_FIELD_LIMIT`` fields are looked at."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self._fields_left = _FIELD_LIMIT
+
+    def fields(self, at: int, end: int) -> Iterator[tuple[int, int, int, int, int]]:
+        """(number, wire type, varint value, start, end of the payload) of each field of the message in ``at..end``."""
+        while at < end:
+            self._fields_left -= 1
+            if self._fields_left < 0:
+                raise Refusal(f"has more than {_FIELD_LIMIT} fields, too much for a tokenizer")
+            tag, at = self._varint(at, end)
+            number, wire = tag >> 3, tag & 7
+            value, start = 0, at
+            if wire == _VARINT:
+                value, at = self._varint(at, end)
+            elif wire == _BYTES:
+                size, start = self._varint(at, end)
+                at = start + size
+            elif wire in _FIXED_BYTES:
+                at += _FIXED_BYTES[wire]
+            else:
+                raise Refusal("is no SentencePiece model, or a broken one")
+            if at > end:
+                raise Refusal("is cut short or broken: a field passes its end")
+            yield number, wire, value, start, at
+
+    def _varint(self, at: int, end: int) -> tuple[int, int]:
+        """(value, place behind it) of a base-128 number, least significant group first."""
+        value = shift = 0
+        while at < end and shift < 70:
+            byte = self.data[at]
+            at += 1
+            value |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                return value, at
+            shift += 7
+        raise Refusal("is cut short or broken: a number passes its end")
+
+
+def _piece(message: _Message, at: int, end: int) -> tuple[str, float, int]:
     piece, score, kind = "", 0.0, _NORMAL
-    for number, wire, value, start, stop in _fields(proto, at, end):
+    for number, wire, value, start, stop in message.fields(at, end):
         if number == 1 and wire == _BYTES:
-            piece = proto[start:stop].decode(errors="replace")
+            piece = message.data[start:stop].decode(errors="replace")
         elif number == 2 and wire == _FIXED32:
-            (score,) = struct.unpack_from("<f", proto, start)
+            (score,) = struct.unpack_from("<f", message.data, start)
         elif number == 3 and wire == _VARINT:
             kind = value
     return piece, score, kind
-
-
-def _fields(proto: bytes, at: int, end: int) -> Iterator[tuple[int, int, int, int, int]]:
-    """(number, wire type, varint value, start, end of the payload) of each field of the message in ``at..end``."""
-    while at < end:
-        tag, at = _varint(proto, at, end)
-        number, wire = tag >> 3, tag & 7
-        value, start = 0, at
-        if wire == _VARINT:
-            value, at = _varint(proto, at, end)
-        elif wire == _BYTES:
-            size, start = _varint(proto, at, end)
-            at = start + size
-        elif wire in _FIXED_BYTES:
-            at += _FIXED_BYTES[wire]
-        else:
-            raise Refusal("is no SentencePiece model, or a broken one")
-        if at > end:
-            raise Refusal("is cut short or broken: a field passes its end")
-        yield number, wire, value, start, at
-
-
-def _varint(proto: bytes, at: int, end: int) -> tuple[int, int]:
-    """(value, place behind it) of a base-128 number, least significant group first."""
-    value = shift = 0
-    while at < end and shift < 70:
-        byte = proto[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-        shift += 7
-    raise Refusal("is cut short or broken: a number passes its end")

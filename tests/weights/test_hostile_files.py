@@ -187,6 +187,18 @@ def test_a_vocabulary_of_empty_tokens(tmp_path: Path, count: int) -> None:
         open_weights(attempt.path)
 
 
+def test_tokenizers_of_nothing_but_fields(tmp_path: Path) -> None:
+    first = b"\x0a\x07\x0a\x05<unk>"
+    with trial("tokenizer.model", tmp_path) as attempt:
+        attempt(first + b"\x98\x06\0" * (4 << 20))
+        attempt(first + b"\x0a\0" * (4 << 20))
+    assert attempt.reasons == ["has more than 1048576 fields, too much for a tokenizer"] * 2
+    first = struct.pack("<IfI", 5, 0.0, 5) + b"<unk>"
+    with trial("tokenizer.bin", tmp_path) as attempt:
+        attempt(first + struct.pack("<fI", 0.0, 0) * (3 << 20))
+    assert attempt.reasons == ["has more than 524288 entries in its tokens"]
+
+
 def test_arrays_of_no_use_that_never_end(tmp_path: Path) -> None:
     count = 1 << 19
     records = b"".join(
