@@ -15,8 +15,8 @@ from tests.support.llama_reference import TinyLlama
 from tests.support.shared import shared_model
 
 #: What a log-probability may be off by (natural logarithm), the largest and on average; 0.05 is promised. Seen of the
-#: twenty likeliest tokens: 0.011 and 0.0014 in generic C, where all of it is float16 in the cache; 0.016 and 0.0025 with
-#: 15-bit activations.
+#: twenty likeliest tokens: 0.011 and 0.0014 in generic C, where the cache's float16 makes all of it; 0.016 and 0.0025
+#: with 15-bit activations.
 LARGEST, MEAN = 0.03, 0.005
 
 
