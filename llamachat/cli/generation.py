@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from llamachat.cli.failures import Terminated
+from llamachat.cli.failures import Terminated, note
 from llamachat.cli.status_line import StatusLine, bar
 from llamachat.display import clean
 from llamachat.engine.events import (
@@ -146,6 +146,10 @@ class OneModel:
                 self._line.show(f"loading {source.path.name} {bar(event.done_bytes, event.total_bytes)}")
             elif isinstance(event, LoadFailed):
                 raise load_error(event.message, source)
+            elif isinstance(event, Loaded):
+                self._line.clear()
+                for notice in event.info.notices:
+                    note(notice)
 
     def _collect(self, answer: Answer, printer: Printer | None, timeout: float | None) -> None:
         for event in self._until(Finished, timeout=timeout):

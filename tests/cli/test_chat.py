@@ -17,7 +17,7 @@ import pytest
 
 from llamachat.chat.conversation import Conversation, Role
 from llamachat.chat.store import SessionStore
-from tests.cli.conftest import COMMAND, Run, assert_one_line
+from tests.cli.program import COMMAND, Run, assert_one_line
 from tests.cli.terminal import Terminal
 from tests.support.tiny_models import gguf_bytes, random_model, write_gguf, write_llama2c, write_tokenizer_bin
 from tests.support.tiny_vocabularies import spm_vocabulary

@@ -9,7 +9,7 @@ import pytest
 
 from llamachat import __version__
 from llamachat.engine.settings import PARAMETERS
-from tests.cli.conftest import Run
+from tests.cli.program import Run
 
 COMMANDS: tuple[list[str], ...] = (
     [],

@@ -11,7 +11,7 @@ from llamachat.chat.names import find_model
 from llamachat.cli.model_files import chosen_model, default_model, remember_model
 from llamachat.cli.pull import DEFAULT
 from llamachat.errors import FileError, LlamachatError
-from tests.cli.conftest import Run
+from tests.cli.program import Run
 from tests.support.tiny_models import random_model, write_ggjt, write_gguf
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from llamachat.engine.events import StopReason
 from llamachat.tokenizer import load_tokenizer
-from tests.cli.conftest import COMMAND, Run, assert_one_line
+from tests.cli.program import COMMAND, Run, assert_one_line, cpu_seconds_and_state, needs_proc
 from tests.support.default_model import DEFAULT_MODEL, needs_default_model
 from tests.support.shared import shared_model
 from tests.support.tiny_models import TinyShape, bpe_vocabulary, random_model, spm_vocabulary, write_gguf
@@ -225,6 +225,7 @@ def test_a_signal_keeps_what_was_printed(endless: Path, number: signal.Signals) 
     assert (first + rest).endswith(b"\n")
 
 
+@needs_proc
 def test_a_signal_still_gives_whole_json(endless: Path) -> None:
     with long_run(endless, "--json") as process:
         _wait_until_busy(process)
@@ -250,8 +251,7 @@ def _wait_until_busy(process: subprocess.Popen[bytes]) -> None:
     while ticks < 2 * os.sysconf("SC_CLK_TCK"):
         assert process.poll() is None
         time.sleep(0.02)
-        fields = Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        ticks = int(fields[11]) + int(fields[12])
+        ticks = cpu_seconds_and_state(process.pid)[0]
 
 
 # ---- real models ------------------------------------------------------------

@@ -13,7 +13,7 @@ from llamachat.cli.invocation import Invocation
 from llamachat.cli.options import COMMON, with_options
 from llamachat.engine.settings import PARAMETERS, Parameter
 from llamachat.errors import FileError
-from tests.cli.conftest import Run, assert_one_line
+from tests.cli.program import Run, assert_one_line
 
 
 def resolve(*arguments: str, before: tuple[str, ...] = ()) -> Invocation:

