@@ -38,6 +38,7 @@ class ChatApp(App[int]):
         models: ModelShelf | None = None,
     ) -> None:
         super().__init__()
+        self.animation_level = "none"  # nothing glides: what changes is there at once
         self.session = session
         self.models = models
         self._source = source

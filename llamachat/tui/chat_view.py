@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
@@ -34,6 +35,9 @@ Result = TypeVar("Result")
 CADENCE = 0.06
 """Seconds between two looks at what the engine said: all waiting tokens are drawn at once, so that the cost of
 drawing does not grow with tokens a second."""
+FIGURES_CADENCE = 0.25
+"""Figures change four times a second: a person reads no faster, and a frame that changes both the text and the
+status line makes Textual render everything that lies between them."""
 _LOOK_AROUND = 2.0
 
 
@@ -50,6 +54,7 @@ class ChatView(Panes):
         self._shown_tree: tuple[object, ...] = ()
         self._last: Message | None = None
         self._said_error = ""
+        self._figures_drawn = 0.0
         self.face = ScreenFace(self)
 
     @property
@@ -98,8 +103,10 @@ class ChatView(Panes):
             self._ticker.resume()
 
     async def _tick(self) -> None:
+        phase = self.session.phase
         self.session.drain()
-        await self.refresh_chat()
+        due = time.monotonic() - self._figures_drawn >= FIGURES_CADENCE or phase is not self.session.phase
+        await self.refresh_chat(figures=due or not self.session.busy)
         if not self.session.busy and self._ticker is not None:
             self._ticker.pause()
 
@@ -109,7 +116,7 @@ class ChatView(Panes):
             self.refresh_sessions()
             await self.refresh_chat()
 
-    async def refresh_chat(self) -> None:
+    async def refresh_chat(self, *, figures: bool = True) -> None:
         """Draws what changed: messages, text, figures, trouble."""
         session = self.session
         tree = (session.conversation.id, len(session.conversation), session.answering, session.queued)
@@ -121,7 +128,9 @@ class ChatView(Panes):
             await self.sync(follow=new_messages)
             self.refresh_sessions()
         await self._grow()
-        self.refresh_figures()
+        if figures:
+            self._figures_drawn = time.monotonic()
+            self.refresh_figures()
 
     async def _grow(self) -> None:
         """Every mounted answer is looked at: one may have begun and ended between two looks."""

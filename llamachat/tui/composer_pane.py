@@ -27,16 +27,17 @@ class ComposerPane(Vertical):
     DEFAULT_CSS = """
     ComposerPane {
         height: auto;
-        max-width: 102;
         padding: 0 1;
         margin-bottom: 1;
+        align-horizontal: center;
         & > #proposals { height: auto; max-height: 8; background: $raised; display: none; padding: 0 1; }
         & > #proposals.-open { display: block; }
-        & > #box { height: auto; background: $raised; padding: 1 2; }
-        & > #box:focus-within { border-left: outer $accent; padding: 1 2 1 1; }
+        & > #box { height: auto; background: $raised; padding: 1 2 1 1; border-left: blank; }
+        & > #box:focus-within { border-left: outer $accent; }
         & > #trouble { height: auto; max-height: 3; padding: 0 2; color: $error; display: none; }
         & > #trouble.-shown { display: block; }
         & > #trouble.-notice { color: $warning; }
+        & > #proposals, & > #box, & > #trouble { max-width: 100; }
     }
     """
 
@@ -60,7 +61,7 @@ class ComposerPane(Vertical):
 
     def compose(self) -> ComposeResult:
         """Proposals, box, trouble."""
-        menu = RowList(id="proposals", label_width=26)
+        menu = RowList(id="proposals", label_width=18)
         menu.can_focus = False
         menu.always_lit = True
         yield menu

@@ -12,16 +12,16 @@ class ContextMeter(Widget):
 
     DEFAULT_CSS = """
     ContextMeter {
-        height: auto;
+        height: 4;
         color: $soft;
     }
     """
 
-    used: reactive[int] = reactive(0, layout=True)
-    total: reactive[int] = reactive(0, layout=True)
-    reused: reactive[int] = reactive(0, layout=True)  #: of the last prompt, already in the KV cache
-    prompt: reactive[int] = reactive(0, layout=True)  #: tokens of the last prompt
-    dropped: reactive[int] = reactive(0, layout=True)  #: messages that no longer fit
+    used: reactive[int] = reactive(0)
+    total: reactive[int] = reactive(0)
+    reused: reactive[int] = reactive(0)  #: of the last prompt, already in the KV cache
+    prompt: reactive[int] = reactive(0)  #: tokens of the last prompt
+    dropped: reactive[int] = reactive(0)  #: messages that no longer fit
 
     def render(self) -> Content:
         """Bar, figures, and where there is something to say, what was reused and what was left out."""

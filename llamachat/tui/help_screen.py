@@ -16,7 +16,7 @@ from textual.widgets import Static
 from llamachat.chat.commands import COMMANDS
 from llamachat.tui.dialogs import Dialog
 
-_KEY_WIDTH = 22
+_KEY_WIDTH = 26
 _NAMES = {
     "escape": "esc",
     "pageup": "pgup",
@@ -78,7 +78,7 @@ class HelpScreen(Dialog[None]):
         Binding("f1,q,enter", "cancel", "Close", show=False, id="help.close"),
     ]
     DEFAULT_CSS = """
-    HelpScreen > #dialog { width: 88; }
+    HelpScreen > #dialog { width: 92; }
     HelpScreen Static.part { height: auto; margin-bottom: 1; }
     """
 

@@ -113,9 +113,10 @@ The cursor walks the messages with **Up** and **Down**. A message with several v
     MessageView {
         height: auto;
         max-width: 100;
-        padding: 0 2;
+        padding: 0 2 0 1;
         margin: 0 0 1 0;
-        &:focus { border-left: outer $accent; padding: 0 2 0 1; }
+        border-left: blank;  /* as wide as the cursor's bar: moving that lays out nothing anew */
+        &:focus { border-left: outer $accent; }
         & > .question { height: auto; color: $text; }
         & > .note { height: auto; color: $faint; display: none; }
         & > .note.-shown { display: block; }
@@ -139,6 +140,7 @@ The cursor walks the messages with **Up** and **Down**. A message with several v
         self._header = MessageHeader(who, you=self._you)
         self._header.set_reactive(MessageHeader.place, place)
         self._note = Static("", classes="note", markup=False)
+        self._note_words = ""
         self._answer: AnswerText | None = None
         self._drawn = (message.status, len(message.text))
 
@@ -202,6 +204,9 @@ The cursor walks the messages with **Up** and **Down**. A message with several v
         self._set_note(f"{note} · {CONTINUE_KEY} goes on" if goes_on else note)
 
     def _set_note(self, words: str) -> None:
+        if words == self._note_words:  # called with every look: an update lays the whole screen out
+            return
+        self._note_words = words
         self._note.update(clean_line(words, 300))
         self._note.set_class(bool(words), "-shown")
 
@@ -209,11 +214,9 @@ The cursor walks the messages with **Up** and **Down**. A message with several v
 
     def on_focus(self) -> None:
         """Shows what can be done."""
-        names = (("c", "copy"), ("x", "copy code"), ("e", "edit"), ("r", "again"), ("g", "go on"))
+        names = (("e", "edit"), ("c", "copy"), ("r", "again"), ("g", "go on"))
         self._header.actions = tuple(
-            (key, word, word.replace(" ", "_"))
-            for key, word in names
-            if self.check_action(word.replace(" ", "_"), ()) and word != "copy code"
+            (key, word, word.replace(" ", "_")) for key, word in names if self.check_action(word.replace(" ", "_"), ())
         )
         timings = self.message.timings
         if timings and timings.answer_tokens:

@@ -41,7 +41,7 @@ class PaletteScreen(Dialog[int]):
     DEFAULT_CSS = """
     PaletteScreen {
         align: center top;
-        & > #dialog { margin-top: 2; width: 84; padding: 0 1 1 1; }
+        & > #dialog { margin-top: 2; width: 96; padding: 0 1 1 1; }
         & > #dialog > RowList { max-height: 18; margin: 1 0 0 0; }
     }
     """

@@ -7,18 +7,22 @@ choke the screen (ten thousand list items, a megabyte on one line) shows as plai
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from markdown_it import MarkdownIt
 from markdown_it.rules_core import StateCore
 from markdown_it.token import Token
+from rich.cells import cell_len
 from textual.app import ComposeResult
 from textual.content import Content
+from textual.css.query import NoMatches
 from textual.highlight import HighlightTheme, highlight
-from textual.widgets import Markdown
+from textual.widgets import Label, Markdown
 from textual.widgets._markdown import (
     MarkdownBlock,
     MarkdownFence,
+    MarkdownParagraph,
     MarkdownTable,
     MarkdownTableCellContents,
     MarkdownTableContent,
@@ -116,8 +120,29 @@ class CodeColors(HighlightTheme):
     }
 
 
+class Paragraph(MarkdownParagraph):
+    """A paragraph that lays the screen out anew only when it gets another line, not with every word."""
+
+    def set_content(self, content: Content) -> None:
+        """Shows other text."""
+        self._content = content
+        width, height = self.size
+        rows = content.get_height({}, width) if width else 0
+        self.update(content, layout=rows != height)
+
+
 class CodeFence(MarkdownFence):
-    """A code block in the theme's colours."""
+    """A code block in the theme's colours; like :class:`Paragraph`, it is laid out only when its size changes."""
+
+    def set_content(self, content: Content) -> None:
+        """Shows other code."""
+        self._content = content
+        with suppress(NoMatches):
+            label = self.query_one("#code-content", Label)
+            width, height = label.size
+            lines = content.plain.split("\n")
+            fits = len(lines) == height and cell_len(lines[-1]) <= width  # it grows in its last line only
+            label.update(content, layout=not fits)
 
     @classmethod
     def highlight(cls, code: str, language: str, ansi: bool = False, dark: bool = False) -> Content:  # noqa: ARG003
@@ -160,6 +185,7 @@ class SafeMarkdown(Markdown):
     BULLETS: ClassVar[list[str]] = ["• ", "◦ ", "– ", "• ", "◦ "]  # type: ignore[misc]
     BLOCKS: ClassVar[dict[str, type[MarkdownBlock]]] = {  # type: ignore[misc]
         **Markdown.BLOCKS,
+        "paragraph_open": Paragraph,
         "fence": CodeFence,
         "code_block": CodeFence,
         "table_open": Table,

@@ -213,7 +213,7 @@ class SessionPane(Vertical):
         field = self.query_one(TitleInput)
         field.value = clean_line(title)
         row = next(at for at, row in enumerate(rows.rows) if row.key == event.key)
-        y = rows.region.y - self.region.y + row - rows.scroll_offset.y
+        y = rows.region.y - self.content_region.y + row - rows.scroll_offset.y
         field.styles.offset = (0, y)
         field.add_class("-open")
         field.focus()

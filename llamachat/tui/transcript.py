@@ -16,8 +16,8 @@ from llamachat.tui.message_view import MessageView
 
 FIRST = 12
 """Messages mounted when a chat is opened: more than a screenful, in a tenth of a second."""
-STEP = 20
-MOST = 60
+STEP = 16
+MOST = 40
 _NEAR = 4
 
 
@@ -44,6 +44,7 @@ class Transcript(VerticalScroll, can_focus=False):
         self._later = Static("", classes="more", markup=False)
         self._changing = asyncio.Lock()
         self._pinned: tuple[Widget, int] | None = None
+        self._follows = True
 
     def compose(self) -> ComposeResult:
         """The two lines that stand for what is not mounted."""
@@ -68,10 +69,12 @@ class Transcript(VerticalScroll, can_focus=False):
     @property
     def following(self) -> bool:
         """Whether the end is kept in sight."""
-        return self.is_anchored and not self._anchor_released
+        return self._follows and not self._anchor_released
 
     def follow(self) -> None:
         """Goes to the end and stays there as it grows."""
+        self._follows = True
+        self._anchor_released = False
         self.anchor()
 
     async def sync(self, conversation: Conversation, *, follow: bool = False) -> None:
@@ -148,15 +151,22 @@ class Transcript(VerticalScroll, can_focus=False):
     # ---- scrolling ----------------------------------------------------------
 
     def arrange(self, size: Size, optimal: bool = False) -> DockArrangeResult:
-        """Textual's layout; what is pinned keeps its row, in the very frame in which others came or went above it."""
+        """Textual's layout, with two things settled in the very frame in which they come up.
+
+        What is pinned keeps its row while others come or go above it. And a chat shorter than the screen stands
+        at its top: Textual's anchor would push it to the bottom.
+        """
         result = super().arrange(size, optimal)
+        fits = result.total_region.bottom <= size.height
+        self._anchored = self._follows and not fits
+        row = 0 if fits and self._follows else None
         if self._pinned is not None:
-            widget, row = self._pinned
-            placement = next((placed for placed in result.placements if placed.widget is widget), None)
-            if placement is not None:
-                y = max(0, placement.region.y - row)
-                self.set_reactive(Widget.scroll_y, y)
-                self.set_reactive(Widget.scroll_target_y, y)
+            widget, above = self._pinned
+            placed = next((placed for placed in result.placements if placed.widget is widget), None)
+            row = row if placed is None else max(0, placed.region.y - above)
+        if row is not None and row != self.scroll_y:
+            self.set_reactive(Widget.scroll_y, row)
+            self.set_reactive(Widget.scroll_target_y, row)
         return result
 
     def _unpin(self) -> None:
