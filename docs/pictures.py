@@ -1,0 +1,61 @@
+"""Draws the README's pictures: the program itself, the default model answering (``make pictures``)."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import tempfile
+from pathlib import Path
+
+from llamachat import paths
+from llamachat.chat.session import ChatSession
+from llamachat.chat.store import SessionStore
+from llamachat.engine.base import ModelSource
+from llamachat.engine.settings import SamplingSettings
+from llamachat.engine.worker import LocalEngine
+from llamachat.tui.app import ChatApp
+
+HERE = Path(__file__).resolve().parent
+MODEL = paths.models_dir(paths.data_dir()) / "SmolLM2-135M-Instruct.Q4_1.gguf"
+QUESTIONS = ("What is gravity?", "Help me to write an article about autumn.")
+PICTURES = {"chat": (120, 40), "narrow": (60, 15)}
+# Enough of the second answer to see it grow.
+ENOUGH_TOKENS = 260
+
+
+async def draw(name: str, size: tuple[int, int]) -> None:
+    """One picture: the first question answered, the second one being answered."""
+    with tempfile.TemporaryDirectory() as folder:
+        settings = SamplingSettings(temperature=0.3, seed=7)
+        session = ChatSession(SessionStore(Path(folder)), LocalEngine(), settings=settings)
+        app = ChatApp(session, source=ModelSource(MODEL))
+        async with app.run_test(size=size) as pilot:
+            while session.model is None:
+                await pilot.pause(0.05)
+            for question in QUESTIONS:
+                session.new()
+                session.send(question)
+                app.chat_screen.call_later(app.chat_screen.after_operation)
+                await pilot.pause(0.2)
+                while session.busy and (question != QUESTIONS[-1] or answered(session) < ENOUGH_TOKENS):
+                    await pilot.pause(0.02)
+            await pilot.pause(0.1)
+            (HERE / f"{name}.svg").write_text(without_foreign_fonts(app.export_screenshot()), encoding="utf-8")
+            session.stop()
+        session.close()
+
+
+def answered(session: ChatSession) -> int:
+    """Tokens of the running answer."""
+    return session.timings.answer_tokens if session.timings else 0
+
+
+def without_foreign_fonts(svg: str) -> str:
+    """The picture without fonts from elsewhere: it is to look the same wherever it is opened."""
+    svg = re.sub(r"@font-face\s*{[^}]*}", "", svg)
+    return svg.replace("font-family: Fira Code, monospace", "font-family: ui-monospace, Menlo, monospace")
+
+
+if __name__ == "__main__":
+    for picture, picture_size in PICTURES.items():
+        asyncio.run(draw(picture, picture_size))
