@@ -14,6 +14,7 @@ from llamachat.chat.session import ChatSession
 from llamachat.engine.base import ModelSource
 from llamachat.errors import LlamachatError
 from llamachat.tui.chat_screen import ChatScreen
+from llamachat.tui.composer_pane import ComposerPane
 from llamachat.tui.models import ModelShelf
 from llamachat.tui.themes import ThemeShelf
 
@@ -130,7 +131,7 @@ class ChatApp(App[int]):
 
     async def action_quit(self) -> None:
         """Saves the draft and ends; the answer that runs is stopped and kept when the session is closed."""
-        self.chat_screen.keep_draft()
+        self.chat_screen.query_one(ComposerPane).flush_draft()
         self.exit(0)
 
 

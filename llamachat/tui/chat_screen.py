@@ -78,14 +78,6 @@ class ChatScreen(ChatView):
             pane.flush_draft()
         await self.after_operation()
 
-    def keep_draft(self) -> None:
-        """Hands the draft to the session now."""
-        self.session.save_draft(self.query_one(ComposerPane).draft)
-
-    def on_composer_pane_draft_changed(self, event: ComposerPane.DraftChanged) -> None:
-        """Keeps the draft."""
-        self.try_to(lambda: self.session.save_draft(event.text))
-
     def on_composer_left(self) -> None:
         """Up out of the composer: the cursor goes on the last message."""
         self.query_one(Transcript).focus_last()

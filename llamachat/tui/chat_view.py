@@ -15,10 +15,9 @@ from llamachat.chat import commands
 from llamachat.chat.conversation import Message, Role
 from llamachat.chat.session import ChatSession
 from llamachat.errors import LlamachatError
-from llamachat.tui.composer_pane import ComposerPane
+from llamachat.tui.composer_pane import ComposerPane, Proposal
 from llamachat.tui.context_meter import ContextMeter
 from llamachat.tui.panes import Panes
-from llamachat.tui.row_list import Row
 from llamachat.tui.sampling_panel import SamplingPanel
 from llamachat.tui.screen_face import ScreenFace
 from llamachat.tui.session_pane import SessionPane
@@ -78,7 +77,7 @@ class ChatView(Panes):
             with Vertical(id="middle", classes="-empty"):
                 yield Welcome()
                 yield Transcript()
-                yield ComposerPane(self._proposals)
+                yield ComposerPane(self._propose, self._keep_draft)
             yield SamplingPanel()
         yield StatusLine()
 
@@ -220,10 +219,16 @@ class ChatView(Panes):
         pane.composer.show_prompt(text)
         pane.composer.focus()
 
-    def _proposals(self, text: str) -> list[Row]:
-        lines = self.try_to(lambda: commands.complete_line(self.session, self.face, text)) or []
-        rows = []
-        for line in lines[:50]:
-            command = self.try_to(lambda: commands.find_command(line.split()[0].lstrip("/")))  # noqa: B023
-            rows.append(Row(line, line.strip(), command.help if command else ""))
-        return rows
+    def _propose(self, text: str) -> list[Proposal]:
+        proposals = []
+        for line in (self.try_to(lambda: commands.complete_line(self.session, self.face, text)) or [])[:50]:
+            name, _, argument = line.removeprefix("/").partition(" ")
+            command = commands.find_command(name)
+            if command.available(self.session):
+                takes = bool(command.argument) and not argument
+                needs = takes and not command.argument.startswith("[")
+                proposals.append(Proposal(line, "" if argument else command.help, takes, needs))
+        return proposals
+
+    def _keep_draft(self, text: str) -> None:
+        self.try_to(lambda: self.session.save_draft(text))

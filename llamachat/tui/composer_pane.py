@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
-from textual.message import Message
 from textual.widgets import Static, TextArea
 
 from llamachat.display import clean_line
@@ -18,7 +18,18 @@ _DRAFT_SECONDS = 0.6
 """A draft is handed over this long after the last save; the store writes it within the rest of the second."""
 _COMMAND_CHARS = 2000
 
-Proposals = Callable[[str], list[Row]]
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A line that the typed one may become."""
+
+    line: str
+    help: str = ""
+    takes_more: bool = False  #: something may follow
+    needs_more: bool = False  #: something must follow
+
+
+Propose = Callable[[str], list[Proposal]]
 
 
 class ComposerPane(Vertical):
@@ -41,19 +52,11 @@ class ComposerPane(Vertical):
     }
     """
 
-    class DraftChanged(Message):
-        """The unsent text should be kept."""
-
-        def __init__(self, text: str) -> None:
-            super().__init__()
-            self.text = text
-
-    class EditCancelled(Message):
-        """The message that was being edited stays as it is."""
-
-    def __init__(self, proposals: Proposals) -> None:
+    def __init__(self, propose: Propose, keep_draft: Callable[[str], object]) -> None:
         super().__init__()
-        self._proposals = proposals
+        self._propose = propose
+        self._keep_draft = keep_draft
+        self._proposals: dict[str, Proposal] = {}
         self._draft_timer_runs = False
         self._saved_draft = ""
         self._kept_draft: str | None = None  #: what was in the composer before a message came in to be edited
@@ -98,7 +101,7 @@ class ComposerPane(Vertical):
         text = self.draft
         if text != self._saved_draft:
             self._saved_draft = text
-            self.post_message(self.DraftChanged(text))
+            self._keep_draft(text)
 
     def show_draft(self, text: str) -> None:
         """Puts a chat's draft in."""
@@ -148,14 +151,13 @@ class ComposerPane(Vertical):
 
     def _look_for_commands(self) -> None:
         text = self.composer.text
-        if text.startswith("/") and "\n" not in text and len(text) < _COMMAND_CHARS and not self.editing:
-            rows = self._proposals(text)
-        else:
-            rows = []
+        is_command = text.startswith("/") and "\n" not in text and len(text) < _COMMAND_CHARS and not self.editing
+        found = self._propose(text) if is_command else []
+        self._proposals = {proposal.line: proposal for proposal in found}
         menu = self.query_one("#proposals", RowList)
-        menu.set_rows(rows)
-        menu.cursor = 0 if rows else -1
-        self._set_menu(bool(rows) and [row.key for row in rows] != [text])
+        menu.set_rows([Row(proposal.line, proposal.line, proposal.help) for proposal in found])
+        menu.cursor = 0 if found else -1
+        self._set_menu(bool(found) and [proposal.line for proposal in found] != [text])
 
     def _set_menu(self, is_open: bool) -> None:
         self.query_one("#proposals").set_class(is_open, "-open")
@@ -183,8 +185,10 @@ class ComposerPane(Vertical):
         self.composer.focus()
 
     def _take(self, line: str, *, run: bool) -> None:
-        """A whole line is run by Enter; one that ends in a space waits for the rest."""
-        self.composer.show_prompt(line)
-        if run and not line.endswith(" "):
+        """Enter runs the line, if nothing is missing; Tab leaves room for what may follow."""
+        proposal = self._proposals.get(line, Proposal(line))
+        waits = proposal.needs_more or (proposal.takes_more and not run)
+        self.composer.show_prompt(line + " " if waits else line)
+        if run and not waits:
             self.close_menu()
             self.post_message(Composer.Sent(line))
