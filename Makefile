@@ -10,7 +10,7 @@ CORE := $(shell find native -name '*.[ch]' -o -name '*.py') setup.py
 OBJECTS := $(patsubst native/%.c,build/core/%.o,$(filter %.c,$(CORE)))
 WARNINGS := -std=c11 -O3 -Wall -Wextra -Werror
 
-.PHONY: chat test lint types contracts core tests format clean
+.PHONY: chat test lint types contracts core tests format pictures clean
 
 # ---- use ----------------------------------------------------------------
 
@@ -46,6 +46,10 @@ tests: $(VENV)/installed-dev
 format: $(VENV)/installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# The README's pictures, drawn from the running program with the default model.
+pictures: $(VENV)/installed
+	$(BIN)/python docs/pictures.py
 
 # ---- set up -------------------------------------------------------------
 
