@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 # an anchor that merges with nothing (a newline is a byte token of its own), which is then cut off.
 _ANCHOR = "\n"
 
+#: With more characters than this for each token of room, a history is counted from its end first,
+#: so that a question in a chat of megabytes costs no more than one in a full context.
+_LONG = 8
+#: A guess at the tokens that a format puts around a turn; a wrong one costs a little room, or another try.
+_MARKERS = 8
 #: Characters of a long text that are encoded at a time.
 _CHUNK = 16_384
 
@@ -186,18 +191,23 @@ def build_prompt(
     def encoded(start: int) -> tuple[int, ...]:
         return encode_prompt(writer.render(system, turns[start:]), tokenizer)
 
-    ids = encoded(0)
-    if len(ids) <= room:
-        return Prompt(ids)
+    sizes = [] if sum(len(turn.text) for turn in turns) <= _LONG * room else _sizes(turns, tokenizer, room)
+    if len(sizes) in (0, len(turns)):
+        ids = encoded(0)
+        if len(ids) <= room:
+            return Prompt(ids)
+        sizes = sizes or _sizes(turns, tokenizer, room)
     questions = [number for number, turn in enumerate(turns) if turn.role is Role.USER]
     last = max(questions, default=0)
+    ids = encoded(last)
+    spare = room - (len(ids) - sum(sizes[last - len(turns) :]))
     before = [number for number in questions[1:] if _n_messages(turns[:number]) == dropped]
-    for start in (before + _starts(turns, questions, tokenizer, len(ids), room)) if last else ():
-        ids = encoded(start)
-        if len(ids) <= (last_room if start == last else room):
-            return Prompt(ids, _n_messages(turns[:start]))
-    if last == 0 and len(ids) <= last_room:
-        return Prompt(ids)
+    for start in [*before, *_starts(sizes, questions, len(turns), spare)]:
+        window = encoded(start)
+        if len(window) <= room:
+            return Prompt(window, _n_messages(turns[:start]))
+    if len(ids) <= last_room:
+        return Prompt(ids, _n_messages(turns[:last]))
     raise PromptError(_too_long(len(ids), last_room))
 
 
@@ -205,11 +215,24 @@ def _n_messages(turns: Iterable[Turn]) -> int:
     return sum(turn.n_messages for turn in turns)
 
 
-def _starts(turns: Sequence[Turn], questions: list[int], tokenizer: Tokenizer, total: int, room: int) -> list[int]:
-    """Where the window may begin: from the first question that probably leaves enough room, to the last."""
-    sizes = [len(turn.ids) if turn.ids is not None else len(tokenizer.encode(turn.text)) for turn in turns]
-    markers = max(0, total - sum(sizes)) / len(turns)
-    for start in questions[:-1]:
-        if start and total - sum(sizes[:start]) - markers * start <= _KEPT_SHARE * room:
-            return [number for number in questions if number >= start]
-    return [questions[-1]]
+def _sizes(turns: Sequence[Turn], tokenizer: Tokenizer, room: int) -> list[int]:
+    """Tokens of the last turns, as many of them as it takes to be more than ``room``."""
+    sizes: list[int] = []
+    total = 0
+    for turn in reversed(turns):
+        sizes.append(len(turn.ids) if turn.ids is not None else len(tokenizer.encode(turn.text)))
+        total += sizes[-1]
+        if total > room:
+            break
+    return sizes[::-1]
+
+
+def _starts(sizes: list[int], questions: list[int], n_turns: int, spare: int) -> list[int]:
+    """The questions where the window may begin, from the first that probably leaves enough room."""
+    uncounted = n_turns - len(sizes)
+    return [
+        start
+        for start in questions
+        if start >= max(uncounted, 1)
+        and sum(sizes[start - uncounted :]) + _MARKERS * (n_turns - start) <= _KEPT_SHARE * spare
+    ]

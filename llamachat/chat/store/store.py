@@ -63,6 +63,7 @@ class SessionStore:
         self.in_memory = self._writer is None  #: whether nothing reaches a disk
         self._pending = Pending()
         self._known: dict[str, Row] = {}  # session rows as last read or written here
+        self._known_choices: dict[str, dict[str | None, str]] = {}
         self._failing = ""
         self._data_version = self._read_data_version()
         self._work = threading.Condition(self._lock)
@@ -110,6 +111,7 @@ class SessionStore:
             conversation.merge(self._messages(session_id))
             conversation.choose(self._choices(session_id))
             self._known[session_id] = session_row(conversation)
+            self._known_choices[session_id] = dict(conversation.choices)
         return conversation
 
     def adopt_draft(self) -> Conversation | None:
@@ -169,7 +171,7 @@ class SessionStore:
         """
         with self._lock:
             if self._is_gone(conversation.id):
-                del self._known[conversation.id]
+                del self._known[conversation.id], self._known_choices[conversation.id]
                 messages = tuple(conversation.messages.values())
             self._gather(conversation, messages, touch=True)
             self.flush()
@@ -184,7 +186,7 @@ class SessionStore:
         """Takes back a message that was taken out of its conversation."""
         with self._lock:
             self._pending.drop_message(message.id)
-            self._pending.choices(conversation.id, conversation.choices)
+            self._gather_choices(conversation)
             self._wake_saver()
 
     def rename(self, session_id: str, title: str) -> None:
@@ -198,6 +200,7 @@ class SessionStore:
         with self._lock:
             self._pending.drop_session(session_id)
             self._known.pop(session_id, None)
+            self._known_choices.pop(session_id, None)
             self.flush()
 
     def flush(self) -> bool:
@@ -244,7 +247,13 @@ class SessionStore:
         self._known[conversation.id] = row
         for message in messages:
             self._pending.message(message_row(message, conversation.id, self._writer_id))
-        self._pending.choices(conversation.id, conversation.choices)
+        self._gather_choices(conversation)
+
+    def _gather_choices(self, conversation: Conversation) -> None:
+        known, now = self._known_choices.get(conversation.id, {}), dict(conversation.choices)
+        changed = now.items() - known.items()
+        self._pending.choices(conversation.id, dict(changed))
+        self._known_choices[conversation.id] = now
 
     def _session(self, session_id: str) -> Row | None:
         stored = self._query("SELECT * FROM sessions WHERE id = ?", session_id)
