@@ -15,6 +15,7 @@ from llamachat.cli.model_files import default_model, remember_model
 from llamachat.cli.shelf import Shelf
 from llamachat.cli.status_line import is_terminal
 from llamachat.engine.settings import SamplingSettings
+from llamachat.errors import LlamachatError
 
 if TYPE_CHECKING:
     from llamachat.chat.session import ChatSession
@@ -48,7 +49,7 @@ def chat(invocation: Invocation, wanted: str | None) -> int:
     )
     with closing(session):
         if wanted is not None:
-            session.open(find_session(session.sessions(), wanted).id)
+            _open(session, wanted)
         elif session.draft and not _someone_types():  # the text that waits is a person's, not this pipe's
             session.new()
             session.set_settings(SamplingSettings())
@@ -82,6 +83,13 @@ def _model_of(session: ChatSession) -> Path | None:
     """The model that the opened chat was last led with, if its file is still there."""
     path = Path(session.conversation.model_path)
     return path if session.conversation.model_path and path.is_file() else None
+
+
+def _open(session: ChatSession, wanted: str) -> None:
+    try:
+        session.open(find_session(session.sessions(), wanted).id)
+    except LlamachatError as error:  # which may be a command that was spelt wrong
+        raise LlamachatError(f"{error} (llamachat --help lists the commands)") from error
 
 
 def _apply(session: ChatSession, invocation: Invocation) -> None:

@@ -83,7 +83,7 @@ def _message(error: Exception) -> str:
     if isinstance(error, LlamachatError):
         return error_line(error)
     if isinstance(error, click.UsageError):
-        path = error.ctx.command_path if error.ctx else "llamachat"
+        path = error.ctx.command_path.strip() if error.ctx else "llamachat"
         text = error.format_message().rstrip(".")
         return error_line(f"{text[:1].lower()}{text[1:]} ({path} --help)")
     if isinstance(error, click.ClickException):

@@ -53,6 +53,11 @@ class Printer:
         self._cleaned = sys.stdout.isatty()
         self._last = ""
 
+    @property
+    def began(self) -> bool:
+        """Whether anything was printed."""
+        return bool(self._last)
+
     def write(self, text: str) -> None:
         """Prints ``text`` at once."""
         if text:

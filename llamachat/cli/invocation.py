@@ -44,7 +44,8 @@ class Invocation:
         """The folder of sessions and models."""
         from llamachat import paths
 
-        return self.get("data_dir") or paths.data_dir()
+        folder: Path = self.get("data_dir") or paths.data_dir()
+        return folder.absolute()
 
     @property
     def sampling(self) -> dict[str, int | float | None]:

@@ -76,9 +76,11 @@ class LineMode:
         try:
             text = self._reader.message(self._session.draft)
         except KeyboardInterrupt:
+            if not self._on_terminal:
+                raise
             self._session.save_draft("")
             self._note(_HINT)
-            return self._on_terminal
+            return True
         if text is None:
             return False
         self._session.save_draft("")  # it is no draft any more, whatever becomes of it
@@ -110,6 +112,7 @@ class LineMode:
     def _follow(self) -> bool:
         """Prints what comes until the session is at rest; False if nothing can come any more."""
         session = self._session
+        interrupted = False
         view = AnswerView(session.answering)
         self._line = StatusLine()  # which shows nothing for as long as a person waits without wondering
         while self._waits():
@@ -126,7 +129,10 @@ class LineMode:
                 self._show_progress()
             except KeyboardInterrupt:
                 session.stop()
+                interrupted = True
         self._line.clear()
+        if interrupted and not self._on_terminal:
+            raise KeyboardInterrupt
         if session.queued is not None:
             self._note(NO_MODEL)
         self._tell_news()
@@ -196,7 +202,7 @@ class LineMode:
             return f"loading {share} %; what you send waits for it"
         if session.model is None:
             return f"{name}; /help lists the commands"
-        return f"{name}  context {session.context_used:,} of {session.context_total:,}  /help"
+        return f"{name} · context {session.context_used:,} of {session.context_total:,} · /help"
 
     def _news_while_reading(self) -> str:
         """Takes in what the engine told while the prompt is there; returns what a person should know."""

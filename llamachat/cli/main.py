@@ -33,7 +33,6 @@ _COMMANDS = {
     "models": _Place("models", "models", "List the models there are."),
     "sessions": _Place("sessions", "sessions", "List, show or delete stored chats."),
 }
-_SESSION = "SESSION"  # stands for the chat where the first word is no command
 
 
 class _Llamachat(HelpMixin, click.Group):
@@ -55,7 +54,7 @@ class _Llamachat(HelpMixin, click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args[0] in _COMMANDS:
             return super().resolve_command(ctx, args)
-        return _SESSION, _open_session, args
+        return "", _open_session, args  # not None: that would be a bare call
 
     def collect_usage_pieces(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return ["[OPTIONS] [SESSION]"]
@@ -111,8 +110,12 @@ def llamachat(context: click.Context, /, **_options: object) -> None:
 @with_options(shown=ANSWERS)
 @click.command("llamachat", cls=_OpenSession, context_settings=CONTEXT)
 @click.argument("session")
+@click.argument("more", nargs=-1)
 @click.pass_context
-def _open_session(context: click.Context, /, session: str, **_options: object) -> None:
+def _open_session(context: click.Context, /, session: str, more: tuple[str, ...], **_options: object) -> None:
+    if more:
+        commands = ", ".join(_COMMANDS)
+        raise click.UsageError(f"no command {session!r}: there are {commands}; a title of several words goes in quotes")
     _chat(context, session)
 
 

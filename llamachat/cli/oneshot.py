@@ -144,7 +144,8 @@ def _run(context: click.Context, invocation: Invocation, make_request: _MakeRequ
         answer = model.answer(request, settings, None if as_object else printer)
         if as_object and not answer.error:
             printer.write(as_json(answer, request.prompt_ids, model.tokenizer))
-        printer.end()
+        if printer.began or not answer.error:
+            printer.end()
         if answer.error:
             raise EngineError(answer.error)
         if answer.interruption is not None:

@@ -53,6 +53,11 @@ class Offer:
     sha256: str
     licence: str
 
+    @property
+    def description(self) -> str:
+        """The model for a person: ``SmolLM2-135M-Instruct (93 MB, Apache-2.0)``."""
+        return f"{self.file_name.partition('.')[0]} ({round(self.wheel_bytes / 1e6)} MB, {self.licence})"
+
 
 DEFAULT = Offer(
     name="smollm2-135m-instruct",

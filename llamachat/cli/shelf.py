@@ -10,7 +10,6 @@ from llamachat import paths
 from llamachat.chat.names import model_files
 from llamachat.cli import pull
 from llamachat.cli.invocation import Invocation
-from llamachat.cli.status_line import megabytes
 
 if TYPE_CHECKING:
     from llamachat.engine.base import ModelSource
@@ -22,7 +21,7 @@ class Shelf:
     def __init__(self, invocation: Invocation) -> None:
         self._invocation = invocation
         self.folder = paths.models_dir(invocation.data_dir)
-        self.offer = f"{pull.DEFAULT.name} ({megabytes(pull.DEFAULT.wheel_bytes)}, {pull.DEFAULT.licence})"
+        self.offer = pull.DEFAULT.description
 
     def files(self) -> Sequence[Path]:
         """The model files there are, by name."""

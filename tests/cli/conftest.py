@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.program import COMMAND, Run
+from tests.support.tiny_models import TinyShape, random_model, write_gguf
 
 
 @pytest.fixture
@@ -32,3 +33,14 @@ def llamachat(own_home: Path) -> Run:
         return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
 
     return run
+
+
+@pytest.fixture
+def endless(tmp_path: Path) -> Path:
+    """A model that never ends its turn, with a context that it does not fill soon."""
+    path = tmp_path / "endless.gguf"
+    shape = TinyShape(n_ctx=1_000_000, n_layers=8, n_embd=512, n_ff=1024, tied=False)
+    weights = random_model(shape)
+    weights.weights["output.weight"][:3] = 0  # the control tokens get the logit 0: others always beat it
+    write_gguf(path, weights)
+    return path

@@ -116,10 +116,27 @@ def test_a_model_without_vocabulary_takes_one(llamachat: Run, tmp_path: Path) ->
     assert llamachat(*arguments, *QUICK, stdin="the\n").returncode == 0
 
 
+def test_an_interrupt_ends_a_piped_chat_and_keeps_the_answer(endless: Path, stored: Stored) -> None:
+    command = [str(COMMAND), "-m", str(endless), "-n", "1000000", "--seed", "1"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(b"the\non the\n")
+        process.stdin.flush()
+        first = os.read(process.stdout.fileno(), 1)
+        process.send_signal(signal.SIGINT)
+        rest, errors = process.communicate(timeout=30)
+    assert (process.returncode, errors) == (130, b"")
+    chat = stored()
+    assert questions(chat) == ["the"]
+    answer = chat.path[1]
+    assert (first + rest).decode() == answer.text + ("" if answer.text.endswith("\n") else "\n")
+
+
 def test_an_unknown_chat_is_refused(llamachat: Run, model: Path) -> None:
     done = llamachat("-m", model, "nope", stdin="hi\n")
     assert done.returncode == 1
-    assert_one_line(done.stderr, "nope: no such chat")
+    assert_one_line(done.stderr, "nope: no such chat", "llamachat --help")
 
 
 def test_an_unknown_format_is_refused(llamachat: Run, model: Path) -> None:

@@ -200,18 +200,6 @@ def long_run(model: Path, *arguments: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
-@pytest.fixture
-def endless(tmp_path: Path) -> Path:
-    """A model that never ends its turn, with a context that it does not fill soon."""
-    vocabulary = spm_vocabulary()
-    path = tmp_path / "endless.gguf"
-    shape = TinyShape(n_ctx=1_000_000, n_layers=8, n_embd=512, n_ff=1024, tied=False)
-    weights = random_model(shape)
-    weights.weights["output.weight"][:3] = 0  # the control tokens get the logit 0: others always beat it
-    write_gguf(path, weights, vocabulary=vocabulary)
-    return path
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_keeps_what_was_printed(endless: Path, number: signal.Signals) -> None:
     with long_run(endless, "--top-k", "40") as process:

@@ -143,6 +143,7 @@ def test_usage_errors_are_one_line_and_exit_2(llamachat: Run) -> None:
         (["complete", "--frobnicate"], "--frobnicate"),
         (["ask", "--system"], "--system"),
         (["ask", "one", "two"], "unexpected extra argument"),
+        (["asck", "one"], "no command 'asck': there are ask, complete,"),
         (["complete", "--logprobs", "2", "x"], "--logprobs goes with --json"),
         (["complete", "--json", "--logprobs", "1001", "x"], "--logprobs takes 0 to 1000"),
         (["ask", "--prompt-format", "nope", "x"], "no prompt format 'nope': there are "),
