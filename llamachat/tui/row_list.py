@@ -119,7 +119,8 @@ class RowList(ScrollView, can_focus=True):
 
     def _nearest(self, at: int, step: int) -> int:
         """The first row at or beyond ``at`` that can be chosen, looking the other way at an end; -1 if none can."""
-        for indexes in (range(at, len(self._rows) if step > 0 else -1, step), range(at, -1 if step > 0 else 0, -step)):
+        ways = (range(at, len(self._rows)), range(at, -1, -1))
+        for indexes in ways if step > 0 else ways[::-1]:
             for index in indexes:
                 if 0 <= index < len(self._rows) and self._rows[index].key:
                     return index

@@ -1,0 +1,157 @@
+"""The list of chats: grouping, opening, filtering, renaming, deleting, other windows."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from pathlib import Path
+
+from llamachat.chat.conversation import Conversation
+from llamachat.chat.store import SessionStore, SessionSummary
+from llamachat.tui.row_list import RowList
+from llamachat.tui.session_pane import SessionList, TitleInput, session_rows
+from tests.support.chat_app import Chat, open_chat
+
+TODAY = date(2026, 3, 11)
+
+
+def summary(number: int, then: datetime, title: str = "") -> SessionSummary:
+    return SessionSummary(str(number), title or f"chat {number}", then.timestamp(), 2)
+
+
+def titles(chat: Chat) -> list[str]:
+    return [row.label for row in chat.app.chat_screen.query_one(SessionList).rows if row.key]
+
+
+def test_chats_stand_under_their_days() -> None:
+    times = [
+        datetime(2026, 3, 11, 9),
+        datetime(2026, 3, 10, 9),
+        datetime(2026, 3, 7, 9),
+        datetime(2026, 2, 1, 9),
+        datetime(2025, 12, 1, 9),
+    ]
+    rows = session_rows([summary(at, then) for at, then in enumerate(times)], "1", TODAY)
+    headings = [row.label for row in rows if not row.key and row.label]
+    assert headings == ["Today", "Yesterday", "Saturday", "February", "December 2025"]
+    assert [row.key for row in rows if row.marked] == ["1"]
+
+
+def test_a_clock_that_jumps_makes_no_heading_twice_and_no_error() -> None:
+    times = [datetime(2031, 1, 1), datetime(2026, 3, 10), datetime(2026, 3, 11), datetime(2026, 3, 10)]
+    odd = [SessionSummary("x", "odd", 1e300, 1), SessionSummary("y", "odd", float("nan"), 1)]
+    rows = session_rows([*(summary(at, then) for at, then in enumerate(times)), *odd], "", TODAY)
+    headings = [row.label for row in rows if not row.key and row.label]
+    assert len(headings) == len(set(headings))
+    assert [row.key for row in rows if row.key] == ["0", "1", "2", "3", "x", "y"]  # the order is the store's
+
+
+async def test_a_chat_is_titled_by_its_first_message_and_opened_from_the_list() -> None:
+    async with open_chat(["Answer one.", "Answer two."]) as chat:
+        await chat.ask("All about cats")
+        await chat.press("ctrl+n")
+        await chat.until(lambda: "Answer one." not in chat.text)
+        await chat.ask("All about dogs")
+        assert titles(chat) == ["All about dogs", "All about cats"]
+        await chat.press("ctrl+b", "down", "enter")
+        await chat.until(lambda: "Answer one." in chat.text)
+        assert chat.session.conversation.title == "All about cats"
+        assert chat.app.focused is chat.composer
+
+
+async def test_a_click_opens_a_chat() -> None:
+    async with open_chat(["Answer one.", "Answer two."]) as chat:
+        await chat.ask("All about cats")
+        await chat.press("ctrl+n")
+        await chat.ask("All about dogs")
+        row = next(at for at, line in enumerate(chat.lines) if "All about cats" in line[:26])
+        await chat.pilot.click(offset=(6, row))
+        await chat.until(lambda: "Answer one." in chat.text)
+
+
+async def test_typing_filters_and_escape_shows_all() -> None:
+    async with open_chat() as chat:
+        for title in ("All about cats", "All about dogs", "Regex for dates"):
+            await chat.ask(title)
+            await chat.press("ctrl+n")
+            await chat.until(lambda: not chat.path)
+        await chat.press("ctrl+b", *"dog")
+        await chat.until(lambda: titles(chat) == ["All about dogs"])
+        assert "/ dog" in chat.text
+        await chat.press("backspace", "backspace", "backspace")
+        await chat.until(lambda: len(titles(chat)) == 3)
+        await chat.press(*"nothing like it")
+        await chat.until(lambda: "none found" in chat.text)
+        await chat.press("escape")
+        await chat.until(lambda: len(titles(chat)) == 3)
+        assert chat.app.chat_screen.query_one(SessionList).has_focus
+        await chat.press("escape")
+        assert chat.app.focused is chat.composer
+
+
+async def test_renaming_happens_in_place() -> None:
+    async with open_chat() as chat:
+        await chat.ask("All about cats")
+        await chat.press("ctrl+b", "f2")
+        await chat.until(lambda: isinstance(chat.app.focused, TitleInput))
+        field = chat.app.chat_screen.query_one(TitleInput)
+        assert field.value == "All about cats"
+        row = next(at for at, line in enumerate(chat.lines) if "All about cats" in line[:26])
+        assert field.region.y == row  # over the row itself
+        field.value = "[bold]Cats[/nope] and more"
+        await chat.press("enter")
+        await chat.until(lambda: titles(chat) == ["[bold]Cats[/nope] and more"])
+        assert chat.session.conversation.title == "[bold]Cats[/nope] and more"
+        assert "[bold]Cats[/nope]" in chat.text
+        await chat.press("f2", "x", "escape")
+        assert titles(chat) == ["[bold]Cats[/nope] and more"]
+
+
+async def test_deleting_asks_first() -> None:
+    async with open_chat() as chat:
+        await chat.ask("All about cats")
+        await chat.press("ctrl+b", "delete")
+        await chat.until(lambda: "Delete “All about cats”?" in chat.text)
+        await chat.press("n")
+        await chat.until(lambda: "Delete “" not in chat.text)
+        assert titles(chat) == ["All about cats"]
+        await chat.press("delete", "y")
+        await chat.until(lambda: titles(chat) == [])
+        assert chat.path == []
+        assert "All about cats" not in chat.text
+
+
+async def test_what_another_window_writes_appears(tmp_path: Path) -> None:
+    async with open_chat(data=tmp_path) as chat:
+        await chat.ask("Mine")
+        other = SessionStore(tmp_path)
+        conversation = Conversation()
+        message = conversation.add_user("Theirs", parent=None)
+        other.save(conversation, message)
+        other.close()
+        await chat.until(lambda: set(titles(chat)) == {"Mine", "Theirs"})
+
+
+async def test_headings_are_stepped_over() -> None:
+    async with open_chat() as chat:
+        pane = chat.app.chat_screen.query_one(SessionList)
+        now = datetime.now().timestamp()
+        chat.app.chat_screen.query_one("SessionPane").show_sessions(  # type: ignore[attr-defined]
+            [SessionSummary("a", "a", now, 1), SessionSummary("b", "b", now - 40 * 86400, 1)], "a"
+        )
+        pane.focus()
+        await chat.pilot.pause()
+        assert pane.current is not None
+        assert pane.current.key == "a"
+        await chat.press("down")
+        assert pane.current.key == "b"
+        await chat.press("down")
+        assert pane.current.key == "b"
+        await chat.press("home")
+        assert pane.current.key == "a"
+
+
+def test_a_list_without_anything_to_choose() -> None:
+    rows = RowList()
+    rows.action_move(1)
+    rows.action_choose()
+    assert rows.current is None
