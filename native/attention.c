@@ -143,7 +143,7 @@ static int32_t most_parts(const lc_hparams *h) { return (int32_t)lc_max(PART_CHU
 static parts parts_of(const lc_hparams *h, int32_t length)
 {
     const int32_t most = (int32_t)lc_min(most_parts(h), lc_ceil_div(length, PART_KEYS));
-    const int32_t keys = (int32_t)lc_round_up(lc_ceil_div(length, most), LC_KEY_BLOCK);
+    const int32_t keys = (int32_t)lc_round_up(lc_ceil_div(length, most), LC_KEY_TILE);
     return (parts){(int32_t)lc_ceil_div(length, keys), keys};
 }
 

@@ -27,7 +27,7 @@ static size_t *claim(size_t *total, int64_t n, int64_t m, size_t size)
 static bool alloc_cache(lc_context *ctx)
 {
     const lc_hparams *h = &ctx->model->hparams;
-    const int64_t n_keys = lc_round_up(ctx->n_ctx, LC_KEY_BLOCK);
+    const int64_t n_keys = lc_round_up(ctx->n_ctx, LC_KEY_TILE);
     const int64_t heads = (int64_t)h->n_layers * h->n_kv_heads;
 
     ctx->k_head = (size_t)n_keys * (size_t)h->head_dim;

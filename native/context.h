@@ -19,7 +19,8 @@ struct lc_context {
     int32_t length;              /* tokens held */
     bool has_logits;
 
-    /* KV cache, f16: for each layer and KV head, keys [n_ctx / 16][head_dim][16], values [n_ctx][stride]. */
+    /* KV cache, f16: for each layer and KV head, keys [n / 16][head_dim][16], values [n][stride], n being
+     * n_ctx rounded up to whole LC_KEY_TILEs. */
     int32_t head_stride;         /* head_dim rounded up to LC_PAD */
     size_t k_head, v_head;       /* halves in one head's keys, values */
     uint16_t *k, *v;

@@ -36,7 +36,7 @@ typedef struct lc_attention {
     int32_t head_dim;
     int32_t stride;         /* head_dim rounded up to LC_PAD: floats in a row of q and acc, halves in a row of v */
     int32_t n_rows;         /* queries */
-    int32_t first, last;    /* keys; first is a multiple of LC_KEY_BLOCK */
+    int32_t first, last;    /* keys; first is a multiple of LC_KEY_TILE */
     const float *q;         /* [n_rows][stride], scaled by 1/sqrt(head_dim) */
     const int32_t *visible; /* [n_rows], ascending: a query sees the keys below this */
     const uint16_t *k;      /* f16 [key / 16][head_dim][16] */
@@ -46,7 +46,8 @@ typedef struct lc_attention {
     float *sum;             /* [n_rows]: sum of exp(score - top) */
 } lc_attention;
 
-#define LC_KEY_BLOCK 16
+#define LC_KEY_BLOCK 16 /* keys stored side by side */
+#define LC_KEY_TILE 64  /* keys that one step of attention reads; a cache has room for whole tiles */
 
 typedef struct lc_kernels {
     const char *name;

@@ -5,13 +5,42 @@
 #include <sys/mman.h>
 
 #define HUGE_PAGE ((size_t)2 << 20)
+#if defined(__SANITIZE_ADDRESS__)
+#define SLAB_LARGEST ((size_t)0) /* every tensor apart, from the heap, so that reads past its end are seen */
+#else
 #define SLAB_LARGEST ((size_t)64 << 20)
+#endif
 
 struct lc_slab {
     lc_slab *next;
     uint8_t *bytes;
     size_t size, used;
 };
+
+static size_t rounded(size_t bytes)
+{
+    const size_t unit = bytes < HUGE_PAGE ? 65536 : HUGE_PAGE; /* 65536: a multiple of every page size in use */
+    return bytes > SIZE_MAX - unit ? 0 : (bytes + unit - 1) / unit * unit;
+}
+
+#if defined(__SANITIZE_ADDRESS__)
+
+void *lc_pages_alloc(size_t bytes, bool huge)
+{
+    void *memory = NULL;
+    (void)huge;
+    if (!bytes || posix_memalign(&memory, LC_CACHE_LINE, bytes))
+        return NULL;
+    return memset(memory, 0, bytes);
+}
+
+void lc_pages_free(void *pages, size_t bytes)
+{
+    (void)bytes;
+    free(pages);
+}
+
+#else
 
 /* Pages aligned to a huge page's size: the kernel makes large ones only of whole aligned stretches.  Maps too much
  * and gives back the ends. */
@@ -32,25 +61,16 @@ static void *map_aligned(size_t bytes)
     return start + before;
 }
 
-static size_t rounded(size_t bytes)
-{
-    const size_t unit = bytes < HUGE_PAGE ? 65536 : HUGE_PAGE; /* 65536: a multiple of every page size in use */
-    return bytes > SIZE_MAX - unit ? 0 : (bytes + unit - 1) / unit * unit;
-}
-
 void *lc_pages_alloc(size_t bytes, bool huge)
 {
     const size_t size = rounded(bytes);
     if (!bytes || !size)
         return NULL;
-    if (size < HUGE_PAGE || !huge) {
-        void *pages = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        return pages == MAP_FAILED ? NULL : pages;
-    }
     void *pages = map_aligned(size);
 #ifdef MADV_HUGEPAGE
-    if (pages)
-        madvise(pages, size, MADV_HUGEPAGE); /* a wish: without it all works, slower */
+    /* Wishes: without them all works, slower, or with more of a cache resident than is used. */
+    if (pages && size >= HUGE_PAGE)
+        madvise(pages, size, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
 #endif
     return pages;
 }
@@ -61,9 +81,11 @@ void lc_pages_free(void *pages, size_t bytes)
         munmap(pages, rounded(bytes));
 }
 
+#endif
+
 static lc_slab *add_slab(lc_arena *arena, size_t at_least)
 {
-    /* Slabs double from one huge page up, so that a tiny model stays tiny. */
+    /* Slabs double, so that a tiny model stays tiny. */
     size_t size = arena->slabs ? arena->slabs->size * 2 : at_least;
     size = size > SLAB_LARGEST ? SLAB_LARGEST : size;
     size = size < at_least ? at_least : size;
@@ -76,7 +98,7 @@ static lc_slab *add_slab(lc_arena *arena, size_t at_least)
         free(slab);
         return NULL;
     }
-    slab->size = rounded(size);
+    slab->size = size;
     slab->next = arena->slabs;
     arena->slabs = slab;
     return slab;

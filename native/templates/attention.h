@@ -7,7 +7,7 @@
  * down to it.
  */
 
-#define TILE_KEYS 64
+#define TILE_KEYS LC_KEY_TILE
 #define TILE_VECTORS (TILE_KEYS / LANES)
 
 /* scores[rows][TILE_KEYS] of the keys from key on.  Keys are stored 16 side by side, so that a register is one
