@@ -245,16 +245,16 @@ def _wait_until_busy(process: subprocess.Popen[bytes]) -> None:
 # ---- real models ------------------------------------------------------------
 
 
+@pytest.mark.parametrize("file", ["stories260K/stories260K.bin", "salty260K/model.bin"])
 @pytest.mark.parametrize(
-    ("n", "text", "golden"),
-    [("200", "", "t0-n200"), ("60", "", "t0-n60")],
+    ("n", "text", "golden"), [(200, "", "t0-n200"), (60, "", "t0-n60"), (100, "Tom had a big dog", "t0-n100-Tom")]
 )
-def test_llama2c_goldens(llamachat: Run, n: str, text: str, golden: str) -> None:
-    model = shared_model("stories260K/stories260K.bin")
-    done = llamachat(
-        *("complete", "-m", model, "--tokenizer", shared_model("stories260K/tok512.bin")), *GREEDY, "-n", n, text
-    )
-    assert done.stdout == Path(f"{model}.golden-{golden}.txt").read_text()
+def test_llama2c_goldens(llamachat: Run, file: str, n: int, text: str, golden: str) -> None:
+    model = shared_model(file)
+    words = shared_model("stories260K/tok512.bin")
+    prompt = json.loads(llamachat("tokenize", "--tokenizer", words, text).stdout)
+    arguments = ("complete", "-m", model, "--tokenizer", words, *GREEDY, "-n", str(n - len(prompt)), "--echo", text)
+    assert llamachat(*arguments).stdout == Path(f"{model}.golden-{golden}.txt").read_text()
 
 
 @pytest.mark.parametrize(
