@@ -41,7 +41,7 @@ class StoreError(LlamachatError):
     """The session database cannot be read or written."""
 
 
-class Cancelled(LlamachatError):
+class Cancelled(LlamachatError):  # noqa: N818  (nothing went wrong)
     """The person asked to stop; nothing is wrong."""
 
     def __init__(self, what: str = "cancelled") -> None:

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Literal
 
-
 SPM_SPACE = "▁"
 """How SentencePiece writes a space in a piece: U+2581."""
 
