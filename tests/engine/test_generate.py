@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,7 +33,8 @@ def read(context, ids, stop=None):
 
 
 def logits_of(context):
-    return np.frombuffer(ffi.buffer(context.logits, 4 * context.model.info.n_vocab), np.float32).copy()
+    data: Any = ffi.buffer(context.logits, 4 * context.model.info.n_vocab)
+    return np.frombuffer(data, np.float32).copy()
 
 
 def test_an_answer_ends_with_its_figures(context):
