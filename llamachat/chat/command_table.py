@@ -105,6 +105,8 @@ def _delete(session: ChatSession, face: Face, argument: str) -> None:
         session_id, title, n_messages = found.id, found.title, found.n_messages
     else:
         conversation = session.conversation
+        if not _has_messages(session):
+            raise LlamachatError(_NOTHING)
         session_id, title, n_messages = conversation.id, conversation.shown_title, len(conversation)
     question = f"Delete {clean_line(title, 60)!r} with its {n_messages} messages?"
     face.confirm(question, lambda: session.delete(session_id))

@@ -6,9 +6,9 @@ import json
 import os
 import re
 import secrets
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 
 from llamachat.chat.conversation import Role
@@ -117,11 +117,15 @@ class TemplateWriter:
         return text_of(self._vocabulary.bos_id), text_of(self._vocabulary.eos_id)
 
     def _split_specials(self, text: str) -> list[Piece]:
-        special = (TokenKind.CONTROL, TokenKind.USER_DEFINED)
-        texts = {p for p, kind in zip(self._vocabulary.pieces, self._vocabulary.kinds, strict=False) if kind in special}
-        found = sorted((t for t in texts if t and t in text), key=len, reverse=True)
+        found = sorted((special for special in self._specials if special in text), key=len, reverse=True)
         parts = re.split(f"({'|'.join(map(re.escape, found))})", text) if found else [text]
         return [Special(part) if part in found else Text(part) for part in parts if part]
+
+    @cached_property
+    def _specials(self) -> list[str]:
+        pieces, kinds = self._vocabulary.pieces, self._vocabulary.kinds
+        special = (TokenKind.CONTROL, TokenKind.USER_DEFINED)
+        return [piece for piece, kind in zip(pieces, kinds, strict=False) if kind in special and piece]
 
 
 def _content(turn: Turn) -> Piece:
@@ -140,6 +144,8 @@ def run_template(template: str, messages: list[dict[str, str]], bos: str, eos: s
         "variables": {"messages": messages, "add_generation_prompt": True, "bos_token": bos, "eos_token": eos},
         "path": [folder for folder in sys.path if folder],
     }
+    import subprocess  # nobody but an unknown template needs it
+
     child = subprocess.Popen(
         [sys.executable, "-I", "-S", str(_CHILD)],
         stdin=subprocess.PIPE,

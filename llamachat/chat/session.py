@@ -71,6 +71,7 @@ class ChatSession(SessionState):
             if isinstance(event, Loaded):
                 self._source = self._source_asked
                 self._take_model()
+                self._notices += event.info.notices
             elif isinstance(event, LoadFailed):
                 self.error = None if event.cancelled else event.message
             elif answer is not None and isinstance(event, Finished):
@@ -175,10 +176,9 @@ class ChatSession(SessionState):
 
         It grows in place; where others follow it already, a copy beside it grows instead.
         """
-        message = self._message(message_id)
-        if message.role is not Role.ASSISTANT:
-            raise LlamachatError("there is no answer here to continue: /again asks for one")
+        self._answer(message_id)
         self._let_go()
+        message = self._answer(message_id)  # one without a word is gone now
         if self.conversation.children(message):
             message = self.conversation.add_copy(message)
         self.conversation.select(message)
@@ -279,6 +279,12 @@ class ChatSession(SessionState):
         message = self.conversation.leaf if message_id is None else self.conversation.message(message_id)
         if message is None:
             raise LlamachatError("there is nothing here yet: ask something first")
+        return message
+
+    def _answer(self, message_id: str | None) -> Message:
+        message = self._message(message_id)
+        if message.role is not Role.ASSISTANT:
+            raise LlamachatError("there is no answer here to continue: /again asks for one")
         return message
 
     def _ask(self, message: Message) -> Message:

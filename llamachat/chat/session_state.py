@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from llamachat.chat.answer import ModelInUse
 from llamachat.chat.conversation import Conversation, Message
 from llamachat.chat.detect import choose_writer
-from llamachat.chat.prompt_formats import PromptWriter, format_named
+from llamachat.chat.prompt_formats import FORMATS, PromptWriter, format_named
 from llamachat.chat.runner import Phase, Progress, Runner
+from llamachat.display import clean_line
 from llamachat.engine.base import Engine, ModelSource
 from llamachat.engine.events import ModelInfo, Timings
 from llamachat.engine.settings import SamplingSettings
@@ -144,7 +145,11 @@ class SessionState:
             info, model = self.model, self._model
             if info is None or model is None:
                 raise LlamachatError("no model is loaded yet")
-            name = self.conversation.prompt_format or self._prompt_format
+            name = self.conversation.prompt_format
+            if name and name not in FORMATS:  # a newer version stored it, or a person wrote it
+                self._notices.append(f"this chat's prompt format {clean_line(name, 40)!r} is not known here")
+                name = ""
+            name = name or self._prompt_format
             self._writer = choose_writer(info, model.tokenizer.vocabulary, name, self._notices.append)
         return self._writer
 

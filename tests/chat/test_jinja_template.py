@@ -15,8 +15,8 @@ from llamachat.chat.jinja_template import TemplateError, TemplateWriter, run_tem
 from llamachat.chat.prompt_formats import FORMATS, Ids, Special, Text, Turn, shown
 from llamachat.vocabulary import TokenKind, Vocabulary
 from tests.chat.conftest import Open
-from tests.chat.test_detect import CHATML, LLAMA3, MISTRAL, SMOLLM2, ZEPHYR
-from tests.chat.test_prompt_formats import DIALOGUE, SYSTEM, WRITTEN
+from tests.support.chat_templates import CHATML, LLAMA3, MISTRAL, SMOLLM2, ZEPHYR
+from tests.support.dialogue import DIALOGUE, SYSTEM, WRITTEN
 from tests.support.scripted_engine import ScriptedEngine
 from tests.support.sessions import finish, texts
 
@@ -178,7 +178,7 @@ def test_the_child_sees_nothing_of_ours(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_no_child_is_left() -> None:
-    with pytest.raises(TemplateError, match="too long|too much time"):
+    with pytest.raises(TemplateError, match=r"too long|too much time"):
         run_template(HOSTILE["a long loop"], [{"role": "user", "content": "x"}], "", "")
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)

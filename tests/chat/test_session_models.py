@@ -234,3 +234,38 @@ def test_looking_at_siblings_lets_the_answer_run(open_session: Open) -> None:
     finish(session)
     assert texts(session) == ["q", "first"]
     assert running.text == LONG
+
+
+def test_continuing_an_answer_without_a_word(open_session: Open) -> None:
+    """It is taken out when it is stopped, and there is nothing to continue then."""
+    engine = ScriptedEngine([LONG], loaded=True, gated=True)
+    session = open_session(engine)
+    session.send("count")
+    until(session, lambda: session.answering is not None)
+    assert session.answering is not None
+    for message_id in (session.answering.id, None):
+        with pytest.raises(LlamachatError, match=r"no message|no answer here"):
+            session.continue_answer(message_id)
+    engine.release(100)
+    finish(session)
+    assert texts(session) == ["count"]
+    session.regenerate()
+    finish(session)
+    assert texts(session) == ["count", LONG]
+
+
+def test_a_format_nobody_knows(open_session: Open) -> None:
+    session = open_session()
+    session.conversation.prompt_format = "klingon"
+    session.send("hello")
+    finish(session)
+    assert texts(session) == ["hello", "Hello there."]
+    assert session.take_notices() == ["this chat's prompt format 'klingon' is not known here"]
+    assert session.prompt_format == "chatml"
+
+
+def test_what_a_file_has_to_say_is_handed_on(open_session: Open) -> None:
+    session = open_session(ScriptedEngine(notices=("its vocabulary is an old one",)))
+    session.open_model(MODEL)
+    finish(session)
+    assert session.take_notices() == ["its vocabulary is an old one"]

@@ -83,6 +83,7 @@ class ScriptedEngine:
         n_ctx: int = 2048,
         name: str = "Scripted 1B",
         chat_template: str | None = CHATML_TEMPLATE,
+        notices: tuple[str, ...] = (),
         load_error: str = "",
         fail_after: int | None = None,
         end: StopReason = StopReason.END,
@@ -98,7 +99,7 @@ class ScriptedEngine:
         self.sampled: list[SamplingSettings] = []  #: the settings in force at each token
         self.loads: list[ModelSource] = []
         self._answers = answers if callable(answers) else deque(answers)
-        self._name, self._n_ctx, self._template = name, n_ctx, chat_template
+        self._name, self._n_ctx, self._template, self._notices = name, n_ctx, chat_template, notices
         self._gate = threading.Semaphore(0) if gated else None
         self._tokenizer = ScriptedTokenizer()
         self._info: ModelInfo | None = self._make_info(Path("/models/scripted.gguf")) if loaded else None
@@ -254,4 +255,4 @@ class ScriptedEngine:
         n_ctx = n_ctx or self._n_ctx
         self._n_ctx = n_ctx
         return ModelInfo(path, self._name, "GGUF v3", "Q4_1", 134_515_008, n_ctx, n_ctx, 100_000, 98_362_432,
-                         self._template)  # fmt: skip
+                         self._template, self._notices)  # fmt: skip
