@@ -31,6 +31,7 @@ _COMMANDS = {
     "tokenize": _Place("tokenize", "tokenize", "Show the token ids of a text."),
     "pull": _Place("pull_command", "pull", "Fetch a model."),
     "models": _Place("models", "models", "List the models there are."),
+    "bench": _Place("bench", "bench", "Measure the speed of a model."),
     "sessions": _Place("sessions", "sessions", "List, show or delete stored chats."),
 }
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -166,11 +166,13 @@ def with_options(own: Iterable[Option] = (), shown: Iterable[str] = ()) -> Calla
     Every common option is taken before and after any command, so that a line can be edited from one command to
     another; those without a use there are left out of its help.
     """
-    visible = frozenset(shown)
+    own, visible = tuple(own), frozenset(shown)
+    taken = {option.short for option in own}  # a command's own short flag goes before a common one
+    common = [replace(option, short="") if option.short in taken else option for option in COMMON]
 
     def decorate(command: AnyCommand) -> AnyCommand:
         command.params += [ClickOption(option) for option in own]
-        command.params += [ClickOption(option, hidden=option.name not in visible) for option in COMMON]
+        command.params += [ClickOption(option, hidden=option.name not in visible) for option in common]
         return command
 
     return decorate

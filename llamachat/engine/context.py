@@ -67,9 +67,14 @@ class Context:
         """Forgets the cache from the first token that differs from ``ids``; returns what is left."""
         most = min(len(self.ids), len(ids) - 1)
         common = next((i for i in range(most) if self.ids[i] != ids[i]), most)
-        check(lib.lc_context_truncate(self.handle, common), "shortening the context")
-        del self.ids[common:]
+        self.truncate(common)
         return common
+
+    def truncate(self, n_keep: int) -> None:
+        """Forgets all but the first ``n_keep`` tokens; where fewer are held, none."""
+        n_keep = min(n_keep, len(self.ids))
+        check(lib.lc_context_truncate(self.handle, n_keep), "shortening the context")
+        del self.ids[n_keep:]
 
     @property
     def logits(self) -> Any:

@@ -18,6 +18,7 @@ COMMANDS: tuple[list[str], ...] = (
     ["tokenize"],
     ["pull"],
     ["models"],
+    ["bench"],
     ["sessions"],
     ["sessions", "list"],
     ["sessions", "show"],
