@@ -37,9 +37,11 @@ def chat(invocation: Invocation, wanted: str | None) -> int:
 
     def remember(event: Event) -> None:
         if isinstance(event, Loaded):
-            remember_model(invocation.data_dir, event.info.path)
+            source = session.source
+            tokenizer = source.tokenizer if source and source.path == event.info.path else None
+            remember_model(invocation.data_dir, event.info.path, tokenizer)
 
-    engine.subscribe(remember)
+    engine.subscribe(remember)  # before the session, whose source is then still the one that was loaded
     session = ChatSession(
         SessionStore(invocation.data_dir),
         engine,

@@ -53,10 +53,12 @@ class Invocation:
         return {option.name: self.values[option.name] for option in SAMPLING_OPTIONS if option.name in self.values}
 
     def source(self, path: Path) -> ModelSource:
-        """How to load the model at ``path``."""
+        """How to load the model at ``path``; a tokenizer file that it was last used with need not be named again."""
+        from llamachat.cli.model_files import usual_tokenizer
         from llamachat.engine.base import ModelSource
 
-        return ModelSource(path, self.get("tokenizer"), self.get("n_ctx"), self.get("threads"))
+        tokenizer = self.get("tokenizer") or usual_tokenizer(self.data_dir, path)
+        return ModelSource(path, tokenizer, self.get("n_ctx"), self.get("threads"))
 
     def prompt_format(self) -> str | None:
         """The prompt format that was asked for, or None; ``click.UsageError`` lists those there are."""

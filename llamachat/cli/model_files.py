@@ -18,7 +18,7 @@ _MOST_BYTES = 16_384  # of a remembered path; whatever is longer is none
 
 def default_model(data_dir: Path) -> Path | None:
     """The model used last, if its file is still there; else the default one; else any of the models folder."""
-    remembered = _remembered(data_dir)
+    remembered, _ = _remembered(data_dir)
     if remembered is not None and remembered.is_file():
         return remembered
     files = model_files(paths.models_dir(data_dir))
@@ -33,24 +33,34 @@ def chosen_model(wanted: str | None, data_dir: Path) -> Path:
     return path
 
 
-def remember_model(data_dir: Path, path: Path) -> None:
+def usual_tokenizer(data_dir: Path, path: Path) -> Path | None:
+    """The tokenizer file with which the model at ``path`` was used last, if that is the model used last."""
+    remembered, tokenizer = _remembered(data_dir)
+    return tokenizer if remembered == path.absolute() else None
+
+
+def remember_model(data_dir: Path, path: Path, tokenizer: Path | None = None) -> None:
     """Notes the model used last. Not being able to is no reason to trouble a person."""
+    record = b"\0".join(os.fsencode(name.absolute()) for name in (path, tokenizer) if name)
     with contextlib.suppress(OSError):
         data_dir.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(prefix=_LAST_USED, dir=data_dir)
         try:
             with os.fdopen(descriptor, "wb") as file:
-                file.write(os.fsencode(path.absolute()))
+                file.write(record)
             Path(name).replace(data_dir / _LAST_USED)
         except OSError:
             Path(name).unlink()
             raise
 
 
-def _remembered(data_dir: Path) -> Path | None:
+def _remembered(data_dir: Path) -> tuple[Path | None, Path | None]:
+    """The model used last, and its tokenizer file if it needed one."""
     try:
         with (data_dir / _LAST_USED).open("rb") as file:
-            name = os.fsdecode(file.read(_MOST_BYTES))
+            names = os.fsdecode(file.read(_MOST_BYTES)).split("\0")
     except OSError:
-        return None
-    return Path(name) if name and "\0" not in name else None
+        return None, None
+    if len(names) > 2 or not all(names):  # not what this program wrote
+        return None, None
+    return Path(names[0]), Path(names[1]) if len(names) == 2 else None

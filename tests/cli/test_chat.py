@@ -114,6 +114,9 @@ def test_a_model_without_vocabulary_takes_one(llamachat: Run, tmp_path: Path) ->
     assert_one_line(done.stderr, "--tokenizer FILE")
     arguments = ("-m", tmp_path / "model.bin", "--tokenizer", tmp_path / "words.bin")
     assert llamachat(*arguments, *QUICK, stdin="the\n").returncode == 0
+    assert llamachat(*QUICK, stdin="on the\n").returncode == 0  # and need not be given it again
+    assert llamachat("the", stdin="in\n").returncode == 0
+    assert llamachat("complete", *QUICK, "in").returncode == 0
 
 
 def test_an_interrupt_ends_a_piped_chat_and_keeps_the_answer(endless: Path, stored: Stored) -> None:

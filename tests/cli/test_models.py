@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from llamachat.chat.names import find_model
-from llamachat.cli.model_files import chosen_model, default_model, remember_model
+from llamachat.cli.model_files import chosen_model, default_model, remember_model, usual_tokenizer
 from llamachat.cli.pull import DEFAULT
 from llamachat.errors import FileError, LlamachatError
 from tests.cli.program import Run
-from tests.support.tiny_models import random_model, write_ggjt, write_gguf
+from tests.support.tiny_models import random_model, write_ggml, write_gguf
 
 
 @pytest.fixture
@@ -86,8 +86,10 @@ def test_a_chat_begins_with_the_model_used_last(data: Path, tmp_path: Path) -> N
 
 def test_a_spoilt_memory_is_forgotten(data: Path) -> None:
     put(data, "only.gguf")
-    (data / "last-model").write_bytes(b"\xff\0" * 100_000)
-    assert default_model(data) == data / "models/only.gguf"
+    for spoilt in (b"\xff\0" * 100_000, b"", b"\0", b"a\0", b"\0b", b"only.gguf"):
+        (data / "last-model").write_bytes(spoilt)
+        assert default_model(data) == data / "models/only.gguf"
+        assert usual_tokenizer(data, data / "models/only.gguf") is None
 
 
 def test_not_being_able_to_remember_is_no_trouble(tmp_path: Path) -> None:
@@ -97,7 +99,7 @@ def test_not_being_able_to_remember_is_no_trouble(tmp_path: Path) -> None:
 
 def test_the_list_shows_name_format_type_size_and_what_is_broken(llamachat: Run, data: Path) -> None:
     write_gguf(data / "models/tiny.gguf", random_model(), types="Q8_0")
-    write_ggjt(data / "models/other.bin", random_model())
+    write_ggml(data / "models/other.bin", random_model())
     (data / "models/broken\x1b.gguf").write_bytes(b"GGUF")
     (data / "models/.pull-x").mkdir()
     remember_model(data, data / "models/tiny.gguf")
