@@ -78,10 +78,6 @@ class ChatScreen(ChatView):
             pane.flush_draft()
         await self.after_operation()
 
-    def on_composer_left(self) -> None:
-        """Up out of the composer: the cursor goes on the last message."""
-        self.query_one(Transcript).focus_last()
-
     async def _finish_edit(self, text: str) -> None:
         message_id = self._edited
         if self.try_to(lambda: self.session.edit(message_id, text)) is not None:
@@ -234,6 +230,10 @@ class ChatScreen(ChatView):
     def action_follow(self) -> None:
         """Goes to the end and stays there."""
         self.query_one(Transcript).follow()
+
+    def action_to_messages(self) -> None:
+        """Puts the cursor on the last message."""
+        self.query_one(Transcript).focus_last()
 
     def action_scroll_chat(self, pages: int) -> None:
         """Scrolls the transcript by so many pages, from the composer too."""

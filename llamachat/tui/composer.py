@@ -31,7 +31,7 @@ A line that begins with **/** is a command: **Tab** completes it.
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "send", "Send", show=False, id="composer.send"),
         Binding("ctrl+j,alt+enter,shift+enter", "newline", "New line", show=False, id="composer.newline"),
-        Binding("ctrl+up,alt+up", "leave_up", "Walk the messages", show=False, id="composer.messages"),
+        Binding("ctrl+up,alt+up", "screen.to_messages", "Walk the messages", show=False, id="composer.messages"),
         Binding("pageup", "screen.scroll_chat(-1)", "Scroll the chat up", show=False, id="composer.page-up"),
         Binding("pagedown", "screen.scroll_chat(1)", "Scroll the chat down", show=False, id="composer.page-down"),
         Binding("tab", "complete", "Complete a command, or next pane", show=False, id="composer.complete"),
@@ -58,21 +58,7 @@ A line that begins with **/** is a command: **Tab** completes it.
     class Sent(Message):
         """Enter was pressed on this text. The receiver clears the composer once it has taken the text."""
 
-        def __init__(self, text: str) -> None:
-            super().__init__()
-            self.text = text
-
-    class MenuKey(Message):
-        """A key for the completion menu while that is open: ``up``, ``down``, ``tab`` or ``enter``."""
-
-        def __init__(self, key: str) -> None:
-            super().__init__()
-            self.key = key
-
-    class Left(Message):
-        """The cursor goes up, out of the composer."""
-
-    def __init__(self) -> None:
+        def __init__(self) -> None:
         super().__init__(id="composer", soft_wrap=True, tab_behavior="focus", highlight_cursor_line=False)
         self.cursor_blink = False
         self.match_cursor_bracket = False
@@ -130,10 +116,6 @@ A line that begins with **/** is a command: **Tab** completes it.
             self.post_message(self.MenuKey("tab"))
         else:
             self.screen.focus_next()
-
-    def action_leave_up(self) -> None:
-        """Goes to the messages."""
-        self.post_message(self.Left())
 
     def action_cursor_up(self, select: bool = False) -> None:
         """Up: in the menu, in the text, or back in history from the first row."""

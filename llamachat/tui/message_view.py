@@ -16,13 +16,11 @@ from textual.widgets import Static
 
 from llamachat.chat.conversation import Message, Role, Status
 from llamachat.display import clean, clean_line
+from llamachat.tui.plain_text import plain_content
 from llamachat.tui.words import ending, rate
 
 if TYPE_CHECKING:
     from llamachat.tui.answer_text import AnswerText
-
-MAX_QUESTION = 20_000
-"""Characters of a person's message that are drawn."""
 
 CONTINUE_KEY = "^g"
 
@@ -148,7 +146,7 @@ The cursor walks the messages with **Up** and **Down**. A message with several v
         """Header, text, note."""
         yield self._header
         if self._you:
-            yield Static(self._question(), classes="question", markup=False)
+            yield Static(plain_content(clean(self.message.text)), classes="question", markup=False)
         else:
             from llamachat.tui.answer_text import AnswerText  # Markdown: only once there is an answer to draw
 
@@ -156,13 +154,6 @@ The cursor walks the messages with **Up** and **Down**. A message with several v
             self._answer = AnswerText(self.message.text)
             yield self._answer
         yield self._note
-
-    def _question(self) -> Content:
-        text = clean(self.message.text)
-        if len(text) <= MAX_QUESTION:
-            return Content(text)
-        rest = f"\n… {len(text) - MAX_QUESTION:,} more characters (c copies all)"
-        return Content.assemble(text[:MAX_QUESTION], (rest, "$faint"))
 
     def on_mount(self) -> None:
         """Says how it ended."""

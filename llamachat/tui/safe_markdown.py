@@ -29,17 +29,17 @@ from textual.widgets._markdown import (
 )
 
 from llamachat.display import clean
+from llamachat.tui.plain_text import plain_content
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 MAX_CHARS = 100_000
 MAX_LINE = 20_000
+MAX_LINES = 2_000
 MAX_WIDGETS = 500
 """Blocks cost about a third of a millisecond each to mount; this many keep one update near 150 ms."""
 MAX_HIGHLIGHT = 20_000
-MAX_PLAIN = 60_000
-"""Characters of a plain text that are drawn; wrapping more would hold the screen up."""
 
 _WIDGETS = {"list_item_open": 3, "fence": 2, "code_block": 2, "inline": 0}
 
@@ -66,7 +66,8 @@ class SafeParser:
 
     def parse(self, text: str) -> list[Token]:
         """The tokens of ``text``, or one token of type ``plain`` where it is beyond the limits."""
-        if len(text) <= MAX_CHARS and all(len(line) <= MAX_LINE for line in text.split("\n")):
+        lines = text.split("\n")
+        if len(text) <= MAX_CHARS and len(lines) <= MAX_LINES and max(map(len, lines)) <= MAX_LINE:
             try:
                 tokens = self._parser.parse(text)
             except (RecursionError, IndexError, ValueError):  # a parser's slip must not end the chat
@@ -82,13 +83,6 @@ class SafeParser:
 
 def _widgets(tokens: Iterable[Token]) -> int:
     return sum(_WIDGETS.get(token.type, 1) for token in tokens if token.nesting >= 0)
-
-
-def plain_content(text: str) -> Content:
-    """Text for the screen as it is, cut where drawing it would hold the screen up."""
-    if len(text) <= MAX_PLAIN:
-        return Content(text)
-    return Content.assemble(text[:MAX_PLAIN], (f"\n… {len(text) - MAX_PLAIN:,} more characters", "$faint"))
 
 
 class PlainBlock(MarkdownBlock):

@@ -10,7 +10,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
-from textual.events import Paste
+from textual.events import Key, Paste
+from textual.keys import _character_to_key
 from textual.pilot import Pilot
 from textual.widget import Widget
 
@@ -28,6 +29,7 @@ from tests.support.scripted_engine import ScriptedEngine
 
 MODEL = ModelSource(Path("/models/scripted.gguf"))
 PATIENCE = 10.0
+_CHARACTERS = {"space": " ", "slash": "/", "full_stop": ".", "question_mark": "?", "enter": "\r", "tab": "\t"}
 
 Some = TypeVar("Some", bound=Widget)
 
@@ -101,8 +103,15 @@ class Chat:
         await self.pilot.pause()
 
     async def press(self, *keys: str) -> None:
-        """Presses keys."""
-        await self.pilot.press(*keys)
+        """Presses keys, one after the other, each taken up before the next: ``Pilot.press`` sleeps 40 ms a key."""
+        driver = self.app._driver
+        assert driver is not None
+        for key in keys:
+            name = key if len(key) > 1 or key.isalnum() else _character_to_key(key)
+            driver.send_message(Key(name, _CHARACTERS.get(name, name if len(name) == 1 else None)))
+            for _ in range(5):  # to the application, to the widget with the focus, and what that tells others
+                await self.pilot._wait_for_screen()
+        await self.pilot.pause()
 
     async def type(self, text: str) -> None:
         """Types into the composer, by one paste, which is no way to send."""
