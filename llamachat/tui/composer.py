@@ -58,7 +58,18 @@ A line that begins with **/** is a command: **Tab** completes it.
     class Sent(Message):
         """Enter was pressed on this text. The receiver clears the composer once it has taken the text."""
 
-        def __init__(self) -> None:
+        def __init__(self, text: str) -> None:
+            super().__init__()
+            self.text = text
+
+    class MenuKey(Message):
+        """A key for the completion menu while that is open: ``up``, ``down``, ``tab`` or ``enter``."""
+
+        def __init__(self, key: str) -> None:
+            super().__init__()
+            self.key = key
+
+    def __init__(self) -> None:
         super().__init__(id="composer", soft_wrap=True, tab_behavior="focus", highlight_cursor_line=False)
         self.cursor_blink = False
         self.match_cursor_bracket = False
