@@ -73,6 +73,9 @@ class Answer:
         self._system = conversation.system
         self._path = conversation.path_to(message)[: None if message.text else -1]
         self._shown = shown
+        self._begun = False
+        self._opening = message.text  # what the new text is put behind
+        self._dropped = 0
         self._ids: list[int] | None = []
         self._new_text: list[str] = []
         self._stream: TextStream | None = None
@@ -86,11 +89,6 @@ class Answer:
         """Whether the message had text already."""
         return bool(self._before.text)
 
-    @property
-    def n_tokens(self) -> int:
-        """Tokens of the context that prompt and answer take so far."""
-        return self.timings.prompt_tokens + self.timings.answer_tokens
-
     # ---- on a thread of its own -------------------------------------------------
 
     def prepare(self, dropped: int, max_tokens: int, hand_over: Callable[[Request], None]) -> bool:
@@ -98,7 +96,7 @@ class Answer:
 
         ``PromptError`` where the conversation does not fit the context.
         """
-        model, message = self._model, self.message
+        model = self._model
         turns = turns_of(self._path, model.vocabulary)
         prompt = build_prompt(
             self._writer,
@@ -109,7 +107,7 @@ class Answer:
             max_tokens=max_tokens,
             dropped=dropped,
         )
-        message.dropped, message.vocabulary, message.model = prompt.dropped, model.vocabulary, model.name
+        self._dropped = prompt.dropped
         request = Request(
             prompt.ids,
             stop_ids=model.stop_ids,
@@ -135,7 +133,7 @@ class Answer:
         self._stream = self._model.tokenizer.stream()
         text = "".join(map(self._stream.push, ids))
         if self._before.text.startswith(text):
-            self.message.text = text  # without the stand-in for an incomplete character
+            self._opening = text  # without the stand-in for an incomplete character
         else:
             self._stream = None
 
@@ -149,6 +147,9 @@ class Answer:
 
     def apply(self, event: PrefillProgress | TokenEvent) -> None:
         """Takes progress and tokens in. The message shows them after :meth:`settle`."""
+        if not self._begun:
+            self._begun = True
+            self._begin()
         if isinstance(event, PrefillProgress):
             self.timings = Timings(event.done_tokens, event.reused_tokens, event.elapsed_ms)
             return
@@ -159,6 +160,12 @@ class Answer:
         self._new_text.append(
             self._stop_texts.push(self._stream.push(event.id)) if self._stream is not None else event.text
         )
+
+    def _begin(self) -> None:
+        """What is known of the answer before its first token."""
+        message, model = self.message, self._model
+        message.text = self._opening
+        message.dropped, message.vocabulary, message.model = self._dropped, model.vocabulary, model.name
 
     def settle(self) -> bool:
         """Brings the message up to what was applied; False if there was nothing."""
@@ -184,11 +191,11 @@ class Answer:
             self._cut_ids()
         self._end(_STATUS[event.reason], event.message)
 
-    def abandon(self, status: Status = Status.STOPPED, note: str = "") -> None:
-        """Ends the answer as it is, without waiting for the engine."""
+    def abandon(self) -> None:
+        """Stops the answer as it is, without waiting for the engine."""
         self.let_go = True
         self.settle()
-        self._end(status, note)
+        self._end(Status.STOPPED, "")
 
     def _end(self, status: Status, note: str) -> None:
         message = self.message

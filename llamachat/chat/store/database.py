@@ -89,6 +89,8 @@ def _open_sound(path: Path) -> sqlite3.Connection:
         raise DamagedError("a folder is in its place")
     if path.exists() and path.stat().st_size == 0:
         raise DamagedError("the file is empty")
+    if not path.exists():
+        _make(path)
     connection = _connect(str(path))
     try:
         _set_up(connection)
@@ -110,6 +112,17 @@ def _open_sound(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _make(path: Path) -> None:
+    """Makes an empty database elsewhere and renames it: an empty or half-made file always means damage."""
+    new = path.with_name(f"{path.name}.new")
+    new.unlink(missing_ok=True)
+    with contextlib.closing(_connect(str(new))) as connection:
+        _set_up(connection)
+        migrate(connection)
+    new.chmod(0o600)  # what people say to a model is nobody else's; SQLite's files beside it follow suit
+    new.rename(path)
 
 
 def _connect(name: str) -> sqlite3.Connection:

@@ -13,6 +13,7 @@ import pytest
 from llamachat.chat.conversation import Conversation, Message, Status
 from llamachat.chat.session import ChatSession
 from llamachat.chat.store import SessionStore
+from llamachat.chat.store.database import FILE_NAME
 from llamachat.engine.events import Timings
 from llamachat.engine.settings import SamplingSettings
 from llamachat.errors import LlamachatError, StoreError
@@ -125,6 +126,15 @@ def test_the_saver_writes_by_itself(data_dir: Path) -> None:
             assert time.monotonic() < deadline
             time.sleep(0.01)
         assert looking.load(conversation.id).path[0].text == "later"
+
+
+def test_chats_are_nobody_elses(data_dir: Path) -> None:
+    with _store(data_dir) as store:
+        conversation = _full_conversation()
+        store.save(conversation, *conversation.messages.values())
+        files = list(data_dir.glob(f"{FILE_NAME}*"))
+        assert len(files) == 3  # the database, its log, and the log's index
+        assert [path.stat().st_mode & 0o777 for path in files] == [0o600] * 3
 
 
 def test_in_memory(tmp_path: Path) -> None:
