@@ -6,7 +6,6 @@ made, shapes against the model's numbers, and what is refused is refused in one 
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +13,9 @@ from llamachat.errors import WeightsError
 from llamachat.vocabulary import Vocabulary
 from llamachat.weights.base import Hyperparameters, Tensor, TensorType, WeightFile
 from llamachat.weights.files import Refusal, open_regular
+from llamachat.weights.folders import weight_file_in
 from llamachat.weights.formats import recognise
+from llamachat.weights.model_files import ModelFiles
 
 __all__ = ["Hyperparameters", "Tensor", "TensorType", "WeightFile", "open_weights", "read_vocabulary"]
 
@@ -23,35 +24,36 @@ _TOKENIZER_NAMES = ("tokenizer.bin", "tokenizer.model")
 
 
 def open_weights(path: Path | str, *, tokenizer: Path | str | None = None) -> WeightFile:
-    """Opens a weight file of any format, recognised by its content; the caller closes it.
+    """Opens a weight file of any format, recognised by its content, or a folder with one model; the caller closes it.
 
     ``tokenizer`` names the file of the vocabulary, before the weight file's own. Where neither has
     one, ``tokenizer.bin`` or ``tokenizer.model`` beside the weight file is taken, or else the
     ``vocabulary`` stays None. ``WeightsError`` says what is wrong with which file.
     """
     path = Path(path)
-    file = open_regular(path)
+    first = open_regular(weight_file_in(path) or path)
+    files = ModelFiles(path, first)
     try:
-        kind = recognise(file)
+        kind = recognise(first)
         if kind.open is None:
-            raise Refusal(kind.refusal)  # noqa: TRY301  (one place makes errors of refusals)
-        weights = kind.open(file)
-        source = tokenizer or (None if weights.vocabulary else _tokenizer_beside(path))
+            raise Refusal(kind.refusal, first.path)  # noqa: TRY301  (one place makes errors of refusals)
+        weights = kind.open(files)
+        source = tokenizer or (None if weights.vocabulary else _tokenizer_beside(files))
         if source:
             weights.vocabulary = read_vocabulary(source, weights.hyperparameters.n_vocab)
         if weights.vocabulary and kind.stop_ids:
             weights.vocabulary = replace(weights.vocabulary, stop_ids=weights.vocabulary.stop_ids | kind.stop_ids)
     except Refusal as refusal:
-        file.close()
-        raise WeightsError(path, str(refusal)) from None
+        files.close()
+        raise WeightsError(refusal.path or first.path, str(refusal)) from None
     except BaseException:
-        file.close()
+        files.close()
         raise
     return weights
 
 
 def read_vocabulary(path: Path | str, n_vocab: int | None = None) -> Vocabulary:
-    """The vocabulary in a tokenizer.bin, a tokenizer.model, or a GGUF file with or without weights.
+    """The vocabulary in a tokenizer.bin, a tokenizer.model, or a GGUF or ggml file with or without weights.
 
     ``n_vocab`` is how many tokens it must have. ``WeightsError`` says what is wrong with the file.
     """
@@ -73,9 +75,5 @@ def read_vocabulary(path: Path | str, n_vocab: int | None = None) -> Vocabulary:
     return vocabulary
 
 
-def _tokenizer_beside(path: Path) -> Path | None:
-    for name in _TOKENIZER_NAMES:
-        candidate = path.with_name(name)
-        if os.path.lexists(candidate):  # a broken link is an error worth telling
-            return candidate
-    return None
+def _tokenizer_beside(files: ModelFiles) -> Path | None:
+    return next((path for name in _TOKENIZER_NAMES if (path := files.path_of(name))), None)

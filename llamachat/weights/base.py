@@ -12,7 +12,8 @@ from types import TracebackType
 from typing import Self
 
 from llamachat.vocabulary import Vocabulary
-from llamachat.weights.files import RegularFile
+from llamachat.weights.model_files import ModelFiles
+from llamachat.weights.rows import Rows
 
 
 class TensorType(Enum):
@@ -154,36 +155,36 @@ class WeightFile(ABC):
 
 
 class StoredWeights(WeightFile):
-    """A weight file that holds each tensor's rows one after another, in the layout that ``read`` promises."""
+    """A weight file by its tensors and where the rows of each come from."""
 
     def __init__(
         self,
-        file: RegularFile,
+        files: ModelFiles,
         format_name: str,
         hyperparameters: Hyperparameters,
-        tensors: Mapping[str, tuple[Tensor, int]],
+        tensors: Mapping[str, tuple[Tensor, Rows]],
         *,
         name: str = "",
         vocabulary: Vocabulary | None = None,
         chat_template: str | None = None,
     ) -> None:
-        """``tensors`` gives each tensor with the place of its first byte in the file."""
-        self._file = file
-        self._offsets = {key: offset for key, (_, offset) in tensors.items()}
-        self.path = file.path
+        """``files`` are closed with it; what is open of them by now is what its ``size_bytes`` counts."""
+        self._files = files
+        self._rows = {key: rows for key, (_, rows) in tensors.items()}
+        self.path = files.path
         self.format = format_name
-        self.name = name or file.path.stem
+        self.name = name or files.path.stem
         self.hyperparameters = hyperparameters
         self.vocabulary = vocabulary
         self.tensors = {key: tensor for key, (tensor, _) in tensors.items()}
         self.chat_template = chat_template
-        self.size_bytes = file.size
+        self.size_bytes = files.size_bytes
 
     def read(self, name: str, first_row: int, n_rows: int) -> bytes:  # noqa: D102  (see WeightFile)
         tensor = self.tensors[name]
         if not 0 <= first_row <= first_row + n_rows <= tensor.rows:
             raise IndexError(f"{name} has {tensor.rows} rows, not {first_row}..{first_row + n_rows}")
-        return self._file.read(self._offsets[name] + first_row * tensor.row_bytes, n_rows * tensor.row_bytes)
+        return self._rows[name].read(first_row, n_rows) if n_rows else b""
 
     def close(self) -> None:  # noqa: D102
-        self._file.close()
+        self._files.close()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from llamachat.display import clean_line
@@ -11,7 +13,24 @@ from llamachat.errors import WeightsError
 
 
 class Refusal(Exception):  # noqa: N818  (a verdict about a file, not a failure of the program)
-    """A file cannot be used, and why. Parsers raise it; whoever knows the path makes a ``WeightsError`` of it."""
+    """A file cannot be used, and why. Parsers raise it; whoever knows the path makes a ``WeightsError`` of it.
+
+    ``path`` is the file that is to blame, where that is another than the one that was to be opened.
+    """
+
+    def __init__(self, reason: str, path: Path | None = None) -> None:
+        super().__init__(reason)
+        self.path = path
+
+
+@contextmanager
+def blaming(path: Path) -> Iterator[None]:
+    """What is refused inside is refused because of this file, unless another is already to blame."""
+    try:
+        yield
+    except Refusal as refusal:
+        refusal.path = refusal.path or path
+        raise
 
 
 def quoted(text: str | bytes) -> str:
@@ -39,7 +58,7 @@ class RegularFile:
                 offset += len(part)
                 n_bytes -= len(part)
         except OSError as error:
-            raise WeightsError(self.path, _reason(error)) from None
+            raise WeightsError(self.path, reason_of(error)) from None
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def close(self) -> None:
@@ -54,20 +73,21 @@ def open_regular(path: Path) -> RegularFile:
     try:
         mode = path.stat().st_mode  # looked at first: opening a device can have effects
         if not stat.S_ISREG(mode):
-            raise WeightsError(path, _other_kind(path, mode))
+            raise WeightsError(path, _other_kind(mode))
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     except OSError as error:
-        raise WeightsError(path, _reason(error, path)) from None
+        raise WeightsError(path, reason_of(error, path)) from None
     except ValueError:  # a NUL in the name
         raise WeightsError(quoted(str(path)), "is no file name") from None
     status = os.fstat(descriptor)  # again: it may have been replaced in between
     if not stat.S_ISREG(status.st_mode):
         os.close(descriptor)
-        raise WeightsError(path, _other_kind(path, status.st_mode))
+        raise WeightsError(path, _other_kind(status.st_mode))
     return RegularFile(path, descriptor, status.st_size)
 
 
-def _reason(error: OSError, path: Path | None = None) -> str:
+def reason_of(error: OSError, path: Path | None = None) -> str:
+    """What an error of the system says of a file, in a few words."""
     if isinstance(error, FileNotFoundError):
         return "is a link to a file that is not there" if path and path.is_symlink() else "no such file"
     return (error.strerror or str(error)).lower()
@@ -80,14 +100,8 @@ _KINDS = {
     stat.S_IFBLK: "is a device",
 }
 
-#: Files that tell what a folder of weights is.
-_FOLDERS = {"params.json": "a checkpoint in Meta's layout", "config.json": "a Hugging Face model"}
 
-
-def _other_kind(path: Path, mode: int) -> str:
-    if not stat.S_ISDIR(mode):
-        return _KINDS.get(stat.S_IFMT(mode), "is no regular file") + ", not a weight file"
-    for name, what in _FOLDERS.items():
-        if os.path.lexists(path / name):
-            return f"is a folder with {what}: not supported yet"
-    return "is a folder; name the weight file in it"
+def _other_kind(mode: int) -> str:
+    if stat.S_ISDIR(mode):
+        return "is a folder, not a weight file"
+    return _KINDS.get(stat.S_IFMT(mode), "is no regular file") + ", not a weight file"

@@ -9,9 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from llamachat.vocabulary import Vocabulary
-from llamachat.weights import ggjt, gguf, gguf_container, llama2c, sentencepiece_model, tokenizer_bin
+from llamachat.weights import ggml, gguf, gguf_container, llama2c, sentencepiece_model, tokenizer_bin
 from llamachat.weights.base import WeightFile
 from llamachat.weights.files import Refusal, RegularFile
+from llamachat.weights.model_files import ModelFiles
 
 HEAD_BYTES = 64  #: of a file, enough for every probe
 
@@ -24,7 +25,7 @@ class Format:
 
     matches: _Probe
     refusal: str = "holds no vocabulary"  #: why it is not opened, for what it has no reader for
-    open: Callable[[RegularFile], WeightFile] | None = None
+    open: Callable[[ModelFiles], WeightFile] | None = None
     vocabulary: Callable[[RegularFile], Vocabulary] | None = None
     stop_ids: frozenset[int] = frozenset()  #: tokens that end a text by the format's own rule
 
@@ -56,9 +57,7 @@ _UNVERSIONED_LIST = b"\x05\0\0\0 \xe2\x81\x87 "  # the unknown token as the firs
 #: Formats that are read, or will be.
 _WEIGHTS = (
     Format(_starts(gguf_container.MAGIC), open=gguf.open_gguf, vocabulary=gguf.gguf_vocabulary),
-    Format(_starts(ggjt.MAGIC), open=ggjt.open_ggjt),
-    Format(_starts(b"lmgg"), "is a ggml file of March 2023, without a version" + _LATER),
-    Format(_starts(b"fmgg"), "is a ggmf file" + _LATER),
+    Format(_starts(*ggml.MAGICS), open=ggml.open_ggml, vocabulary=ggml.ggml_vocabulary),
     Format(_starts(b"24ka\x01\0\0\0"), "is a llama2.c file of version 1" + _LATER),
     Format(_starts(b"24ka\x02\0\0\0"), "is a llama2.c file of version 2" + _LATER),
     Format(_starts(b"24ka"), "is a llama2.c file of a version that is not known"),
@@ -93,7 +92,7 @@ _FOREIGN = tuple(
             b"version https://git-lfs",
         ),
         ("is a web page, no model: the download went wrong", b"<!DOCTYPE", b"<!doctype", b"<html", b"<HTML"),
-        ("is JSON text, no model", b"{"),
+        ("is JSON text, no model (folders in Meta's or Hugging Face's layout: not supported yet)", b"{"),
         ("is a picture", b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*"),
         ("is a picture, or a sound", b"RIFF"),
         ("is a PDF document", b"%PDF"),

@@ -14,11 +14,13 @@ from llamachat.weights.gguf_metadata import (
     read_vocabulary,
 )
 from llamachat.weights.llama import check_hyperparameters, used_tensors
+from llamachat.weights.model_files import ModelFiles
+from llamachat.weights.rows import StoredRows
 
 
-def open_gguf(file: RegularFile) -> StoredWeights:
+def open_gguf(files: ModelFiles) -> StoredWeights:
     """The Llama model in a GGUF file. ``Refusal`` where there is none, or a broken one."""
-    container = read_container(file)
+    container = read_container(files.first)
     metadata = Metadata(container.metadata)
     check_architecture(metadata)
     vocabulary = read_vocabulary(metadata)
@@ -31,11 +33,12 @@ def open_gguf(file: RegularFile) -> StoredWeights:
         raise Refusal(f"has a vocabulary of {len(vocabulary)} tokens and an embedding of {n_vocab}")
     hyperparameters = read_hyperparameters(metadata, n_vocab)
     check_hyperparameters(hyperparameters)
+    used = used_tensors(hyperparameters, container.tensors)
     return StoredWeights(
-        file,
+        files,
         f"GGUF v{container.version}",
         hyperparameters,
-        used_tensors(hyperparameters, container.tensors),
+        {name: (tensor, StoredRows(files.first, offset, tensor.row_bytes)) for name, (tensor, offset) in used.items()},
         name=metadata.text("general.name", ""),
         vocabulary=vocabulary,
         chat_template=chat_template(metadata),

@@ -15,9 +15,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from llamachat.weights.base import Tensor
+from llamachat.weights.base import TYPES_BY_ID, Tensor
 from llamachat.weights.files import Refusal, RegularFile, quoted
-from llamachat.weights.llama import make_tensor
+from llamachat.weights.llama import rows_and_columns
 from llamachat.weights.reader import COUNT_LIMIT, Reader, RecordLayout
 
 MAGIC = b"GGUF"
@@ -164,7 +164,10 @@ def _read_tensors(reader: Reader, count: int, alignment: Any) -> dict[str, tuple
         if not 1 <= n_dims <= 4:
             raise Refusal(f"has a tensor {quoted(name)} of {n_dims} dimensions, not 1..4")
         *ne, type_id, offset = reader.unpack(struct.Struct(f"<{n_dims}QIQ"))
-        listed[name] = make_tensor(name, type_id, ne), offset
+        if type_id not in TYPES_BY_ID:
+            raise Refusal(f"has a tensor {quoted(name)} of an unknown type, number {type_id}")
+        kind = TYPES_BY_ID[type_id]
+        listed[name] = Tensor(name, kind, *rows_and_columns(name, kind, ne)), offset
     return _place(reader, listed, alignment)
 
 

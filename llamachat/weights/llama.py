@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
+from typing import Protocol, TypeVar
 
-from llamachat.weights.base import TYPES_BY_ID, Hyperparameters, Tensor, TensorType
+from llamachat.weights.base import Hyperparameters, Tensor, TensorType
 from llamachat.weights.files import Refusal, quoted
 
 #: Types that the C core computes with.
@@ -94,21 +95,33 @@ _FOREIGN = (
 )
 
 
-def make_tensor(name: str, type_number: int, ne: Sequence[int]) -> Tensor:
-    """A tensor as a ggml header states it: ``ne`` counts columns first, trailing ones are no dimensions."""
-    if type_number not in TYPES_BY_ID:
-        raise Refusal(f"has a tensor {quoted(name)} of an unknown type, number {type_number}")
-    kind = TYPES_BY_ID[type_number]
-    if min(ne) < 1 or math.prod(ne) >= 1 << 63:
+class Blocks(Protocol):
+    """What a type says of its blocks."""
+
+    @property
+    def label(self) -> str:
+        """The name people know."""
+
+    @property
+    def block_elements(self) -> int:
+        """Elements of one block."""
+
+
+def rows_and_columns(name: str, kind: Blocks, ne: Sequence[int]) -> tuple[int, int]:
+    """(rows, cols) of a tensor as a ggml header states it: ``ne`` counts columns first, trailing ones are none."""
+    if not ne or min(ne) < 1 or math.prod(ne) >= 1 << 63:
         raise Refusal(f"has a tensor {quoted(name)} of impossible size {' x '.join(map(str, ne))}")
     if ne[0] % kind.block_elements:
         raise Refusal(
             f"has a tensor {quoted(name)} with rows of {ne[0]}, not whole {kind.label} blocks of {kind.block_elements}"
         )
-    return Tensor(name, kind, math.prod(ne[1:]), ne[0])
+    return math.prod(ne[1:]), ne[0]
 
 
-def used_tensors(h: Hyperparameters, found: Mapping[str, tuple[Tensor, int]]) -> dict[str, tuple[Tensor, int]]:
+_Place = TypeVar("_Place")
+
+
+def used_tensors(h: Hyperparameters, found: Mapping[str, tuple[Tensor, _Place]]) -> dict[str, tuple[Tensor, _Place]]:
     """The tensors of the model among those of a file, each with its place; refuses any that is missing, misshapen,
     of a type that is not computed, or foreign to the architecture."""
     required = required_shapes(h)
@@ -124,6 +137,13 @@ def used_tensors(h: Hyperparameters, found: Mapping[str, tuple[Tensor, int]]) ->
         elif not _IGNORED.search(name):
             raise Refusal(_foreign(name, h))
     return used
+
+
+def rows_of(found: Mapping[str, tuple[Tensor, _Place]], name: str) -> int:
+    """The rows of a tensor that states a size; ``Refusal`` if there is none."""
+    if name not in found:
+        raise Refusal(f"has no tensor {quoted(name)}: it is not whole")
+    return found[name][0].rows
 
 
 def _check_tensor(tensor: Tensor, shape: tuple[int, int]) -> None:

@@ -11,8 +11,10 @@ import struct
 from collections.abc import Iterator
 
 from llamachat.weights.base import Hyperparameters, StoredWeights, Tensor, TensorType
-from llamachat.weights.files import Refusal, RegularFile
+from llamachat.weights.files import Refusal
 from llamachat.weights.llama import check_hyperparameters, layer_shapes, required_shapes
+from llamachat.weights.model_files import ModelFiles
+from llamachat.weights.rows import Rows, StoredRows
 
 _HEADER = struct.Struct("<7i")
 
@@ -31,20 +33,21 @@ def is_llama2c(head: bytes, size: int) -> bool:
         return False
 
 
-def open_llama2c(file: RegularFile) -> StoredWeights:
+def open_llama2c(files: ModelFiles) -> StoredWeights:
     """The model in a llama2.c file; its vocabulary is None. ``Refusal`` if the size is not what the header asks for."""
+    file = files.first
     hyperparameters, tied = _read_header(file.read(0, _HEADER.size))
     offset = _HEADER.size
-    tensors = {}
+    tensors: dict[str, tuple[Tensor, Rows]] = {}
     for name, rows, cols in _arrays(hyperparameters, tied):
         tensor = Tensor(name, TensorType.F32, rows, cols)
-        tensors[name] = tensor, offset
+        tensors[name] = tensor, StoredRows(file, offset, tensor.row_bytes)
         offset += tensor.n_bytes
     if offset != file.size:
         what = "is cut short" if offset > file.size else "is no weight file that llamachat knows"
         raise Refusal(f"{what}: as a llama2.c model it would have {offset} bytes, not {file.size}")
     used = {name: place for name, place in tensors.items() if name != _FREQUENCIES}
-    return StoredWeights(file, "llama2.c v0", hyperparameters, used)
+    return StoredWeights(files, "llama2.c v0", hyperparameters, used)
 
 
 def _read_header(head: bytes) -> tuple[Hyperparameters, bool]:

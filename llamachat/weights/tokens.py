@@ -76,3 +76,18 @@ def _count_added(scores: Sequence[float]) -> int:
     while last > 259 and scores[last - 1] == _ADDED_SCORE and last - 1 != 259 - _ADDED_SCORE:
         last -= 1
     return len(scores) - last
+
+
+#: A merge of nothing but spaces is never taken before another.
+_SPACES_SCORE = -1e9
+_LLAMA_VOCABULARY = 32000
+
+
+def llama_scores(texts: Sequence[bytes]) -> list[float]:
+    """Scores for files that store none: pieces are listed by rank, and Llama's own runs of spaces come last."""
+    ranked = [0.0] * min(259, len(texts)) + [float(259 - i) for i in range(259, len(texts))]
+    if len(texts) >= _LLAMA_VOCABULARY:
+        for i in range(259, _LLAMA_VOCABULARY):
+            if not texts[i].strip(b" "):
+                ranked[i] = _SPACES_SCORE
+    return ranked

@@ -104,17 +104,30 @@ def gguf(
     return header + bytes(-len(header) % alignment) + data
 
 
-def ggjt(
-    hparams: Sequence[int], vocabulary: Iterable[tuple[bytes, float]], tensors: Iterable[RawTensor], *, version: int = 3
+#: Magic, version, whether tokens have scores, alignment of data: what sets the kinds of ggml file apart.
+GGML_KINDS = {
+    "ggml": (0x67676D6C, None, False, 1),
+    "ggmf v1": (0x67676D66, 1, True, 1),
+    "ggjt v1": (0x67676A74, 1, True, 32),
+    "ggjt v2": (0x67676A74, 2, True, 32),
+    "ggjt v3": (0x67676A74, 3, True, 32),
+}
+
+
+def ggml(
+    kind: str, hparams: Sequence[int], vocabulary: Iterable[tuple[bytes, float]], tensors: Iterable[RawTensor]
 ) -> bytes:
-    """A ggjt file; ``hparams`` are n_vocab, n_embd, n_mult, n_head, n_layer, n_rot, ftype."""
-    out = bytearray(struct.pack("<II7I", 0x67676A74, version, *hparams))
+    """A ggml, ggmf or ggjt file; ``hparams`` are n_vocab, n_embd, n_mult, n_head, n_layer, n_rot, ftype."""
+    magic, version, has_scores, alignment = GGML_KINDS[kind]
+    out = bytearray(struct.pack("<I", magic))
+    out += b"" if version is None else struct.pack("<I", version)
+    out += struct.pack("<7I", *hparams)
     for text, score in vocabulary:
-        out += struct.pack("<I", len(text)) + text + struct.pack("<f", score)
+        out += struct.pack("<I", len(text)) + text + (struct.pack("<f", score) if has_scores else b"")
     for tensor in tensors:
         name = tensor.name.encode()
         out += struct.pack(f"<3I{len(tensor.ne)}I", len(tensor.ne), len(name), tensor.type_id, *tensor.ne) + name
-        out += bytes(-len(out) % 32)
+        out += bytes(-len(out) % alignment)
         out += tensor.data
     return bytes(out)
 

@@ -19,19 +19,21 @@ import numpy as np
 
 from llamachat.vocabulary import SPM_SPACE, TokenKind, Vocabulary
 from tests.support.blocks import IDS, Floats, block_size, dequantize, quantize
-from tests.support.containers import RawTensor, ggjt, gguf, tokenizer_bin
+from tests.support.containers import RawTensor, ggml, gguf, tokenizer_bin
+from tests.support.old_blocks import OLD_IDS, dequantize_old, quantize_old
 from tests.support.tiny_vocabularies import bpe_vocabulary, spm_vocabulary
 
 __all__ = [
     "TinyModel",
     "TinyShape",
     "bpe_vocabulary",
-    "ggjt_bytes",
+    "ggml_bytes",
+    "ggml_files",
     "gguf_bytes",
     "llama2c_bytes",
     "random_model",
     "spm_vocabulary",
-    "write_ggjt",
+    "write_ggml",
     "write_gguf",
     "write_llama2c",
     "write_tokenizer_bin",
@@ -201,24 +203,63 @@ def meta_name(name: str) -> str:
     return _META_NAMES[name]
 
 
-def write_ggjt(path: Path, model: TinyModel, **how: Any) -> dict[str, Floats]:
-    """Writes ``ggjt_bytes``; returns the values that the file holds."""
-    data, held = ggjt_bytes(model, **how)
-    path.write_bytes(data)
+def write_ggml(path: Path, model: TinyModel, **how: Any) -> dict[str, Floats]:
+    """Writes ``ggml_files``, the parts beside the first; returns the values that they hold."""
+    files, held = ggml_files(model, **how)
+    for i, data in enumerate(files):
+        path.with_name(path.name + (f".{i}" if i else "")).write_bytes(data)
     return held
 
 
-def ggjt_bytes(
-    model: TinyModel, *, vocabulary: Vocabulary | None = None, types: Types = "F32", version: int = 3
-) -> tuple[bytes, dict[str, Floats]]:
-    """A ggjt file (SentencePiece vocabularies only). Such files state no epsilon, RoPE base, scale or context."""
+def ggml_bytes(model: TinyModel, **how: Any) -> tuple[bytes, dict[str, Floats]]:
+    """``ggml_files`` where there is one file."""
+    (data,), held = ggml_files(model, **how)
+    return data, held
+
+
+def ggml_files(
+    model: TinyModel,
+    *,
+    kind: str = "ggjt v3",
+    vocabulary: Vocabulary | None = None,
+    types: Types = "F32",
+    ftype: int = 0,
+    parts: int = 1,
+) -> tuple[list[bytes], dict[str, Floats]]:
+    """The files of a ggml model (SentencePiece vocabularies only), whose matrices are cut into ``parts``.
+
+    Such files state no epsilon, RoPE base, scale or context.
+    """
     shape = model.shape
-    if shape.tied:  # every ggjt file has an output matrix of its own
+    if shape.tied:  # every ggml file has an output matrix of its own
         untied = {**model.weights, "output.weight": model.weights["token_embd.weight"]}
         model = TinyModel(replace(shape, tied=False), untied)
-    raw, held = _raw_tensors(model, types, meta_name)
-    hparams = (shape.n_vocab, shape.n_embd, 32, shape.n_heads, shape.n_layers, shape.head, 0)
-    return ggjt(hparams, _ggml_tokens(vocabulary or spm_vocabulary(shape.n_vocab)), raw, version=version), held
+    hparams = (shape.n_vocab, shape.n_embd, 32, shape.n_heads, shape.n_layers, shape.head, ftype)
+    tokens = _ggml_tokens(vocabulary or spm_vocabulary(shape.n_vocab))
+    held: dict[str, Floats] = {}
+    raw: list[list[RawTensor]] = [[] for _ in range(parts)]
+    for name, values in model.weights.items():
+        axis = int(name.endswith(("token_embd.weight", "attn_output.weight", "ffn_down.weight")))
+        pieces = np.split(values, parts, axis) if values.ndim == 2 else [values] * parts
+        expanded = []
+        for part, piece in zip(raw, pieces, strict=True):
+            type_id, data, back = _ggml_blocks(kind, _label(types, name), piece)
+            part.append(RawTensor(meta_name(name), tuple(reversed(piece.shape)), type_id, data))
+            expanded.append(back)
+        held[name] = np.concatenate(expanded, axis) if values.ndim == 2 else expanded[0]
+    return [ggml(kind, hparams, tokens, part) for part in raw], held
+
+
+def _ggml_blocks(kind: str, label: str, values: Floats) -> tuple[int, bytes, Floats]:
+    """(type number, bytes, the values they hold) of a tensor in a kind of ggml file."""
+    if values.ndim == 1:
+        label = "F32"
+    version = int(kind[-1]) if kind[-1].isdecimal() and kind != "ggmf v1" else 1
+    if version < 3 and label in OLD_IDS and not (version == 2 and label.startswith("Q5")):
+        data = quantize_old(label, version, values)
+        return OLD_IDS[label], data, dequantize_old(label, version, data, values.shape)
+    data = quantize(label, values)
+    return IDS[label], data, dequantize(label, data, values.shape)
 
 
 def write_llama2c(path: Path, model: TinyModel) -> dict[str, Floats]:

@@ -19,7 +19,7 @@ from llamachat.weights import open_weights, read_vocabulary
 from tests.support.tiny_models import (
     TinyShape,
     bpe_vocabulary,
-    ggjt_bytes,
+    ggml_bytes,
     gguf_bytes,
     llama2c_bytes,
     random_model,
@@ -43,7 +43,8 @@ def _tokenizer_bin(folder: Path) -> bytes:
 KINDS: dict[str, Callable[[Path], bytes]] = {
     "gguf-spm": lambda _: gguf_bytes(random_model(TIED), types="Q8_0")[0],
     "gguf-bpe": lambda _: gguf_bytes(random_model(UNTIED), types="Q4_1", vocabulary=bpe_vocabulary(300))[0],
-    "ggjt": lambda _: ggjt_bytes(random_model(UNTIED), types="Q5_0")[0],
+    "ggjt": lambda _: ggml_bytes(random_model(UNTIED), types="Q5_0")[0],
+    "ggml": lambda _: ggml_bytes(random_model(UNTIED), kind="ggml", types="Q4_1")[0],
     "llama2c": lambda _: llama2c_bytes(random_model(UNTIED)),
     "tokenizer.bin": _tokenizer_bin,
     "tokenizer.model": lambda _: build_model_proto(spm_vocabulary(300)),

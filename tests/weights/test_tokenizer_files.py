@@ -18,8 +18,8 @@ from tests.support.tiny_models import (
     random_model,
     spm_vocabulary,
     vocabulary_metadata,
-    write_ggjt,
     write_gguf,
+    write_llama2c,
     write_tokenizer_bin,
 )
 
@@ -63,7 +63,7 @@ def test_gguf_of_any_architecture(tmp_path: Path) -> None:
 
 
 def test_files_that_hold_none(tmp_path: Path) -> None:
-    write_ggjt(tmp_path / "m", random_model())
+    write_llama2c(tmp_path / "m", random_model())
     (tmp_path / "empty").touch()
     (tmp_path / "gguf").write_bytes(gguf({"general.architecture": "llama"}, []))
     for name, words in (("m", "holds no vocabulary"), ("empty", "is empty"), ("gguf", "holds no vocabulary")):

@@ -1,0 +1,53 @@
+"""A folder in place of a weight file: which of the files in it stands for the model."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from pathlib import Path
+
+from llamachat.errors import WeightsError
+from llamachat.weights.files import reason_of
+
+#: Files of more than this are not asked what they are.
+_ENTRIES_LIMIT = 4096
+
+#: Files that stand for a model wherever they are, best first.
+_ENTRIES = ("params.json", "config.json")
+
+#: Endings that weight files have, when a folder holds none of the files above.
+_ENDINGS = (".gguf", ".bin", ".ggml", ".pth", ".pt")
+
+#: Not weights, whatever their ending.
+_OTHERS = ("tokenizer.bin", "training_args.bin", "optimizer.bin", "scheduler.bin")
+
+
+#: Part 2 and later of a split GGUF.
+_LATER_PART = re.compile(r"-(?!00001-)\d{5}-of-\d{5}\.gguf")
+
+
+def weight_file_in(folder: Path) -> Path | None:
+    """The file to open where ``folder`` is one; None if it is none. ``WeightsError`` if it holds no model, or several.
+
+    Of a model in several files it is the first.
+    """
+    try:
+        if not stat.S_ISDIR(folder.stat().st_mode):
+            return None
+    except (OSError, ValueError):
+        return None  # whoever opens it as a file says what is wrong
+    try:
+        with os.scandir(folder) as entries:
+            names = sorted(entry.name for entry, _ in zip(entries, range(_ENTRIES_LIMIT), strict=False))
+    except OSError as error:
+        raise WeightsError(folder, reason_of(error)) from None
+    for name in _ENTRIES:
+        if name in names:
+            return folder / name
+    found = [name for name in names if name.endswith(_ENDINGS) and name not in _OTHERS and not _LATER_PART.search(name)]
+    if not found:
+        raise WeightsError(folder, "is a folder without a model that llamachat knows")
+    if len(found) > 1:
+        raise WeightsError(folder, f"is a folder with {len(found)} weight files; name one of them")
+    return folder / found[0]

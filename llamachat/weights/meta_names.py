@@ -1,0 +1,33 @@
+"""Meta's names of the tensors, which ggml files and llama2.c's checkpoints use too."""
+
+from __future__ import annotations
+
+import re
+
+_ROLES = {
+    "tok_embeddings": "token_embd",
+    "norm": "output_norm",
+    "output": "output",
+    "attention_norm": "attn_norm",
+    "attention.wq": "attn_q",
+    "attention.wk": "attn_k",
+    "attention.wv": "attn_v",
+    "attention.wo": "attn_output",
+    "ffn_norm": "ffn_norm",
+    "feed_forward.w1": "ffn_gate",
+    "feed_forward.w2": "ffn_down",
+    "feed_forward.w3": "ffn_up",
+}
+_NAME = re.compile(r"(?:layers\.(\d{1,4})\.)?([a-z0-9_.]+)\.weight")
+
+#: Matrices that were cut by columns where a model was cut into parts; all others were cut by rows.
+CUT_BY_COLUMNS = ("token_embd.weight", "attn_output.weight", "ffn_down.weight")
+
+
+def canonical(name: str) -> str:
+    """GGUF's name for one of Meta's; a name not known stays as it is."""
+    match = _NAME.fullmatch(name)
+    if not match or match[2] not in _ROLES:
+        return name
+    layer = "" if match[1] is None else f"blk.{int(match[1])}."
+    return f"{layer}{_ROLES[match[2]]}.weight"

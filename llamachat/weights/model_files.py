@@ -1,0 +1,78 @@
+"""The files of one model: the one that was named, and those beside it that belong to it.
+
+A model that came from elsewhere may name any file as its part. Only plain names are taken, and no symbolic link leads
+out of the model's folder, but for the one layout where links are the rule: the cache of Hugging Face's hub.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from llamachat.weights.files import Refusal, RegularFile, open_regular, quoted
+
+
+class ModelFiles:
+    """Open files of a model in one folder; all are closed together."""
+
+    def __init__(self, path: Path, first: RegularFile) -> None:
+        self.path = path  #: what was named: a file, or the folder that holds it
+        self.first = first
+        self._weights = [first]
+        self.folder = first.path.parent
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all weight files opened so far."""
+        return sum(file.size for file in self._weights)
+
+    def open(self, name: str) -> RegularFile:
+        """Opens a weight file beside the first; the first itself if it is that one."""
+        if name == self.first.path.name:
+            return self.first
+        file = open_regular(self._inside(name))
+        self._weights.append(file)
+        return file
+
+    def has(self, name: str) -> bool:
+        """Whether there is something of this name beside the first file, be it a broken link."""
+        return os.path.lexists(self.folder / name)
+
+    def text(self, name: str, limit: int) -> bytes | None:
+        """The bytes of a small file beside the first; None if it is not there, ``Refusal`` if it is larger."""
+        if not self.has(name):
+            return None
+        path = self._inside(name)
+        file = open_regular(path)
+        try:
+            if file.size > limit:
+                raise Refusal(f"has {file.size} bytes; at most {limit} are allowed", path)
+            return file.read(0, file.size)
+        finally:
+            file.close()
+
+    def path_of(self, name: str) -> Path | None:
+        """The path of a file beside the first that may be opened; None if there is none of this name."""
+        return self._inside(name) if self.has(name) else None
+
+    def close(self) -> None:
+        """Closes all; twice is fine."""
+        for file in self._weights:
+            file.close()
+
+    def _inside(self, name: str) -> Path:
+        if name in ("", ".", "..") or "/" in name or "\0" in name or os.sep in name:
+            raise Refusal(f"names {quoted(name)} as one of its files, which is no plain file name")
+        path = self.folder / name
+        if path.is_symlink():
+            home = self.folder.resolve()
+            target = path.resolve()
+            if not target.is_relative_to(home) and not _in_hub_cache(home, target):
+                raise Refusal("is a link that leads out of the model's folder; name the file itself", path)
+        return path
+
+
+def _in_hub_cache(folder: Path, target: Path) -> bool:
+    """Whether a link stays in its model of the hub's cache: from ``models--X/snapshots/REVISION`` to ``blobs``."""
+    model = folder.parent.parent
+    return folder.parent.name == "snapshots" and model.name.startswith("models--") and target.parent == model / "blobs"

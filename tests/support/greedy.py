@@ -1,0 +1,56 @@
+"""Greedy continuations, and logits, of a weight file, whatever its format."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from llamachat.engine.base import ModelSource
+from llamachat.engine.context import Context
+from llamachat.engine.core import StopFlag, ffi
+from llamachat.engine.model import Model
+from tests.support.blocks import Floats
+
+THREADS = 1  # so that sums are added in one order
+
+
+def greedy(path: Path, prompt: str, n_tokens: int, *, tokenizer: Path | None = None) -> str:
+    """The prompt and what follows, ``n_tokens`` in all but BOS. As the first programs did, BOS is always put first."""
+    model = Model.load(ModelSource(path, tokenizer, n_ctx=256, threads=THREADS))
+    try:
+        words, bos = model.tokenizer, model.vocabulary.bos_id
+        assert bos is not None
+        ids = [bos, *words.encode(prompt)]
+        context = Context(model)
+        context.append(ids, StopFlag())
+        while len(ids) <= n_tokens:
+            best = int(np.argmax(_logits(context)))
+            if best in model.vocabulary.stop_ids:
+                break
+            ids.append(best)
+            context.append(ids[-1:], StopFlag())
+        context.close()
+        return words.decode(ids[1:])
+    finally:
+        model.close()
+
+
+def logits_after(path: Path, ids: list[int], *, tokenizer: Path | None = None) -> Floats:
+    """The logits after each of ``ids``, evaluated one by one."""
+    model = Model.load(ModelSource(path, tokenizer, n_ctx=64, threads=THREADS))
+    try:
+        context = Context(model)
+        rows = []
+        for token in ids:
+            context.append([token], StopFlag())
+            rows.append(_logits(context))
+        context.close()
+        return np.stack(rows)
+    finally:
+        model.close()
+
+
+def _logits(context: Context) -> Floats:
+    n = context.model.info.n_vocab
+    return np.frombuffer(bytes(ffi.buffer(context.logits, n * 4)), np.float32)
