@@ -159,7 +159,7 @@ class _Report:
     def _progress(self, event: Progress) -> str:
         trial = event.trial
         what = f"{trial.phase} of {trial.n:,} at depth {trial.depth:,}"
-        how = f"{event.repetition} of {self._repeat}" if event.repetition else "getting there"
+        how = f"{event.repetition} of {self._repeat}" if event.repetition else "getting ready"
         return f"{what}: {how} {bar(event.done_tokens, event.total_tokens)}"
 
     def _start(self, event: Started) -> None:

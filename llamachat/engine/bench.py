@@ -61,7 +61,7 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where measuring is; ``repetition`` counts from 1, and is 0 while the context is filled up to the depth."""
+    """Where measuring is; ``repetition`` counts from 1, and is 0 while it gets ready."""
 
     trial: Trial
     repetition: int
@@ -221,13 +221,13 @@ class _Stopwatch:
     def warm_up(self, trial: Trial) -> None:
         """Fills the context up to the trial's depth, and touches what the first repetition would touch first."""
         self._hold(trial)
-        self._evaluate(replace(trial, n=min(trial.n, _WARM_UP_TOKENS[trial.phase])), 0)
+        self._evaluate(trial, min(trial.n, _WARM_UP_TOKENS[trial.phase]), 0)
 
     def rate(self, trial: Trial, repetition: int) -> float:
         """Tokens per second of one repetition."""
         self._hold(trial)
         started = self._clock()
-        self._evaluate(trial, repetition)
+        self._evaluate(trial, trial.n, repetition)
         return trial.n / max(self._clock() - started, 1e-9)
 
     def _hold(self, trial: Trial) -> None:
@@ -236,15 +236,15 @@ class _Stopwatch:
             for progress in self._context.read(self._ids[: trial.depth], self._stop):
                 self._show(trial, 0, progress.done_tokens, trial.depth)
 
-    def _evaluate(self, trial: Trial, repetition: int) -> None:
-        end = trial.depth + trial.n
+    def _evaluate(self, trial: Trial, n: int, repetition: int) -> None:
+        end = trial.depth + n
         if trial.phase is Phase.PROMPT:
             for progress in self._context.read(self._ids[:end], self._stop):
-                self._show(trial, repetition, progress.done_tokens - trial.depth, trial.n)
+                self._show(trial, repetition, progress.done_tokens - trial.depth, n)
         else:
             for place in range(trial.depth, end):
                 self._context.append(self._ids[place : place + 1], self._stop)
-                self._show(trial, repetition, place + 1 - trial.depth, trial.n)
+                self._show(trial, repetition, place + 1 - trial.depth, n)
 
     def _show(self, trial: Trial, repetition: int, done: int, total: int) -> None:
         now = self._clock()
