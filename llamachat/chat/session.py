@@ -56,6 +56,7 @@ class ChatSession(SessionState):
         self._system = system
         self._load_wanted: ModelSource | None = None
         self._source_asked: ModelSource | None = None
+        self._absorbed: list[Event] = []  # applied, and not yet handed to the face
         draft = store.adopt_draft()
         self._show(draft if draft is not None else Conversation(system=system, settings=settings))
 
@@ -66,27 +67,14 @@ class ChatSession(SessionState):
 
         What still comes of an answer that another operation ended is left out.
         """
-        events: list[Event] = []
-        for event, answer in self._runner.events():
-            if isinstance(event, Loaded):
-                self._source = self._source_asked
-                self._take_model()
-                self._notices += event.info.notices
-            elif isinstance(event, LoadFailed):
-                self.error = None if event.cancelled else event.message
-            elif answer is not None and isinstance(event, Finished):
-                self._answer_over(answer, event)
-            if answer is not None or isinstance(event, LoadProgress | Loaded | LoadFailed):
-                events.append(event)
-        running = self._runner.answer
-        if running is not None and not running.let_go and running.settle():
-            self.store.save_soon(running.conversation, running.message)
+        self._absorb()
+        events, self._absorbed = self._absorbed, []
         self._go_on()
         return events
 
     def wait(self, timeout: float) -> bool:
         """Blocks until events wait or ``timeout`` seconds are over; for faces without an event loop."""
-        return self._runner.wait(timeout)
+        return bool(self._absorbed) or self._runner.wait(timeout)
 
     # ---- model --------------------------------------------------------------
 
@@ -113,8 +101,9 @@ class ChatSession(SessionState):
         """Opens a stored chat as it was left; ``StoreError`` if it cannot be read."""
         if session_id == self.conversation.id:
             return self.conversation
+        conversation = self.store.load(session_id)  # first: if that fails, nothing is stopped
         self._leave()
-        return self._show(self.store.load(session_id))
+        return self._show(conversation)
 
     def rename(self, session_id: str, title: str) -> None:
         """Gives a chat another title."""
@@ -260,8 +249,26 @@ class ChatSession(SessionState):
         self.error = None
         self._let_go()
 
+    def _absorb(self) -> None:
+        """Applies all waiting events."""
+        for event, answer in self._runner.events():
+            if isinstance(event, Loaded):
+                self._source = self._source_asked
+                self._take_model()
+                self._notices += event.info.notices
+            elif isinstance(event, LoadFailed):
+                self.error = None if event.cancelled else event.message
+            elif answer is not None and isinstance(event, Finished):
+                self._answer_over(answer, event)
+            if answer is not None or isinstance(event, LoadProgress | Loaded | LoadFailed):
+                self._absorbed.append(event)
+        running = self._runner.answer
+        if running is not None and not running.let_go and running.settle():
+            self.store.save_soon(running.conversation, running.message)
+
     def _let_go(self) -> None:
         """Ends the running answer as it is; the engine is told, and is free a moment later."""
+        self._absorb()  # it may be over already, and nobody has looked yet
         answer = self._runner.answer
         if answer is None or answer.let_go:
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,8 @@ import pytest
 from llamachat.chat.conversation import Status
 from llamachat.chat.session import ChatSession, Phase
 from llamachat.engine.base import ModelSource
-from llamachat.engine.events import Loaded, LoadFailed, LoadProgress
-from llamachat.errors import LlamachatError
+from llamachat.engine.events import Finished, Loaded, LoadFailed, LoadProgress
+from llamachat.errors import LlamachatError, StoreError
 from tests.chat.conftest import Open
 from tests.support.scripted_engine import ScriptedEngine
 from tests.support.sessions import finish, said, texts, until
@@ -269,3 +270,29 @@ def test_what_a_file_has_to_say_is_handed_on(open_session: Open) -> None:
     session.open_model(MODEL)
     finish(session)
     assert session.take_notices() == ["its vocabulary is an old one"]
+
+
+def test_an_answer_that_is_over_before_anybody_looked(open_session: Open) -> None:
+    """The engine is done, the face has not drained yet, and a person sends: nothing of the answer is lost."""
+    engine = ScriptedEngine([LONG, "second"], loaded=True, tokens_per_second=1000)
+    session = open_session(engine)
+    over = threading.Event()
+    engine.subscribe(lambda event: over.set() if isinstance(event, Finished) else None)
+    session.send("count")
+    assert over.wait(10)
+    session.send("next")
+    assert session.wait(0)  # what was taken in meanwhile is still to be handed out
+    first = session.conversation.path[1]
+    assert (first.text, first.status) == (LONG, Status.COMPLETE)
+    events = finish(session)
+    assert sum(isinstance(event, Finished) for event in events) == 2
+    assert texts(session) == ["count", LONG, "next", "second"]
+
+
+def test_a_chat_that_is_gone_stops_nothing(open_session: Open) -> None:
+    session, engine = _answering(open_session)
+    with pytest.raises(StoreError, match="no chat"):
+        session.open("nowhere")
+    engine.release(100)
+    finish(session)
+    assert texts(session) == ["count", LONG]
