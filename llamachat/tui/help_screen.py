@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+import textwrap
+from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -17,6 +18,7 @@ from llamachat.chat.commands import COMMANDS
 from llamachat.tui.dialogs import Dialog
 
 _KEY_WIDTH = 26
+_WIDTH = 92
 _NAMES = {
     "escape": "esc",
     "pageup": "pgup",
@@ -48,20 +50,28 @@ def own_bindings(kind: type[Widget]) -> list[Binding]:
     return found
 
 
-def section(title: str, text: str, bindings: Iterable[Binding]) -> Content:
-    """A heading, a few sentences, and the keys; the same words for several keys make one line."""
-    keys: dict[str, list[str]] = {}
-    for binding in bindings:
-        keys.setdefault(binding.description, []).extend(key_name(key) for key in binding.key.split(","))
+def section(title: str, text: str, keys: Mapping[str, str], width: int) -> Content:
+    """A heading, a few sentences, and keys (or commands) with what they do, in ``width`` cells."""
     lines = [Content.assemble((title, "bold $accent"))]
     if text:
-        lines.append(_bold_words(text.strip()))
-        lines.append(Content())
-    lines += [
-        Content.assemble((" ".join(names).ljust(_KEY_WIDTH), "$text"), (words, "$soft"))
-        for words, names in keys.items()
-    ]
+        lines += [_bold_words(text.strip()), Content()]
+    column = max(10, min(_KEY_WIDTH, width // 3))
+    for key, words in keys.items():
+        wrapped = textwrap.wrap(words, max(20, width - column)) or [""]
+        if len(key) >= column:
+            lines.append(Content.assemble((key, "$text")))
+            key = ""
+        for at, part in enumerate(wrapped):
+            lines.append(Content.assemble(((key if at == 0 else "").ljust(column), "$text"), (part, "$soft")))
     return Content("\n").join(lines)
+
+
+def keys_of(kind: type[Widget]) -> dict[str, str]:
+    """Keys and what they do; several keys for the same stand together."""
+    keys: dict[str, list[str]] = {}
+    for binding in own_bindings(kind):
+        keys.setdefault(binding.description, []).extend(key_name(key) for key in binding.key.split(","))
+    return {" ".join(names): words for words, names in keys.items()}
 
 
 def _bold_words(text: str) -> Content:
@@ -77,9 +87,9 @@ class HelpScreen(Dialog[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f1,q,enter", "cancel", "Close", show=False, id="help.close"),
     ]
-    DEFAULT_CSS = """
-    HelpScreen > #dialog { width: 92; }
-    HelpScreen Static.part { height: auto; margin-bottom: 1; }
+    DEFAULT_CSS = f"""
+    HelpScreen > #dialog {{ width: {_WIDTH}; }}
+    HelpScreen Static.part {{ height: auto; margin-bottom: 1; }}
     """
 
     def __init__(self, kinds: Iterable[type[Widget]], first: type[Widget] | None) -> None:
@@ -90,22 +100,23 @@ class HelpScreen(Dialog[None]):
         """A part for each place, then the commands."""
         with Vertical(id="dialog"):
             with VerticalScroll():
-                for kind in self._kinds:
-                    title = kind.__dict__.get("BINDING_GROUP_TITLE") or kind.__name__
-                    part = section(title, kind.__dict__.get("HELP") or "", own_bindings(kind))
-                    yield Static(part, classes="part", markup=False)
-                yield Static(self._commands(), classes="part", markup=False)
+                for _ in range(len(self._kinds) + 1):
+                    yield Static("", classes="part", markup=False)
             yield self.keys_line(("↑↓", "scroll"), ("esc", "close"))
 
-    @staticmethod
-    def _commands() -> Content:
-        lines = [Content.assemble(("Commands, typed in the composer", "bold $accent"))]
-        for command in COMMANDS:
-            usage = command.usage.ljust(_KEY_WIDTH)
-            lines.append(
-                Content.assemble((usage if usage.endswith(" ") else usage + "  ", "$text"), (command.help, "$soft"))
-            )
-        return Content("\n").join(lines)
+    def _parts(self, width: int) -> list[Content]:
+        parts = [
+            section(kind.__dict__["BINDING_GROUP_TITLE"], kind.__dict__.get("HELP") or "", keys_of(kind), width)
+            for kind in self._kinds
+        ]
+        usage = {command.usage: command.help for command in COMMANDS}
+        return [*parts, section("Commands, typed in the composer", "", usage, width)]
+
+    def on_resize(self) -> None:
+        """The words are set for the width there is."""
+        width = min(self.size.width * 96 // 100, _WIDTH) - 6
+        for static, part in zip(self.query(".part").results(Static), self._parts(width), strict=True):
+            static.update(part)
 
     def on_mount(self) -> None:
         """The arrow keys scroll at once."""

@@ -121,9 +121,11 @@ class Chat:
 
     async def paste(self, text: str) -> None:
         """Pastes where the focus is."""
-        focused = self.app.focused
-        assert focused is not None
-        focused.post_message(Paste(text))
+        driver = self.app._driver
+        assert driver is not None
+        driver.send_message(Paste(text))
+        for _ in range(5):
+            await self.pilot._wait_for_screen()
         await self.pilot.pause()
 
     async def send(self, text: str) -> None:
