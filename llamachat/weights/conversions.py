@@ -69,6 +69,18 @@ def _widen_brain(data: bytes) -> bytes:
     return (np.frombuffer(data, "<u2").astype("<u4") << 16).tobytes()
 
 
+def _swap(*widths: int) -> Callable[[bytes], bytes]:
+    """Turns the bytes of each value of a block around; ``widths`` are those of a block's values, 1 where none turn."""
+    order: list[int] = []
+    for width in widths:
+        order += range(len(order) + width - 1, len(order) - 1, -1)
+
+    def swap(data: bytes) -> bytes:
+        return np.frombuffer(data, np.uint8).reshape(-1, len(order))[:, np.array(order)].tobytes()
+
+    return swap
+
+
 #: By name: a function from whole old blocks to whole new ones.
 CONVERSIONS: Mapping[str, Callable[[bytes], bytes]] = {
     "F16 to F32": _widen,
@@ -82,4 +94,19 @@ CONVERSIONS: Mapping[str, Callable[[bytes], bytes]] = {
     "Q5_0 v1": _resplit(6),
     "Q5_1 v1": _resplit(8),
     "Q8_0 v1": _expander([_F32_D, ("q", "i1", 32)], lambda q: q),
+    "big-endian F32": _swap(4),
+    "big-endian F16": _swap(2),
+    "big-endian BF16": _swap(2),
+    "big-endian Q4_0": _swap(2, *[1] * 16),
+    "big-endian Q4_1": _swap(2, 2, *[1] * 16),
+    "big-endian Q5_0": _swap(2, 4, *[1] * 16),
+    "big-endian Q5_1": _swap(2, 2, 4, *[1] * 16),
+    "big-endian Q8_0": _swap(2, *[1] * 32),
 }
+
+
+def expand_groups(q: bytes, scales: bytes, group: int, skipped: int) -> bytes:
+    """int8 times the float32 scale of its group; ``q`` begins ``skipped`` weights into the first group."""
+    weights = np.frombuffer(q, np.int8).astype("<f4")
+    weights *= np.frombuffer(scales, "<f4")[np.arange(skipped, skipped + len(q)) // group]
+    return weights.tobytes()

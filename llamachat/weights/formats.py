@@ -54,13 +54,13 @@ _LATER = ": not supported yet"
 _TOKENIZER = "is a tokenizer, no model; name it with --tokenizer, beside a model"
 _UNVERSIONED_LIST = b"\x05\0\0\0 \xe2\x81\x87 "  # the unknown token as the first ggml files wrote it
 
+_LLAMA2C_STOPS = frozenset({1, 2})  # run.c ends a text at either
+
 #: Formats that are read, or will be.
 _WEIGHTS = (
     Format(_starts(gguf_container.MAGIC), open=gguf.open_gguf, vocabulary=gguf.gguf_vocabulary),
     Format(_starts(*ggml.MAGICS), open=ggml.open_ggml, vocabulary=ggml.ggml_vocabulary),
-    Format(_starts(b"24ka\x01\0\0\0"), "is a llama2.c file of version 1" + _LATER),
-    Format(_starts(b"24ka\x02\0\0\0"), "is a llama2.c file of version 2" + _LATER),
-    Format(_starts(b"24ka"), "is a llama2.c file of a version that is not known"),
+    Format(_starts(llama2c.MAGIC), open=llama2c.open_llama2c_later, stop_ids=_LLAMA2C_STOPS),
     Format(_starts(b"PK\x03\x04"), "is a PyTorch checkpoint or another zip archive" + _LATER),
     Format(_starts(b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"), "is a PyTorch file from before 1.6"),
     Format(_safetensors, "is a safetensors file" + _LATER),
@@ -71,7 +71,9 @@ _TOKENIZERS = (
     Format(
         lambda head, _: tokenizer_bin.is_tokenizer_bin(head), _TOKENIZER, vocabulary=tokenizer_bin.read_tokenizer_bin
     ),
-    Format(lambda head, _: tokenizer_bin.is_without_scores(head), "is a tokenizer.bin without scores" + _LATER),
+    Format(
+        lambda head, _: tokenizer_bin.is_without_scores(head), _TOKENIZER, vocabulary=tokenizer_bin.read_without_scores
+    ),
     Format(
         lambda head, _: sentencepiece_model.is_sentencepiece_model(head),
         _TOKENIZER,
@@ -118,6 +120,6 @@ FORMATS = (
     Format(lambda head, _: head[4:13] == _UNVERSIONED_LIST, "is a list of tokens without a header, no model"),
     # No magic number, but seven numbers that could be a model's. Before what follows: a model of 640
     # dimensions begins with the two bytes of a pickle.
-    Format(llama2c.is_llama2c, open=llama2c.open_llama2c, stop_ids=frozenset({1, 2})),
+    Format(llama2c.is_llama2c, open=llama2c.open_llama2c, stop_ids=_LLAMA2C_STOPS),
     *_FOREIGN,
 )

@@ -10,7 +10,7 @@ from llamachat.vocabulary import Vocabulary
 from llamachat.weights.base import Hyperparameters
 from llamachat.weights.files import Refusal, quoted
 from llamachat.weights.llama import MAX_CONTEXT, head_dim
-from llamachat.weights.tokens import finish_vocabulary, kinds_of
+from llamachat.weights.tokens import finish_vocabulary, kinds_by_text, kinds_of
 
 ARCHITECTURE = "llama"
 NO_ID = 0xFFFFFFFF  # what old converters wrote for "none"
@@ -80,10 +80,6 @@ def check_architecture(metadata: Metadata) -> None:
     kind = metadata.text("general.type", "model")
     if kind not in ("model", ""):
         raise Refusal(f"holds {quoted(kind)} data, not a model")
-    parts = metadata.integer("split.count", 0)
-    if parts > 1:
-        part = metadata.integer("split.no", 0) + 1
-        raise Refusal(f"is part {part} of {parts} of a split GGUF: not supported yet (join the parts)")
     if metadata.integer("llama.expert_count", 0) > 0:
         raise Refusal("holds a mixture of experts: not supported")
 
@@ -143,6 +139,7 @@ def read_vocabulary(metadata: Metadata) -> Vocabulary | None:
     n = len(pieces)
     if not n:
         raise Refusal("has an empty vocabulary")
+    types = _per_token(metadata, "token_type", int, n)
     pre = metadata.text("tokenizer.ggml.pre", "")
 
     def special(name: str, default: int | None = None) -> int | None:
@@ -154,7 +151,7 @@ def read_vocabulary(metadata: Metadata) -> Vocabulary | None:
             model=model,
             pieces=pieces,
             scores=tuple(map(float, _per_token(metadata, "scores", (int, float), n, required=model == "spm"))),
-            kinds=kinds_of(_per_token(metadata, "token_type", int, n), n),
+            kinds=kinds_by_text(pieces) if model == "spm" and not types else kinds_of(types, n),
             merges=metadata.array("tokenizer.ggml.merges", str),
             pre=pre,
             bos_id=special("bos", bos),

@@ -1,59 +1,130 @@
-"""llama2.c version 0: the files that ``run.c`` reads.
+"""llama2.c's files: version 0, which ``run.c`` reads, version 1 in float32, and version 2 in int8.
 
-Seven i32 (dim, hidden_dim, n_layers, n_heads, n_kv_heads, vocab_size, seq_len), then float32 arrays without names or
-padding. vocab_size is negative where the output is a matrix of its own. There is no magic number: a file is one of
-these if its size is exactly what the seven numbers ask for. The vocabulary is in another file.
+    version 0:  i32 dim, hidden_dim, n_layers, n_heads, n_kv_heads, vocab_size, seq_len; then arrays
+    later:      u32 "24ka", i32 version, the same seven, u8 whether the output is the embedding,
+                version 2: i32 group size; zeros up to byte 256; then arrays
+
+Arrays have neither names nor padding. In version 0 a negative vocab_size says that the output is a matrix of its own,
+and there is no magic number: a file is one of these if its size is exactly what the seven numbers ask for.
+
+A matrix of version 2 is int8 q[n], then f32 s[n / group]: weight i is q[i] * s[i / group], counted through the whole
+matrix, so that a group may begin in one row and end in the next. No current type has scales in float32, or groups of
+any size; the weights become F32, as the original's own arithmetic gives them. The vocabulary is in another file.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from llamachat.weights.base import Hyperparameters, StoredWeights, Tensor, TensorType
-from llamachat.weights.files import Refusal
+from llamachat.weights.files import Refusal, RegularFile
 from llamachat.weights.llama import check_hyperparameters, layer_shapes, required_shapes
 from llamachat.weights.model_files import ModelFiles
 from llamachat.weights.rows import Rows, StoredRows
 
-_HEADER = struct.Struct("<7i")
+MAGIC = b"24ka"
 
-#: Order of the arrays that each layer has.
-_PER_LAYER = (
-    *("attn_norm", "attn_q", "attn_k", "attn_v", "attn_output"),
-    *("ffn_norm", "ffn_gate", "ffn_down", "ffn_up"),
-)
+_NUMBERS = struct.Struct("<7i")
+_LATER = struct.Struct("<4si7iBi")
+_LATER_BYTES = 256
+
+_NORMS = ("attn_norm", "ffn_norm")
+_MATRICES = ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_down", "ffn_up")
+#: Order of the arrays that each layer has, in version 0.
+_PER_LAYER = ("attn_norm", "attn_q", "attn_k", "attn_v", "attn_output", "ffn_norm", "ffn_gate", "ffn_down", "ffn_up")
+
+_FREQUENCIES = "freqs"  # cosines and sines of RoPE, which are computed here instead
+
+
+@dataclass(frozen=True, slots=True)
+class _GroupedRows:
+    """Rows of a matrix of version 2, as float32."""
+
+    file: RegularFile
+    offset: int
+    scales: int  #: where they are
+    cols: int
+    group: int
+
+    def read(self, first: int, count: int) -> bytes:
+        from llamachat.weights.conversions import expand_groups
+
+        start, end = first * self.cols, (first + count) * self.cols
+        group, last = start // self.group, -(-end // self.group)
+        q = self.file.read(self.offset + start, end - start)
+        scales = self.file.read(self.scales + 4 * group, 4 * (last - group))
+        return expand_groups(q, scales, self.group, start - group * self.group)
 
 
 def is_llama2c(head: bytes, size: int) -> bool:
-    """Whether the first bytes can be such a header, whatever the file's size."""
+    """Whether the first bytes can be the header of version 0, whatever the file's size."""
     try:
-        return size >= _HEADER.size and bool(_read_header(head))
+        return size >= _NUMBERS.size and bool(_hyperparameters(_NUMBERS.unpack(head[: _NUMBERS.size])))
     except Refusal:
         return False
 
 
 def open_llama2c(files: ModelFiles) -> StoredWeights:
-    """The model in a llama2.c file; its vocabulary is None. ``Refusal`` if the size is not what the header asks for."""
+    """The model in a file of version 0; its vocabulary is None. ``Refusal`` if the size is not what its numbers ask."""
+    numbers = _NUMBERS.unpack(files.first.read(0, _NUMBERS.size))
+    h = _hyperparameters(numbers)
+    return _open(files, 0, h, _NUMBERS.size, _arrays_of_version_0(h, tied=numbers[5] > 0))
+
+
+def open_llama2c_later(files: ModelFiles) -> StoredWeights:
+    """The model in a file of version 1 or 2, likewise."""
+    if files.first.size < _LATER_BYTES:
+        raise Refusal("is cut short: it ends inside the header")
+    _, version, *numbers, tied, group = _LATER.unpack(files.first.read(0, _LATER.size))
+    if version not in (1, 2):
+        raise Refusal(f"is a llama2.c file of version {version}; versions 0 to 2 are known")
+    if tied > 1:
+        raise Refusal(f"is no llama2.c file, or a broken one: it states {tied} where 0 or 1 must be")
+    h = _hyperparameters(tuple(numbers))
+    if numbers[5] < 1:
+        raise Refusal(f"states a vocabulary of {numbers[5]} tokens")
+    if version == 2 and group < 1:
+        raise Refusal(f"states groups of {group} weights")
+    return _open(files, version, h, _LATER_BYTES, _arrays_later(h, tied=bool(tied)), group if version == 2 else 0)
+
+
+def _open(
+    files: ModelFiles,
+    version: int,
+    h: Hyperparameters,
+    offset: int,
+    arrays: Iterator[tuple[str, int, int]],
+    group: int = 0,
+) -> StoredWeights:
+    """The arrays one after another; a group of 0 is none: all are float32."""
     file = files.first
-    hyperparameters, tied = _read_header(file.read(0, _HEADER.size))
-    offset = _HEADER.size
     tensors: dict[str, tuple[Tensor, Rows]] = {}
-    for name, rows, cols in _arrays(hyperparameters, tied):
-        tensor = Tensor(name, TensorType.F32, rows, cols)
-        tensors[name] = tensor, StoredRows(file, offset, tensor.row_bytes)
-        offset += tensor.n_bytes
+    for name, rows, cols in arrays:
+        n = rows * cols
+        source: Rows
+        if group and rows > 1:
+            if n % group:
+                raise Refusal(f"states groups of {group} weights, which do not divide the {n} of '{name}'")
+            source = _GroupedRows(file, offset, offset + n, cols, group)
+            offset += n + 4 * (n // group)
+        else:
+            source = StoredRows(file, offset, 4 * cols)
+            offset += 4 * n
+        tensors[name] = Tensor(name, TensorType.F32, rows, cols), source
     if offset != file.size:
-        what = "is cut short" if offset > file.size else "is no weight file that llamachat knows"
+        cut = "is cut short" if offset > file.size else "has more than it should"
+        what = cut if version or offset > file.size else "is no weight file that llamachat knows"
         raise Refusal(f"{what}: as a llama2.c model it would have {offset} bytes, not {file.size}")
-    used = {name: place for name, place in tensors.items() if name != _FREQUENCIES}
-    return StoredWeights(files, "llama2.c v0", hyperparameters, used)
+    tensors.pop(_FREQUENCIES, None)
+    return StoredWeights(files, f"llama2.c v{version}", h, tensors)
 
 
-def _read_header(head: bytes) -> tuple[Hyperparameters, bool]:
-    dim, hidden_dim, n_layers, n_heads, n_kv_heads, vocab_size, seq_len = _HEADER.unpack(head[: _HEADER.size])
+def _hyperparameters(numbers: tuple[int, ...]) -> Hyperparameters:
+    dim, hidden_dim, n_layers, n_heads, n_kv_heads, vocab_size, seq_len = numbers
     if n_heads < 1 or n_kv_heads < 1 or dim % n_heads:
-        raise Refusal("is no llama2.c file")
+        raise Refusal("is no llama2.c file, or a broken one: its numbers are no model's")
     hyperparameters = Hyperparameters(
         n_vocab=abs(vocab_size),
         n_embd=dim,
@@ -65,20 +136,32 @@ def _read_header(head: bytes) -> tuple[Hyperparameters, bool]:
         n_ctx_train=seq_len,
     )
     check_hyperparameters(hyperparameters)
-    return hyperparameters, vocab_size > 0
+    return hyperparameters
 
 
-_FREQUENCIES = "freqs"  # cosines and sines of RoPE, which are computed here instead
-
-
-def _arrays(h: Hyperparameters, tied: bool) -> Iterator[tuple[str, int, int]]:
+def _arrays_of_version_0(h: Hyperparameters, *, tied: bool) -> Iterator[tuple[str, int, int]]:
     """(name, rows, cols) of every array in the file's order."""
-    shapes, layer = required_shapes(h), layer_shapes(h)
+    shapes = required_shapes(h)
     yield "token_embd.weight", *shapes["token_embd.weight"]
-    for role in _PER_LAYER:
-        for i in range(h.n_layers):
-            yield f"blk.{i}.{role}.weight", *layer[f"{role}.weight"]
+    yield from _layers(h, _PER_LAYER)
     yield "output_norm.weight", *shapes["output_norm.weight"]
     yield _FREQUENCIES, 2 * h.n_ctx_train, h.head_dim // 2
     if not tied:
         yield "output.weight", *shapes["token_embd.weight"]
+
+
+def _arrays_later(h: Hyperparameters, *, tied: bool) -> Iterator[tuple[str, int, int]]:
+    shapes = required_shapes(h)
+    yield from _layers(h, _NORMS)
+    yield "output_norm.weight", *shapes["output_norm.weight"]
+    yield "token_embd.weight", *shapes["token_embd.weight"]
+    yield from _layers(h, _MATRICES)
+    if not tied:
+        yield "output.weight", *shapes["token_embd.weight"]
+
+
+def _layers(h: Hyperparameters, roles: tuple[str, ...]) -> Iterator[tuple[str, int, int]]:
+    layer = layer_shapes(h)
+    for role in roles:
+        for i in range(h.n_layers):
+            yield f"blk.{i}.{role}.weight", *layer[f"{role}.weight"]

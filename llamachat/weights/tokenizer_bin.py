@@ -1,4 +1,8 @@
-"""llama2.c's tokenizer.bin: u32 longest token, then per token f32 score, u32 length, bytes. It states no count."""
+"""llama2.c's tokenizer.bin: u32 longest token, then per token f32 score, u32 length, bytes. It states no count.
+
+For some days of July 2023 there was neither the first number nor the scores. How the 256 bytes are written changed
+too, which does not matter: what a token is follows from its id.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +11,11 @@ import struct
 from llamachat.vocabulary import Vocabulary
 from llamachat.weights.files import Refusal, RegularFile
 from llamachat.weights.reader import TOKEN_LIMIT, Reader, RecordLayout
-from llamachat.weights.tokens import classify_by_id
+from llamachat.weights.tokens import classify_by_id, llama_scores
 
 _LONGEST = struct.Struct("<I")
 _TOKENS = RecordLayout(struct.Struct("<I"), before=4)
+_BARE_TOKENS = RecordLayout(struct.Struct("<I"))
 _UNKNOWN = struct.pack("<fI", 0.0, 5) + b"<unk>"  # the first token, which every such file has
 _UNKNOWN_WITHOUT_SCORE = struct.pack("<I", 5) + b"<unk>"
 
@@ -35,3 +40,9 @@ def read_tokenizer_bin(file: RegularFile) -> Vocabulary:
     if max(map(len, texts)) > longest:
         raise Refusal(f"has a token longer than the {longest} bytes it states as the longest")
     return classify_by_id(texts, struct.unpack(f"<{len(texts)}f", scores))
+
+
+def read_without_scores(file: RegularFile) -> Vocabulary:
+    """The vocabulary in a file of the layout without scores, which follow from the order of the tokens."""
+    texts, _ = Reader(file, "its tokens").records(_BARE_TOKENS)
+    return classify_by_id(texts, llama_scores(texts))

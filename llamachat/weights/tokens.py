@@ -29,6 +29,16 @@ def kinds_of(numbers: Sequence[int], n_vocab: int) -> tuple[TokenKind, ...]:
     return tuple([_KINDS.get(number, TokenKind.UNDEFINED) for number in numbers])
 
 
+#: What pieces of SentencePiece are by their text, where a file does not say.
+_KIND_BY_TEXT = {"<unk>": TokenKind.UNKNOWN, "<s>": TokenKind.CONTROL, "</s>": TokenKind.CONTROL}
+_KIND_BY_TEXT |= {f"<0x{byte:02X}>": TokenKind.BYTE for byte in range(256)}
+
+
+def kinds_by_text(pieces: Sequence[str]) -> tuple[TokenKind, ...]:
+    """Kinds of the pieces of a SentencePiece vocabulary in a file that does not state them."""
+    return tuple([_KIND_BY_TEXT.get(piece, TokenKind.NORMAL) for piece in pieces])
+
+
 def finish_vocabulary(vocabulary: Vocabulary, stops: Iterable[int | None] = ()) -> Vocabulary:
     """The vocabulary with its stop ids: EOS, the ``stops`` given, and the tokens with a stop text.
 

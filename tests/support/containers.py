@@ -104,6 +104,52 @@ def gguf(
     return header + bytes(-len(header) % alignment) + data
 
 
+def gguf_plain(
+    metadata: Mapping[str, Any], tensors: Sequence[RawTensor], *, version: int, order: str = "<", nul: bool = False
+) -> bytes:
+    """A GGUF file of any version and byte order (``<`` or ``>``), with plain Python values for metadata.
+
+    The data of the tensors must be in that order already. ``nul`` ends texts as the first writers did.
+    """
+    count = order + ("I" if version == 1 else "Q")
+
+    def text(value: str) -> bytes:
+        data = value.encode() + b"\0" * nul
+        return struct.pack(count, len(data)) + data
+
+    def value_of(value: Any) -> bytes:
+        match value:
+            case bool():
+                return struct.pack(order + "I?", 7, value)
+            case int():
+                return struct.pack(order + "II", 4, value)
+            case float():
+                return struct.pack(order + "If", 6, value)
+            case str():
+                return struct.pack(order + "I", 8) + text(value)
+        code = {str: 8, float: 6, int: 5}[type(value[0])]
+        items = b"".join(
+            text(v) if isinstance(v, str) else struct.pack(order + ("f" if isinstance(v, float) else "i"), v)
+            for v in value
+        )
+        return struct.pack(order + "II", 9, code) + struct.pack(count, len(value)) + items
+
+    head = (
+        b"GGUF"
+        + struct.pack(order + "I", version)
+        + struct.pack(count, len(tensors))
+        + struct.pack(count, len(metadata))
+    )
+    head += b"".join(text(key) + value_of(value) for key, value in metadata.items())
+    data = b""
+    for tensor in tensors:
+        ne = b"".join(struct.pack(count, n) for n in tensor.ne)
+        head += text(tensor.name) + struct.pack(order + "I", len(tensor.ne)) + ne
+        head += struct.pack(order + "IQ", tensor.type_id, len(data))
+        data += tensor.data + bytes(-len(tensor.data) % 32)
+    return head + bytes(-len(head) % 32) + data
+
+
 #: Magic, version, whether tokens have scores, alignment of data: what sets the kinds of ggml file apart.
 GGML_KINDS = {
     "ggml": (0x67676D6C, None, False, 1),

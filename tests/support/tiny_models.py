@@ -30,7 +30,9 @@ __all__ = [
     "ggml_bytes",
     "ggml_files",
     "gguf_bytes",
+    "gguf_parts",
     "llama2c_bytes",
+    "llama2c_later_bytes",
     "random_model",
     "spm_vocabulary",
     "write_ggml",
@@ -289,6 +291,42 @@ def llama2c_bytes(model: TinyModel) -> bytes:
     if not s.tied:
         arrays.append(w["output.weight"])
     return struct.pack("<7i", *header) + b"".join(a.astype("<f4").tobytes() for a in arrays)
+
+
+def llama2c_later_bytes(model: TinyModel, *, version: int, group: int = 64) -> tuple[bytes, dict[str, Floats]]:
+    """A llama2.c file of version 1 (float32) or 2 (int8 in groups), and the values that it holds."""
+    s, held = model.shape, dict(model.weights)
+    numbers = (s.n_embd, s.n_ff, s.n_layers, s.n_heads, s.n_kv_heads, s.n_vocab, s.n_ctx)
+    out = b"24ka" + struct.pack("<i7iB", version, *numbers, s.tied)
+    out += struct.pack("<i", group) if version == 2 else b""
+    out += bytes(256 - len(out))
+    norms = [f"blk.{i}.{role}.weight" for role in ("attn_norm", "ffn_norm") for i in range(s.n_layers)]
+    for name in [*norms, "output_norm.weight"]:
+        out += held[name].astype("<f4").tobytes()
+    roles = ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_down", "ffn_up")
+    matrices = ["token_embd.weight", *(f"blk.{i}.{role}.weight" for role in roles for i in range(s.n_layers))]
+    for name in matrices if s.tied else [*matrices, "output.weight"]:
+        if version == 1:
+            out += held[name].astype("<f4").tobytes()
+            continue
+        groups = held[name].reshape(-1, group)
+        scales = (np.abs(groups).max(axis=1, keepdims=True) / 127).astype(np.float32)
+        q = np.rint(groups / scales).astype(np.int8)
+        out += q.tobytes() + scales.astype("<f4").tobytes()
+        held[name] = (q.astype(np.float32) * scales).reshape(held[name].shape)
+    return out, held
+
+
+def gguf_parts(model: TinyModel, count: int, **records: Any) -> list[bytes]:
+    """The files of a split GGUF; the first has all metadata, and no tensors if there are fewer than parts."""
+    raw, _ = _raw_tensors(model, "F32", lambda name: name)
+    files = []
+    for i in range(count):
+        metadata = {"split.no": i, "split.count": count, "split.tensors.count": len(raw)} | records
+        if i == 0:
+            metadata = gguf_metadata(model.shape, spm_vocabulary(model.shape.n_vocab)) | metadata
+        files.append(gguf(metadata, raw[i::count]))
+    return files
 
 
 def write_tokenizer_bin(path: Path, vocabulary: Vocabulary) -> None:

@@ -47,7 +47,7 @@ def test_the_file_that_is_spoiled_below_is_good(tmp_path: Path) -> None:
         ({"general.architecture": 5}, "something else than a text"),
         ({"general.type": "adapter"}, "holds 'adapter' data, not a model"),
         ({"llama.expert_count": 8}, "a mixture of experts"),
-        ({"split.count": scalar("u16", 3), "split.no": scalar("u16", 1)}, "part 2 of 3 of a split GGUF"),
+        ({"split.count": scalar("u16", 3), "split.no": scalar("u16", 1)}, "is part 2 of 3 of a split GGUF"),
         ({"llama.rope.scaling.type": "yarn"}, "scales RoPE by 'yarn': not supported"),
         ({"llama.rope.scaling.type": "longrope"}, "scales RoPE by 'longrope': not supported"),
         ({"llama.rope.scaling.factor": float("nan")}, "rope_scale nan"),
@@ -187,10 +187,11 @@ def test_tensors(tmp_path: Path, tensors: list[RawTensor], words: str) -> None:
 @pytest.mark.parametrize(
     ("version", "words"),
     [
-        (0, "big-endian"),
-        (1, "version 1: not supported yet"),
-        (4, "version 4; versions 2 and 3 are known"),
-        (3 << 24, "big-endian GGUF: not supported yet"),
+        (0, "version 0; versions 1 to 3 are known"),
+        (1, "dimensions, not 1..4"),
+        (4, "version 4; versions 1 to 3 are known"),
+        (3 << 24, "metadata records; at most"),  # read as big-endian, nothing fits
+        (4 << 24, "version 4; versions 1 to 3"),
         (0x7FFFFFFF, "version 2147483647"),
     ],
 )

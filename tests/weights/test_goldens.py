@@ -50,3 +50,43 @@ def test_q4_2() -> None:
 
 def logits_of(kind: str, label: str) -> Floats:
     return logits_after(shared_model(f"salty260K/ggml/salty260K-mha.{kind}.{label}.bin"), IDS)
+
+
+WORDS = "stories260K/tok512.bin"
+
+
+@pytest.mark.parametrize(
+    ("name", "golden"),
+    [
+        ("stories260K/stories260K.v1.bin", "stories260K/stories260K.bin.golden-t0-n{}.txt"),
+        ("salty260K/salty260K.v1.bin", "salty260K/model.bin.golden-t0-n{}.txt"),
+    ],
+)
+def test_llama2c(name: str, golden: str) -> None:
+    for n in (60, 200):
+        expected = shared_model(golden.format(n)).read_text().strip()
+        assert greedy(shared_model(name), "", n, tokenizer=shared_model(WORDS)).strip() == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "exact", "least"),
+    [
+        ("stories260K/stories260K.v2-gs4.bin", "stories260K/stories260K.bin", 0.9999),
+        ("stories260K/stories260K.v2-q80.bin", "stories260K/stories260K.bin", 0.9999),
+        ("salty260K/salty260K.v2-gs4.bin", "salty260K/model.bin", 0.9999),
+        ("salty260K/salty260K.v2-gs32.bin", "salty260K/model.bin", 0.999),
+    ],
+)
+def test_quantised_llama2c_is_near_the_model_it_was_made_of(name: str, exact: str, least: float) -> None:
+    found, expected = (logits_after(shared_model(m), IDS, tokenizer=shared_model(WORDS)) for m in (name, exact))
+    assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] > least
+
+
+def test_one_model_in_seven_files_gives_the_same_logits_to_the_last_bit() -> None:
+    """Those with grouped heads, and those with the heads repeated."""
+    grouped = ("stories260K.bin", "stories260K.v1.bin", "gguf/stories260Ktok512.gguf")
+    repeated = [f"ggml/stories260K-mha.{kind}.f32.bin" for kind in GGML]
+    for names in (grouped, repeated):
+        found = [logits_after(shared_model(f"stories260K/{n}"), IDS, tokenizer=shared_model(WORDS)) for n in names]
+        for logits in found[1:]:
+            np.testing.assert_array_equal(logits, found[0])

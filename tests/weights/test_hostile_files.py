@@ -22,6 +22,7 @@ from tests.support.tiny_models import (
     ggml_bytes,
     gguf_bytes,
     llama2c_bytes,
+    llama2c_later_bytes,
     random_model,
     spm_vocabulary,
     write_tokenizer_bin,
@@ -46,6 +47,7 @@ KINDS: dict[str, Callable[[Path], bytes]] = {
     "ggjt": lambda _: ggml_bytes(random_model(UNTIED), types="Q5_0")[0],
     "ggml": lambda _: ggml_bytes(random_model(UNTIED), kind="ggml", types="Q4_1")[0],
     "llama2c": lambda _: llama2c_bytes(random_model(UNTIED)),
+    "llama2c-v2": lambda _: llama2c_later_bytes(random_model(UNTIED), version=2, group=16)[0],
     "tokenizer.bin": _tokenizer_bin,
     "tokenizer.model": lambda _: build_model_proto(spm_vocabulary(300)),
 }

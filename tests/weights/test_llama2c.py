@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,12 @@ import pytest
 
 from llamachat.errors import WeightsError
 from llamachat.weights import open_weights
+from tests.support.blocks import Floats
 from tests.support.tiny_models import (
     TinyShape,
     bpe_vocabulary,
     llama2c_bytes,
+    llama2c_later_bytes,
     random_model,
     spm_vocabulary,
     write_gguf,
@@ -89,4 +92,76 @@ def test_numbers_that_are_no_model_s(tmp_path: Path, place: int, value: int) -> 
     struct.pack_into("<i", data, 4 * place, value)
     (tmp_path / "m").write_bytes(data)
     with pytest.raises(WeightsError):
+        open_weights(tmp_path / "m")
+
+
+# ---- versions 1 and 2 ----
+
+STRADDLING = TinyShape(n_vocab=300, n_embd=64, n_ff=172, n_layers=2, n_heads=8, n_kv_heads=4)
+
+
+def check_values(path: Path, held: dict[str, Floats], version: int) -> None:
+    with open_weights(path) as weights:
+        assert (weights.format, weights.type_name) == (f"llama2.c v{version}", "F32")
+        assert set(weights.tensors) == set(held)
+        for name, expected in held.items():
+            rows = weights.tensors[name].rows
+            got = b"".join(weights.read(name, i, min(3, rows - i)) for i in range(0, rows, 3))
+            np.testing.assert_array_equal(np.frombuffer(got, "<f4").reshape(expected.shape), expected)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_version_1(tmp_path: Path, tied: bool) -> None:
+    data, held = llama2c_later_bytes(random_model(replace(STRADDLING, tied=tied)), version=1)
+    (tmp_path / "m").write_bytes(data)
+    check_values(tmp_path / "m", held, 1)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("group", [1, 4, 8, 32, 64, 128])
+def test_version_2_with_groups_that_begin_in_one_row_and_end_in_another(tmp_path: Path, tied: bool, group: int) -> None:
+    data, held = llama2c_later_bytes(random_model(replace(STRADDLING, tied=tied)), version=2, group=group)
+    (tmp_path / "m").write_bytes(data)
+    check_values(tmp_path / "m", held, 2)
+
+
+def test_groups_that_are_no_power_of_two(tmp_path: Path) -> None:
+    shape = TinyShape(n_vocab=300, n_embd=96, n_ff=120, n_layers=1, n_heads=4, n_kv_heads=2)
+    data, held = llama2c_later_bytes(random_model(shape), version=2, group=48)
+    (tmp_path / "m").write_bytes(data)
+    check_values(tmp_path / "m", held, 2)
+
+
+@pytest.mark.parametrize(
+    ("place", "layout", "value", "words"),
+    [
+        (4, "<i", 3, "is a llama2.c file of version 3; versions 0 to 2 are known"),
+        (4, "<i", -1, "of version -1"),
+        (8, "<i", 0, "n_embd 0"),
+        (20, "<i", 0, "its numbers are no model's"),
+        (28, "<i", -300, "a vocabulary of -300 tokens"),
+        (28, "<i", 301, "is cut short: as a llama2.c model it would have"),
+        (36, "<B", 2, "it states 2 where 0 or 1 must be"),
+        (36, "<B", 0, "is cut short"),
+        (37, "<i", 0, "states groups of 0 weights"),
+        (37, "<i", -64, "states groups of -64 weights"),
+        (37, "<i", 7, "states groups of 7 weights, which do not divide"),
+        (37, "<i", 0x7FFFFFFF, "which do not divide"),
+        (37, "<i", 32, "is cut short"),
+        (37, "<i", 128, "has more than it should"),
+    ],
+)
+def test_what_is_refused_of_version_2(tmp_path: Path, place: int, layout: str, value: int, words: str) -> None:
+    data = bytearray(llama2c_later_bytes(random_model(STRADDLING), version=2)[0])
+    struct.pack_into(layout, data, place, value)
+    (tmp_path / "m").write_bytes(data)
+    with pytest.raises(WeightsError) as caught:
+        open_weights(tmp_path / "m")
+    assert words in caught.value.reason
+
+
+@pytest.mark.parametrize("end", [4, 8, 40, 255, 256, 257, -1])
+def test_a_later_version_cut_short(tmp_path: Path, end: int) -> None:
+    (tmp_path / "m").write_bytes(llama2c_later_bytes(random_model(STRADDLING), version=1)[0][:end])
+    with pytest.raises(WeightsError, match="is cut short"):
         open_weights(tmp_path / "m")

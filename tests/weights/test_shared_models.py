@@ -37,6 +37,8 @@ QUANTIZED = ("q4_0", "q4_1", "q5_0", "q5_1", "q8_0")
         *((f"salty260K/ggml/salty260K-mha.{c}.q5_0.bin", SALTY, 8, "Q5_0") for c in ("ggjt-v1", "ggjt-v2")),
         *((f"salty260K/ggml/salty260K-mha.{c}.q5_1.bin", SALTY, 8, "Q5_1") for c in ("ggjt-v1", "ggjt-v2")),
         ("salty260K/model.bin", SALTY, 4, "F32"),
+        *((f"stories260K/stories260K.{v}.bin", STORIES, 4, "F32") for v in ("v1", "v2-q80", "v2-gs4")),
+        *((f"salty260K/salty260K.{v}.bin", SALTY, 4, "F32") for v in ("v1", "v2-gs32", "v2-gs4")),
         *((f"salty260K/ggml/salty260K-mha.ggjt-v3.{t}.bin", SALTY, 8, t.upper()) for t in QUANTIZED),
         ("random/llama-2-tiny-random.gguf", (32000, 8, 32, 1, 2), 2, "F16"),
     ],
@@ -48,7 +50,7 @@ def test_what_opens(name: str, shape: tuple[int, ...], kv_heads: int, type_name:
         assert (h.n_kv_heads, h.head_dim, weights.type_name) == (kv_heads, h.n_embd // h.n_heads, type_name)
         for tensor in weights.tensors.values():
             assert len(weights.read(tensor.name, 0, tensor.rows)) == tensor.n_bytes
-        if weights.format != "llama2.c v0":
+        if not weights.format.startswith("llama2.c"):
             assert weights.vocabulary is not None
             assert len(weights.vocabulary) == h.n_vocab
 
@@ -56,20 +58,18 @@ def test_what_opens(name: str, shape: tuple[int, ...], kv_heads: int, type_name:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("stories260K/stories260K.v1.bin", "llama2.c file of version 1: not supported yet"),
-        ("stories260K/stories260K.v2-q80.bin", "llama2.c file of version 2: not supported yet"),
         ("salty260K/ckpt.pt", "PyTorch checkpoint or another zip archive: not supported yet"),
         ("salty260K/meta-gqa", "is JSON text, no model"),
         ("salty260K/hf-f32", "is JSON text, no model"),
         ("salty260K/hf-f32/model.safetensors", "safetensors file: not supported yet"),
         ("vocab-only/ggml-vocab-falcon.gguf-v2.gguf", "the architecture 'falcon'; supported is 'llama'"),
-        ("vocab-only/ggml-vocab-llama.2023-08-21.gguf-v1.gguf", "GGUF of version 1: not supported yet"),
+        ("vocab-only/ggml-vocab-llama.2023-08-21.gguf-v1.gguf", "holds a vocabulary and no weights"),
         ("vocab-only/ggml-vocab.2023-03-30.ggjt-v1.bin", "holds a vocabulary and no weights"),
         ("vocab-only/ggml-vocab.2023-03-21.ggmf-v1.bin", "holds a vocabulary and no weights"),
         ("vocab-only/test_writer.gguf", "a value of unknown type 13 under 'dict1'"),
         ("tokenizers/llama2/ggml-vocab-llama-spm.gguf", "holds a vocabulary and no weights"),
         ("tokenizers/llama2/tokenizer.model", "is a tokenizer, no model"),
-        ("tokenizers/llama2/tokenizer.old-304713-noscores.bin", "is a tokenizer.bin without scores"),
+        ("tokenizers/llama2/tokenizer.old-304713-noscores.bin", "is a tokenizer, no model"),
         ("refuse/example.2023-08.FUGG-v1-tensors.gguf", "from before the format's release"),
         ("refuse/ggml-vocab.2023-03-21.headerless.bin", "is a list of tokens without a header"),
         ("refuse/hf-config-mismatch", "is JSON text, no model"),
@@ -93,9 +93,22 @@ def test_every_other_file_is_refused_cleanly() -> None:
             assert error.path.is_relative_to(path)  # noqa: PT017
 
 
-def test_one_vocabulary_in_four_files() -> None:
-    names = ("tokenizer.model", "tokenizer.bin", "tokenizer.old-432717.bin", "ggml-vocab-llama-spm.gguf")
-    found = [read_vocabulary(shared_model(f"tokenizers/llama2/{name}"), 32000) for name in names]
+#: Written at different times, in different formats.
+LLAMA_2 = (
+    "tokenizers/llama2/tokenizer.model",
+    "tokenizers/llama2/tokenizer.bin",
+    "tokenizers/llama2/tokenizer.old-432717.bin",
+    "tokenizers/llama2/tokenizer.old-304713-noscores.bin",
+    "tokenizers/llama2/ggml-vocab-llama-spm.gguf",
+    "vocab-only/ggml-vocab.2023-03-21.ggmf-v1.bin",
+    "vocab-only/ggml-vocab.2023-03-30.ggjt-v1.bin",
+    "vocab-only/ggml-vocab-llama.2023-08-18.gguf-v1-early.gguf",
+    "vocab-only/ggml-vocab-llama.2023-08-21.gguf-v1.gguf",
+)
+
+
+def test_one_vocabulary_in_nine_files() -> None:
+    found = [read_vocabulary(shared_model(name), 32000) for name in LLAMA_2]
     assert len({(v.pieces, v.scores, v.kinds, v.stop_ids, v.bos_id) for v in found}) == 1
 
 
