@@ -51,13 +51,13 @@ def open_database(data_dir: Path) -> Database:
         data_dir.mkdir(parents=True, exist_ok=True)
         writer = Writer(data_dir)
     except OSError as error:
-        return _in_memory(path, f"{data_dir} cannot be written ({_reason(error)})")
+        return _in_memory(path, f"{data_dir} cannot be written ({reason_of(error)})")
     try:
         with opening(data_dir):
             return _open(path, writer)
     except (OSError, sqlite3.OperationalError) as error:
         writer.close()
-        return _in_memory(path, f"{path} cannot be written ({_reason(error)})")
+        return _in_memory(path, f"{path} cannot be written ({reason_of(error)})")
     except BaseException:
         writer.close()
         raise
@@ -208,7 +208,11 @@ def _read_only(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
+    """Why the system or SQLite refused, in a person's words."""
+    full = getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL
+    if full or (isinstance(error, OSError) and error.errno == errno.ENOSPC):
+        return "the disk is full"
     if isinstance(error, OSError) and error.errno is not None:
-        return os.strerror(error.errno).lower() if error.errno != errno.ENOSPC else "the disk is full"
+        return os.strerror(error.errno).lower()
     return str(error)

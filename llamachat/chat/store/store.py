@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from llamachat.chat.conversation import Conversation, Message, Status
-from llamachat.chat.store.database import memory_database, open_database
+from llamachat.chat.store.database import memory_database, open_database, reason_of
 from llamachat.chat.store.pending import Pending
 from llamachat.chat.store.rows import Row, checksum, conversation_from, message_from, message_row, session_row
 from llamachat.errors import StoreError
@@ -305,9 +305,10 @@ class SessionStore:
         return writer_id == self._writer_id or (self._writer is not None and self._writer.alive(writer_id))
 
     def _failed(self, error: sqlite3.Error) -> None:
-        _log.warning("saving chats: %s", error)
-        reason = "the disk is full" if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL else str(error)
+        """Tells it once; what waits goes on waiting."""
+        reason = reason_of(error)
         if not self._failing:
+            _log.warning("saving chats: %s", reason)
             self._notices.append(f"chats cannot be saved just now ({reason}): they go on in memory and are saved later")
         self._failing = reason
 
