@@ -70,7 +70,7 @@ def find_model(wanted: str, data_dir: Path) -> Path:
 
     ``FileError`` lists the models there are where none is meant, or those it could mean.
     """
-    path = Path(wanted).expanduser()
+    path = Path(os.path.expanduser(wanted))  # noqa: PTH111 - pathlib fails where there is no such user
     if path.name != wanted or (os.path.lexists(path) and not path.is_dir()):
         return path
     files = model_files(paths.models_dir(data_dir))

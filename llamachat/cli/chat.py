@@ -31,7 +31,6 @@ def chat(invocation: Invocation, wanted: str | None) -> int:
     from llamachat.engine.worker import LocalEngine
 
     log.start()
-    prompt_format = invocation.prompt_format()
     named_model = _named_model(invocation)
     engine = LocalEngine()
 
@@ -47,7 +46,7 @@ def chat(invocation: Invocation, wanted: str | None) -> int:
         engine,
         settings=SamplingSettings.from_dict(invocation.sampling),
         system=invocation.get("system", ""),
-        prompt_format=prompt_format,
+        prompt_format=invocation.get("prompt_format"),
     )
     with closing(session):
         if wanted is not None:
@@ -101,7 +100,7 @@ def _apply(session: ChatSession, invocation: Invocation) -> None:
     if "system" in invocation.values:
         session.set_system(invocation.get("system"))
     if "prompt_format" in invocation.values:
-        session.set_prompt_format(invocation.prompt_format())
+        session.set_prompt_format(invocation.get("prompt_format"))
 
 
 def _full_screen(session: ChatSession, source: ModelSource | None, invocation: Invocation) -> int:

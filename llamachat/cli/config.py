@@ -28,9 +28,9 @@ def read_config(path: Path) -> dict[str, Any]:
             known = ", ".join(option.key for option in _OPTIONS.values())
             raise FileError(path, f"unknown key {key!r}: there are {known}")
         try:
-            values[option.name] = option.read(value)
-        except ValueError:
-            raise FileError(path, f"{key} takes {option.takes}, not {_short(value)}") from None
+            values[option.name] = option.check(value, key)
+        except ValueError as error:
+            raise FileError(path, str(error)) from None
         if option.name in _PATHS:
             values[option.name] = path.parent / values[option.name]
         elif option.name == "model" and Path(values["model"]).name != values["model"]:  # a path, not a name
@@ -57,8 +57,3 @@ def _parse(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise FileError(path, f"not a TOML file: {reason}") from None
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else text[:39] + "…"

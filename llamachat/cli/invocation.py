@@ -60,17 +60,6 @@ class Invocation:
         tokenizer = self.get("tokenizer") or usual_tokenizer(self.data_dir, path)
         return ModelSource(path, tokenizer, self.get("n_ctx"), self.get("threads"))
 
-    def prompt_format(self) -> str | None:
-        """The prompt format that was asked for, or None; ``click.UsageError`` lists those there are."""
-        name: str | None = self.get("prompt_format")
-        if name is None:
-            return None
-        from llamachat.chat.prompt_formats import FORMATS
-
-        if name not in FORMATS:
-            raise click.UsageError(f"no prompt format {name!r}: there are {', '.join(FORMATS)}")
-        return name
-
 
 def _from_command_line(context: click.Context, option: Option) -> dict[str, Any]:
     place: click.Context | None = context
@@ -99,6 +88,6 @@ def _from_config(named: Path | None) -> dict[str, Any]:
 
 def _read(option: Option, value: object, where: str) -> Any:
     try:
-        return option.read(value)
-    except ValueError:
-        raise click.UsageError(f"{where} takes {option.takes}, not {str(value)[:40]!r}") from None
+        return option.check(value, where)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None

@@ -65,7 +65,6 @@ printed.
 def ask(context: click.Context, /, text: str | None, **_options: object) -> None:
     """Answer one question, in the model's own prompt format."""
     invocation = Invocation.of(context, _ASK)
-    format_name = invocation.prompt_format()
     piped = "" if sys.stdin.isatty() else _standard_input()
     question = "\n\n".join(part for part in ("" if text == "-" else _argument(text), piped) if part)
     if not question.strip():
@@ -79,7 +78,7 @@ def ask(context: click.Context, /, text: str | None, **_options: object) -> None
             model.tokenizer,
             question,
             system=invocation.get("system", ""),
-            format_name=format_name or "",
+            format_name=invocation.get("prompt_format", ""),
             max_tokens=settings.max_tokens,
             n_top=n_top,
             notify=note,

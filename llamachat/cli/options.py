@@ -26,7 +26,8 @@ MODEL, SAMPLING, PROGRAM = "Model", "Sampling", "Program"
 class Option:
     """One option. ``read`` turns text, or a TOML value, into the option's value and raises ``ValueError``.
 
-    ``takes`` says what is accepted, for refusals. An option without ``metavar`` is a flag.
+    ``takes`` says what is accepted, for refusals, unless the ``ValueError`` does. An option without ``metavar`` is a
+    flag.
     """
 
     name: str
@@ -36,6 +37,14 @@ class Option:
     section: str
     metavar: str = ""
     short: str = ""
+
+    def check(self, value: object, where: str) -> Any:
+        """The option's value; ``ValueError`` says in one line what ``where`` takes."""
+        try:
+            return self.read(value)
+        except ValueError as error:
+            taken = str(error) or self.takes
+            raise ValueError(f"{where} takes {taken}, not {repr(value)[:40]}") from None
 
     @property
     def flag(self) -> str:
@@ -79,10 +88,19 @@ def _name(value: object) -> str:
     return text
 
 
+def _format_name(value: object) -> str:
+    from llamachat.chat.prompt_formats import FORMATS
+
+    name = _name(value).lower()
+    if name not in FORMATS:
+        raise ValueError("one of " + ", ".join(FORMATS))
+    return name
+
+
 def _path(value: object) -> Path:
     if not isinstance(value, str) or not value or "\0" in value:
         raise ValueError
-    return Path(value).expanduser()
+    return Path(os.path.expanduser(value))  # noqa: PTH111 - pathlib fails where there is no such user
 
 
 def _model(value: object) -> str:
@@ -144,7 +162,7 @@ COMMON: tuple[Option, ...] = (
            MODEL, "FILE|NAME", "-m"),
     Option("tokenizer", _path, "a file", "The vocabulary, for model files that hold none.", MODEL, "FILE"),
     Option("system", _text, "a text", "The system prompt: who the model is to be.", MODEL, "TEXT"),
-    Option("prompt_format", _name, "a name", "The prompt format, where the one found in the file is not wanted.",
+    Option("prompt_format", _format_name, "a name", "The prompt format, where the one found in the file is not wanted.",
            MODEL, "NAME"),
     number(N_CTX, MODEL),
     number(THREADS, MODEL),

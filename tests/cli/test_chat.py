@@ -136,6 +136,12 @@ def test_an_interrupt_ends_a_piped_chat_and_keeps_the_answer(endless: Path, stor
     assert (first + rest).decode() == answer.text + ("" if answer.text.endswith("\n") else "\n")
 
 
+def test_a_home_that_is_nobodys_is_no_such_file(llamachat: Run) -> None:
+    done = llamachat("-m", "~nobody-of-this-name/model.gguf")
+    assert done.returncode == 1
+    assert_one_line(done.stderr, "~nobody-of-this-name/model.gguf: no such file")
+
+
 def test_an_unknown_chat_is_refused(llamachat: Run, model: Path) -> None:
     done = llamachat("-m", model, "nope", stdin="hi\n")
     assert done.returncode == 1
@@ -145,7 +151,7 @@ def test_an_unknown_chat_is_refused(llamachat: Run, model: Path) -> None:
 def test_an_unknown_format_is_refused(llamachat: Run, model: Path) -> None:
     done = llamachat("-m", model, "--prompt-format", "nope")
     assert done.returncode == 2
-    assert_one_line(done.stderr, "no prompt format 'nope': there are llama2")
+    assert_one_line(done.stderr, "--prompt-format takes one of llama2, ")
 
 
 def test_a_closed_pipe_ends_it_quietly(model: Path) -> None:

@@ -104,7 +104,7 @@ def test_every_option_has_a_flag_a_variable_and_a_key(
     option: Any, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     numbers = {"temperature": 0.5, "top_p": 0.5, "min_p": 0.5, "repeat_penalty": 1.5}
-    text = str(numbers.get(option.name, 3))
+    text = "ChatML" if option.name == "prompt_format" else str(numbers.get(option.name, 3))
     if option.name == "config":
         text = str(tmp_path / "named.toml")
         Path(text).touch()
@@ -146,7 +146,7 @@ def test_usage_errors_are_one_line_and_exit_2(llamachat: Run) -> None:
         (["asck", "one"], "no command 'asck': there are ask, complete,"),
         (["complete", "--logprobs", "2", "x"], "--logprobs goes with --json"),
         (["complete", "--json", "--logprobs", "1001", "x"], "--logprobs takes 0 to 1000"),
-        (["ask", "--prompt-format", "nope", "x"], "no prompt format 'nope': there are "),
+        (["ask", "--prompt-format", "nope", "x"], "--prompt-format takes one of llama2, "),
         (["ask"], "no question"),
         (["sessions", "frob"], "frob"),
         (["sessions"], ""),
@@ -170,6 +170,7 @@ BAD_FILES = [
     (b"temperature = true", "temperature takes"),
     (b"top-k = 1.5", "top-k takes 0 to 1000000, not 1.5"),
     (b"plain = 1", "plain takes true or false, not 1"),
+    (b"prompt-format = 'nope'", "prompt-format takes one of llama2, ", "not 'nope'"),
     (b"system = 3", "system takes a text, not 3"),
     (b"model = ['a']", "model takes a file or a name"),
     (b'data-dir = "a\\u0000b"', "data-dir takes a folder"),
