@@ -227,9 +227,9 @@ class ChatScreen(ChatView):
         """Asks which model to open."""
         self.face.pick_model()
 
-    def action_follow(self) -> None:
+    async def action_follow(self) -> None:
         """Goes to the end and stays there."""
-        self.query_one(Transcript).follow()
+        await self.query_one(Transcript).to_end()
 
     def action_to_messages(self) -> None:
         """Puts the cursor on the last message."""

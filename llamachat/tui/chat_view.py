@@ -14,6 +14,7 @@ from textual.timer import Timer
 from llamachat.chat import commands
 from llamachat.chat.conversation import Message, Role
 from llamachat.chat.session import ChatSession
+from llamachat.engine.events import LoadFailed
 from llamachat.errors import LlamachatError
 from llamachat.tui.composer_pane import ComposerPane, Proposal
 from llamachat.tui.context_meter import ContextMeter
@@ -53,6 +54,7 @@ class ChatView(Panes):
         self._shown_tree: tuple[object, ...] = ()
         self._last: Message | None = None
         self._said_error = ""
+        self._next_key = ""  #: what to press after the error that is about to be said
         self._figures_drawn = 0.0
         self.face = ScreenFace(self)
 
@@ -103,7 +105,8 @@ class ChatView(Panes):
 
     async def _tick(self) -> None:
         phase = self.session.phase
-        self.session.drain()
+        if any(isinstance(event, LoadFailed) and not event.cancelled for event in self.session.drain()):
+            self._next_key = " · ^o opens another model"
         due = time.monotonic() - self._figures_drawn >= FIGURES_CADENCE or phase is not self.session.phase
         await self.refresh_chat(figures=due or not self.session.busy)
         if not self.session.busy and self._ticker is not None:
@@ -178,7 +181,8 @@ class ChatView(Panes):
             self.say_notice(" · ".join(notices))
         if (session.error or "") != self._said_error:
             self._said_error = session.error or ""
-            self.say_error(self._said_error)
+            self.say_error(self._said_error + self._next_key if self._said_error else "")
+            self._next_key = ""
 
     # ---- saying ---------------------------------------------------------------
 

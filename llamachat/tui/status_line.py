@@ -42,6 +42,7 @@ def fit(facts: StatusFacts, width: int) -> Content:
         (facts.model, "", facts.spark, short_context, facts.hints),
         (model_short, "", "", short_context, facts.hints),
         (model_short[:16], "", "", short_context, facts.hints[:1]),
+        (model_short.split("-")[0][:10], "", "", short_context, facts.hints[:1]),
         ("", "", "", short_context, facts.hints[:1]),
         ("", "", "", "", facts.hints[:1]),
         ("", "", "", "", ()),

@@ -77,6 +77,12 @@ class Transcript(VerticalScroll, can_focus=False):
         self._anchor_released = False
         self.anchor()
 
+    async def to_end(self) -> None:
+        """Goes to the end of the chat, mounted or not, and follows it."""
+        if self._stop < len(self._path):
+            await self._jump(len(self._path) - 1)
+        self.follow()
+
     async def sync(self, conversation: Conversation, *, follow: bool = False) -> None:
         """Shows the conversation's visible path; views of messages that stay are kept as they are."""
         async with self._changing:

@@ -1,0 +1,200 @@
+"""The screen before there is a model: fetching one, loading one, and what can go wrong with both."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from llamachat.chat.session import ChatSession
+from llamachat.chat.store import SessionStore
+from llamachat.engine.base import ModelSource
+from llamachat.errors import Cancelled, LlamachatError
+from llamachat.tui.app import ChatApp
+from llamachat.tui.chat_screen import ChatScreen
+from llamachat.tui.first_run import FirstRunScreen
+from tests.support.chat_app import Chat, open_chat
+from tests.support.scripted_engine import ScriptedEngine
+
+
+class Shelf:
+    """A models folder whose fetching a test drives."""
+
+    def __init__(self, error: str = "") -> None:
+        self.folder = Path("/data/models")
+        self.offer = "SmolLM2-135M-Instruct (93 MB, Apache-2.0)"
+        self.error = error
+        self.go_on = threading.Event()
+        self.fetched = 0
+
+    def files(self) -> Sequence[Path]:
+        return [Path("/data/models/one.gguf"), Path("/data/models/two.gguf")]
+
+    def source(self, path: Path) -> ModelSource:
+        return ModelSource(path, n_ctx=1234)
+
+    def fetch(self, progress: Callable[[int, int], None], cancelled: Callable[[], bool]) -> Path:
+        self.fetched += 1
+        progress(31_000_000, 93_000_000)
+        while not self.go_on.wait(0.01):
+            if cancelled():
+                raise Cancelled
+        if self.error:
+            raise LlamachatError(self.error)
+        return Path("/data/models/smol.gguf")
+
+
+def first_run(shelf: Shelf | None = None, size: tuple[int, int] = (80, 24)):  # type: ignore[no-untyped-def]
+    return open_chat(loaded=False, source=None, size=size, app_options={"models": shelf or Shelf()})
+
+
+async def test_without_a_model_one_key_fetches_one() -> None:
+    shelf = Shelf()
+    async with first_run(shelf) as chat:
+        await chat.until(lambda: isinstance(chat.app.screen, FirstRunScreen))
+        for words in ("No model yet.", "fetch SmolLM2-135M-Instruct (93 MB, Apache-2.0)", "Models go to /data/models"):
+            assert words in chat.text
+        await chat.press("enter")
+        await chat.until(lambda: "31 MB of 93 MB" in chat.text)
+        await chat.press("enter")  # once is enough
+        shelf.go_on.set()
+        await chat.until(lambda: chat.session.model is not None)
+        assert isinstance(chat.app.screen, ChatScreen)
+        assert shelf.fetched == 1
+        assert chat.engine.loads == [ModelSource(Path("/data/models/smol.gguf"), n_ctx=1234)]
+        await chat.until(lambda: "Scripted 1B" in chat.status)
+
+
+async def test_fetching_is_stopped_and_begun_again() -> None:
+    shelf = Shelf()
+    async with first_run(shelf) as chat:
+        await chat.press("enter")
+        await chat.until(lambda: "31 MB" in chat.text)
+        await chat.press("escape")
+        await chat.until(lambda: "stopped; enter fetches it again" in chat.text)
+        shelf.go_on.set()
+        await chat.press("enter")
+        await chat.until(lambda: chat.session.model is not None)
+        assert shelf.fetched == 2
+
+
+async def test_a_failed_fetch_says_why_and_what_next() -> None:
+    shelf = Shelf(error="the package index cannot be reached")
+    shelf.go_on.set()
+    async with first_run(shelf) as chat:
+        await chat.press("enter")
+        await chat.until(lambda: "cannot be reached" in chat.text)
+        assert "enter tries again" in chat.text
+
+
+async def test_a_file_is_opened_by_its_path() -> None:
+    async with first_run() as chat:
+        await chat.press("o")
+        await chat.until(lambda: "Open a model file" in chat.text)
+        await chat.paste("/somewhere/model.gguf")
+        await chat.press("enter")
+        await chat.until(lambda: chat.session.model is not None)
+        assert chat.engine.loads[0].path == Path("/somewhere/model.gguf")
+
+
+async def test_q_quits_the_first_screen() -> None:
+    async with first_run(size=(60, 15)) as chat:
+        await chat.press("q")
+        await chat.until(lambda: not chat.app.is_running, "the end")
+        assert chat.app.return_code == 0
+
+
+async def test_quitting_while_fetching_stops_it() -> None:
+    shelf = Shelf()
+    async with first_run(shelf) as chat:
+        await chat.press("enter")
+        await chat.until(lambda: "31 MB" in chat.text)
+        await chat.press("ctrl+q")
+        await chat.until(lambda: not chat.app.is_running, "the end")
+
+
+async def test_the_chats_can_be_read_without_a_model() -> None:
+    async with first_run() as chat:
+        await chat.press("escape")
+        await chat.until(lambda: isinstance(chat.app.screen, ChatScreen))
+        assert "No model yet." in chat.text
+        assert "no model" in chat.status
+
+
+async def test_where_nothing_can_be_fetched_nothing_is_offered() -> None:
+    async with open_chat(loaded=False, source=None) as chat:
+        await chat.until(lambda: "No model yet." in chat.text)
+        assert "fetch" not in chat.text
+        await chat.press("enter")
+        assert isinstance(chat.app.screen, FirstRunScreen)
+
+
+# ---- loading ----------------------------------------------------------------------
+
+
+async def test_the_screen_is_there_before_the_model_and_typed_text_is_kept() -> None:
+    async with open_chat(["Here I am."], loaded=False, gated=True) as chat:
+        assert "Ask anything" in chat.text
+        assert chat.session.model is None
+        chat.engine.release(2)
+        await chat.until(lambda: "loading 25 %" in chat.status)
+        await chat.press(*"hello", "enter")
+        await chat.until(lambda: chat.path)
+        assert chat.path[0].text == "hello"
+        await chat.press(*"and")
+        chat.engine.release(100)
+        await chat.until(lambda: "Here I am." in chat.text)
+        await chat.settle()
+        assert chat.composer.text == "and"
+        assert "ready" in chat.status
+
+
+async def test_escape_stops_a_load() -> None:
+    async with open_chat(loaded=False, gated=True) as chat:
+        chat.engine.release(2)
+        await chat.until(lambda: "loading" in chat.status)
+        await chat.press("escape")
+        chat.engine.release(5)
+        await chat.until(lambda: not chat.session.busy)
+        assert chat.app.is_running
+        assert "no model" in chat.status
+
+
+async def test_a_failed_load_is_one_sentence_under_the_composer() -> None:
+    async with open_chat(loaded=False, load_error="/models/scripted.gguf: is no model file") as chat:
+        await chat.until(lambda: "is no model file" in chat.trouble)
+        assert "is no model file" in "\n".join(chat.lines[-5:])
+        assert "^o" in chat.trouble  # the next key
+        assert "Traceback" not in chat.text
+
+
+async def test_another_model_is_chosen_from_the_folder() -> None:
+    async with open_chat(app_options={"models": Shelf()}) as chat:
+        await chat.press("ctrl+o")
+        await chat.until(lambda: "another file" in chat.text)
+        assert "one" in chat.text
+        await chat.press("down", "enter")
+        await chat.until(lambda: chat.engine.loads)
+        assert chat.engine.loads[0] == ModelSource(Path("/data/models/two.gguf"), n_ctx=1234)
+
+
+async def test_a_model_that_cannot_be_loaded_leaves_the_one_before() -> None:
+    async with open_chat(["still here"], app_options={"models": Shelf()}, load_error="broken file") as chat:
+        await chat.press("ctrl+o", "enter")
+        await chat.until(lambda: "broken file" in chat.trouble)
+        await chat.ask("are you there?")
+        assert "still here" in chat.text
+
+
+async def test_notices_of_the_store_are_shown(tmp_path: Path) -> None:
+    (tmp_path / "sessions.db").write_bytes(b"this is no database at all, but it is long enough to look at" * 50)
+    engine = ScriptedEngine(loaded=True)
+    session = ChatSession(SessionStore(tmp_path), engine)
+    app = ChatApp(session)
+    try:
+        async with app.run_test(size=(120, 40)) as pilot:
+            chat = Chat(app, pilot, engine, session)
+            await chat.until(lambda: chat.trouble, "a notice")
+            assert "damaged" in chat.trouble
+    finally:
+        session.close()
