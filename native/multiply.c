@@ -70,7 +70,7 @@ void lc_multiply_chunk(const lc_matrix *m, const lc_activations *a, const lc_gri
                        const lc_output *out)
 {
     const span s = span_of(m, a, grid, chunk);
-    _Alignas(LC_CACHE_LINE) float results[LC_TILE_MAX * LC_PANEL_MAX];
+    _Alignas(LC_CACHE_LINE) float results[LC_TILE_MAX * LC_PANEL_ROWS_MAX];
     for (int32_t tile = s.tile; tile < s.tile_end; tile++)
         for (int64_t panel = s.panel; panel < s.panel_end; panel++) {
             dot(m, a, panel, tile, results);
@@ -82,8 +82,8 @@ void lc_multiply_gated_chunk(const lc_matrix *gate, const lc_matrix *up, const l
                              int64_t chunk, const lc_output *out)
 {
     const span s = span_of(gate, a, grid, chunk);
-    _Alignas(LC_CACHE_LINE) float results[LC_TILE_MAX * LC_PANEL_MAX];
-    _Alignas(LC_CACHE_LINE) float factors[LC_TILE_MAX * LC_PANEL_MAX];
+    _Alignas(LC_CACHE_LINE) float results[LC_TILE_MAX * LC_PANEL_ROWS_MAX];
+    _Alignas(LC_CACHE_LINE) float factors[LC_TILE_MAX * LC_PANEL_ROWS_MAX];
     for (int32_t tile = s.tile; tile < s.tile_end; tile++)
         for (int64_t panel = s.panel; panel < s.panel_end; panel++) {
             dot(gate, a, panel, tile, results);

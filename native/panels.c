@@ -2,47 +2,35 @@
 
 #define LARGEST_BLOCK 34 /* bytes, Q8_0 */
 
-/* Appends a section of n bytes and returns its offset. */
-static size_t section(lc_panel_layout *layout, size_t n)
-{
-    const size_t at = layout->bytes;
-    layout->bytes = (at + n + LC_CACHE_LINE - 1) / LC_CACHE_LINE * LC_CACHE_LINE;
-    return at;
-}
-
 lc_status lc_panel_layout_make(const lc_type_info *info, int32_t rows, int64_t cols, lc_panel_layout *out)
 {
+    const size_t n = (size_t)rows;
     lc_panel_layout layout = {.info = info, .rows = rows, .cols = cols};
-    size_t bytes;
 
-    if (cols < 1 || rows < 1 || rows > 64)
+    if (cols < 1 || rows < 1 || rows > LC_PANEL_ROWS_MAX)
         return LC_ERR_ARGUMENT;
     if (cols % info->elements)
         return LC_ERR_SHAPE;
-    /* No section is larger than rows * cols * 8 bytes: if that fits, with room to spare, all of it does. */
-    if (!lc_mul((size_t)rows * 64, (size_t)cols, &bytes) || bytes > SIZE_MAX / 2)
-        return LC_ERR_ARGUMENT;
-
     layout.blocks = cols / info->elements;
-    layout.row_bytes = (size_t)layout.blocks * (size_t)info->bytes;
-    const size_t per_row = (size_t)rows * (size_t)layout.blocks;
-    if (!lc_type_is_block(info)) {
-        section(&layout, per_row * (size_t)info->bytes);
-    } else {
-        section(&layout, per_row * 2);
-        layout.m = info->m_offset ? section(&layout, per_row * 2) : 0;
-        layout.high = info->high_offset ? section(&layout, per_row * 4) : 0;
-        layout.q = section(&layout, per_row * (size_t)info->q_bytes);
+    if (lc_type_is_block(info)) {
+        layout.m = n * 2;
+        layout.high = layout.m + (info->m_offset ? n * 2 : 0);
+        layout.q = layout.high + (info->high_offset ? n * 4 : 0);
     }
+    layout.record = n * (size_t)info->bytes;
+    if (!lc_mul((size_t)layout.blocks, layout.record, &layout.bytes) || layout.bytes > SIZE_MAX / 2)
+        return LC_ERR_ARGUMENT;
+    layout.bytes = (layout.bytes + LC_CACHE_LINE - 1) / LC_CACHE_LINE * LC_CACHE_LINE;
+    layout.row_bytes = (size_t)layout.blocks * (size_t)info->bytes;
     *out = layout;
     return LC_OK;
 }
 
 static void put_floats(const lc_panel_layout *layout, uint8_t *panel, int32_t row, const uint8_t *src)
 {
-    const size_t size = (size_t)layout->info->bytes, step = (size_t)layout->rows * size;
+    const size_t size = (size_t)layout->info->bytes;
     uint8_t *dst = panel + (size_t)row * size;
-    for (int64_t i = 0; i < layout->cols; i++, dst += step, src += size) {
+    for (int64_t i = 0; i < layout->cols; i++, dst += layout->record, src += size) {
         if (size == 4)
             memcpy(dst, src, 4);
         else
@@ -74,42 +62,37 @@ void lc_panel_put(const lc_panel_layout *layout, uint8_t *panel, int32_t row, co
         put_floats(layout, panel, row, src);
         return;
     }
-    const size_t rows = (size_t)layout->rows;
-    for (size_t block = 0; block < (size_t)layout->blocks; block++, src += info->bytes) {
-        const size_t cell = block * rows + (size_t)row;
-        memcpy(panel + cell * 2, src, 2);
+    const size_t rows = (size_t)layout->rows, r = (size_t)row;
+    for (int64_t block = 0; block < layout->blocks; block++, src += info->bytes, panel += layout->record) {
+        memcpy(panel + r * 2, src, 2);
         if (info->m_offset)
-            memcpy(panel + layout->m + cell * 2, src + info->m_offset, 2);
+            memcpy(panel + layout->m + r * 2, src + info->m_offset, 2);
         if (info->high_offset) {
             const uint32_t high = spread_high(lc_load32(src + info->high_offset));
-            memcpy(panel + layout->high + cell * 4, &high, 4);
+            memcpy(panel + layout->high + r * 4, &high, 4);
         }
-        const size_t steps = (size_t)info->q_bytes / 4;
-        uint8_t *q = panel + layout->q + (block * steps * rows + (size_t)row) * 4;
-        for (size_t j = 0; j < steps; j++)
-            memcpy(q + j * rows * 4, src + info->q_offset + 4 * j, 4);
+        for (size_t j = 0; j < (size_t)info->q_bytes / 4; j++)
+            memcpy(panel + layout->q + (j * rows + r) * 4, src + info->q_offset + 4 * j, 4);
     }
 }
 
-/* Block number `block` of a row, as it stood in the file. */
-static void get_block(const lc_panel_layout *layout, const uint8_t *panel, size_t row, size_t block, uint8_t *dst)
+/* One row's part of a record, as it stood in the file. */
+static void get_block(const lc_panel_layout *layout, const uint8_t *record, size_t row, uint8_t *dst)
 {
     const lc_type_info *info = layout->info;
-    const size_t rows = (size_t)layout->rows, cell = block * rows + row;
+    const size_t rows = (size_t)layout->rows;
 
-    memcpy(dst, panel + cell * 2, 2);
+    memcpy(dst, record + row * 2, 2);
     if (info->m_offset)
-        memcpy(dst + info->m_offset, panel + layout->m + cell * 2, 2);
+        memcpy(dst + info->m_offset, record + layout->m + row * 2, 2);
     if (info->high_offset) {
         uint32_t high;
-        memcpy(&high, panel + layout->high + cell * 4, 4);
+        memcpy(&high, record + layout->high + row * 4, 4);
         high = gather_high(high);
         memcpy(dst + info->high_offset, &high, 4);
     }
-    const size_t steps = (size_t)info->q_bytes / 4;
-    const uint8_t *q = panel + layout->q + (block * steps * rows + row) * 4;
-    for (size_t j = 0; j < steps; j++)
-        memcpy(dst + info->q_offset + 4 * j, q + j * rows * 4, 4);
+    for (size_t j = 0; j < (size_t)info->q_bytes / 4; j++)
+        memcpy(dst + info->q_offset + 4 * j, record + layout->q + (j * rows + row) * 4, 4);
 }
 
 void lc_panel_expand(const lc_panel_layout *layout, const uint8_t *panel, int32_t row, float *dst)
@@ -117,13 +100,13 @@ void lc_panel_expand(const lc_panel_layout *layout, const uint8_t *panel, int32_
     const lc_type_info *info = layout->info;
     if (lc_type_is_block(info)) {
         uint8_t block[LARGEST_BLOCK];
-        for (int64_t b = 0; b < layout->blocks; b++) {
-            get_block(layout, panel, (size_t)row, (size_t)b, block);
+        for (int64_t b = 0; b < layout->blocks; b++, panel += layout->record) {
+            get_block(layout, panel, (size_t)row, block);
             lc_type_expand(info, block, LC_BLOCK, dst + b * LC_BLOCK);
         }
         return;
     }
-    const size_t size = (size_t)info->bytes, step = (size_t)layout->rows * size;
+    const size_t size = (size_t)info->bytes;
     for (int64_t i = 0; i < layout->cols; i++)
-        lc_type_expand(info, panel + (size_t)i * step + (size_t)row * size, 1, dst + i);
+        lc_type_expand(info, panel + (size_t)i * layout->record + (size_t)row * size, 1, dst + i);
 }

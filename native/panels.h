@@ -4,13 +4,13 @@
  * so that one register holds one step of all its rows, and a dot product needs no sum across lanes.  Rows that
  * are missing in the last panel are zero.
  *
- * Float types:   [column][row]
- * Block types, one section after the other, each at a 64-byte boundary (a block is 32 columns):
- *   d       f16 [block][row]
- *   m       f16 [block][row]                         Q4_1, Q5_1
- *   high    u8  [block][row][4]                      Q5_0, Q5_1: bit k of byte b is the fifth bit of column 4k + b
- *   quants  u8  [block][step][row][4]                nibbles: 4 steps, byte b of step j holds columns 4j + b (low half)
- *                                                    and 4j + b + 16 (high half); bytes: 8 steps, columns 4j + b
+ * Float types: [column][row].
+ * Block types: one record for each block of 32 columns, so that a panel is one stream:
+ *   d       f16 [row]
+ *   m       f16 [row]               Q4_1, Q5_1
+ *   high    u8  [row][4]            Q5_0, Q5_1: bit k of byte b is the fifth bit of column 4k + b
+ *   quants  u8  [step][row][4]      nibbles: 4 steps, byte b of step j holds columns 4j + b (low half) and
+ *                                   4j + b + 16 (high half); bytes: 8 steps, columns 4j + b
  * Four neighbouring columns stay together because the dot-product instructions (vpdpbusd, sdot) want them so.
  */
 #ifndef LC_PANELS_H
@@ -18,12 +18,15 @@
 
 #include "types.h"
 
+#define LC_PANEL_ROWS_MAX 16
+
 typedef struct lc_panel_layout {
     const lc_type_info *info;
     int32_t rows;             /* in a panel */
     int64_t cols;
-    int64_t blocks;           /* in a row, for block types */
-    size_t m, high, q;        /* offsets of the sections; d is at 0 */
+    int64_t blocks;           /* in a row; columns, for float types */
+    size_t m, high, q;        /* offsets in a record; d is at 0 */
+    size_t record;            /* bytes of a block of all rows */
     size_t bytes;             /* of a panel, a multiple of 64 */
     size_t row_bytes;         /* of a row in the file's layout */
 } lc_panel_layout;

@@ -77,14 +77,13 @@ static void dot_bf16(const lc_panel_layout *layout, const uint8_t *panel, const 
         dot_floats(LC_BF16, 4, 1, layout, panel, tile, n, out);
 }
 
-/* One block of a panel as floats [column][row]. */
-static void expand_panel_block(const lc_panel_layout *layout, const uint8_t *panel, int64_t block, float *weights)
+/* One record of a panel as floats [column][row]. */
+static void expand_record(const lc_panel_layout *layout, const uint8_t *record, float *weights)
 {
     const lc_type_info *info = layout->info;
-    const uint16_t *d = (const uint16_t *)(const void *)panel + block * PANEL;
-    const uint16_t *m = (const uint16_t *)(const void *)(panel + layout->m) + block * PANEL;
-    const uint8_t *high = panel + layout->high + block * PANEL * 4;
-    const uint8_t *q = panel + layout->q + block * PANEL * info->q_bytes;
+    const uint16_t *d = (const uint16_t *)(const void *)record;
+    const uint16_t *m = (const uint16_t *)(const void *)(record + layout->m);
+    const uint8_t *high = record + layout->high, *q = record + layout->q;
 
     for (int row = 0; row < PANEL; row++) {
         const float scale = lc_f32_of_f16(d[row]);
@@ -111,9 +110,9 @@ static void dot_blocks(const lc_panel_layout *layout, const uint8_t *panel, cons
     const int width = n == 1 ? 1 : TILE;
     vf sums[TILE] = {{0}};
 
-    for (int64_t block = 0; block < layout->blocks; block++, x += LC_BLOCK * width) {
+    for (int64_t block = 0; block < layout->blocks; block++, x += LC_BLOCK * width, panel += layout->record) {
         float weights[LC_BLOCK * PANEL];
-        expand_panel_block(layout, panel, block, weights);
+        expand_record(layout, panel, weights);
         for (int column = 0; column < LC_BLOCK; column++)
             for (int t = 0; t < width; t++)
                 sums[t] = vf_fma(vf_load(weights + column * PANEL), vf_set1(x[column * width + t]), sums[t]);

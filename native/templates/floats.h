@@ -22,7 +22,9 @@ LC_INLINE void dot_floats(int32_t type, const int width, const int n_sums, const
     #pragma GCC unroll 24
     for (int i = 0; i < n_sums * width; i++)
         sums[i] = vf_set1(0.0f);
-    for (; column + n_sums <= cols; column += n_sums)
+    for (; column + n_sums <= cols; column += n_sums) {
+        if (width == 1)
+            lc_prefetch(panel + (size_t)column * layout->record, (size_t)n_sums * LANES * (type == LC_F32 ? 4 : 2));
         #pragma GCC unroll 8
         for (int s = 0; s < n_sums; s++) {
             const vf w = column_of(type, panel, column + s);
@@ -30,6 +32,7 @@ LC_INLINE void dot_floats(int32_t type, const int width, const int n_sums, const
             for (int t = 0; t < width; t++)
                 sums[s * width + t] = vf_fma(w, vf_set1(x[(column + s) * width + t]), sums[s * width + t]);
         }
+    }
     for (; column < cols; column++) {
         const vf w = column_of(type, panel, column);
         #pragma GCC unroll 12

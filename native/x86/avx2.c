@@ -80,10 +80,7 @@ LC_INLINE __m256i weights_of_nibbles(const uint8_t *q, const __m256i high, const
     return w;
 }
 
-LC_INLINE __m256 load_scales(const uint8_t *section, int64_t block)
-{
-    return vf_load_f16((const uint16_t *)(const void *)section + block * PANEL);
-}
+LC_INLINE __m256 load_scales(const uint8_t *p) { return vf_load_f16((const uint16_t *)(const void *)p); }
 
 LC_INLINE void dot_integers(const int q_bytes, const bool has_high, const bool has_m, const int zero, const int width,
                             const lc_panel_layout *layout, const uint8_t *panel, const void *tile, int32_t n,
@@ -93,18 +90,22 @@ LC_INLINE void dot_integers(const int q_bytes, const bool has_high, const bool h
     const uint8_t *x = tile;
     const float *scale = (const float *)(const void *)(x + blocks * width * 64);
     const float *scaled_sum = scale + blocks * width;
-    const uint8_t *q = panel + layout->q;
+    const size_t m_at = PANEL * 2, high_at = m_at + PANEL * 2 * has_m, q_at = high_at + PANEL * 4 * has_high;
+    const size_t record = q_at + PANEL * (size_t)q_bytes;
     __m256 sums[TILE];
 
     for (int t = 0; t < width; t++)
         sums[t] = _mm256_setzero_ps();
-    for (int64_t b = 0; b < blocks; b++, x += width * 64, q += PANEL * q_bytes, scale += width, scaled_sum += width) {
+    for (int64_t b = 0; b < blocks; b++, panel += record, x += width * 64, scale += width, scaled_sum += width) {
+        const uint8_t *q = panel + q_at;
         __m256i products[TILE];
         __m256i high = _mm256_setzero_si256();
         if (has_high)
-            high = _mm256_loadu_si256((const __m256i *)(const void *)(panel + layout->high + b * PANEL * 4));
+            high = _mm256_loadu_si256((const __m256i *)(const void *)(panel + high_at));
         for (int t = 0; t < width; t++)
             products[t] = _mm256_setzero_si256();
+        if (width == 1)
+            lc_prefetch(panel, record);
         #pragma GCC unroll 16
         for (int i = 0; i < 16; i++) {
             const int k = i / 2, odd = i % 2;
@@ -117,10 +118,10 @@ LC_INLINE void dot_integers(const int q_bytes, const bool has_high, const bool h
                 products[t] = _mm256_add_epi32(products[t], _mm256_madd_epi16(w, _mm256_set1_epi32(pair)));
             }
         }
-        const __m256 d = load_scales(panel, b);
+        const __m256 d = load_scales(panel);
         __m256 m = _mm256_mul_ps(d, _mm256_set1_ps((float)-zero));
         if (has_m)
-            m = load_scales(panel + layout->m, b);
+            m = load_scales(panel + m_at);
         #pragma GCC unroll 4
         for (int t = 0; t < width; t++) {
             const __m256 dot = _mm256_cvtepi32_ps(products[t]);

@@ -90,10 +90,7 @@ LC_INLINE __m512i columns_of(const uint8_t *x)
     return _mm512_set1_epi32(four);
 }
 
-LC_INLINE __m512 load_scales(const uint8_t *section, int64_t block)
-{
-    return vf_load_f16((const uint16_t *)(const void *)section + block * PANEL);
-}
+LC_INLINE __m512 load_scales(const uint8_t *p) { return vf_load_f16((const uint16_t *)(const void *)p); }
 
 LC_INLINE void dot_integers(const int q_bytes, const bool has_high, const bool has_m, const int zero, const int width,
                             const lc_panel_layout *layout, const uint8_t *panel, const void *tile, int32_t n,
@@ -103,24 +100,27 @@ LC_INLINE void dot_integers(const int q_bytes, const bool has_high, const bool h
     const uint8_t *x = tile;
     const float *scale = (const float *)(const void *)(x + blocks * width * 64);
     const float *scaled_sum = scale + blocks * width;
-    const uint8_t *q = panel + layout->q;
+    const size_t m_at = PANEL * 2, high_at = m_at + PANEL * 2 * has_m, q_at = high_at + PANEL * 4 * has_high;
+    const size_t record = q_at + PANEL * (size_t)q_bytes;
     __m512 sums[TILE];
 
     #pragma GCC unroll 12
     for (int t = 0; t < width; t++)
         sums[t] = _mm512_setzero_ps();
-    for (int64_t b = 0; b < blocks; b++, x += width * 64, q += PANEL * q_bytes, scale += width, scaled_sum += width) {
+    for (int64_t b = 0; b < blocks; b++, panel += record, x += width * 64, scale += width, scaled_sum += width) {
         __m512i weights[STEPS];
         if (q_bytes == LC_BLOCK)
-            unpack_bytes(q, weights);
+            unpack_bytes(panel + q_at, weights);
         else
-            unpack_nibbles(q, weights);
+            unpack_nibbles(panel + q_at, weights);
         if (has_high)
-            add_high_bits(panel + layout->high + b * PANEL * 4, weights);
-        const __m512 d = load_scales(panel, b);
+            add_high_bits(panel + high_at, weights);
+        if (width == 1)
+            lc_prefetch(panel, record);
+        const __m512 d = load_scales(panel);
         __m512 m = _mm512_mul_ps(d, _mm512_set1_ps((float)-zero));
         if (has_m)
-            m = load_scales(panel + layout->m, b);
+            m = load_scales(panel + m_at);
         #pragma GCC unroll 12
         for (int t = 0; t < width; t++) {
             __m512i high = _mm512_setzero_si512(), low = _mm512_setzero_si512();
