@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import FrameType
 from typing import NoReturn
 
@@ -128,18 +128,49 @@ def _settle() -> None:
 
 
 @contextlib.contextmanager
+def soft_signals(react: Callable[[int], None], *, insistent: bool = True) -> Iterator[None]:
+    """While it lasts, the first signal that would end the program calls ``react`` with its number instead.
+
+    An exception that comes out of nowhere could cut a text between being printed and being counted; so the work goes
+    on to a place where it can end. A second signal ends it there and then; Ctrl+C only if it is ``insistent``.
+    """
+    came: list[int] = []
+
+    def soften(number: int, _frame: FrameType | None) -> None:
+        came.append(number)
+        if len(came) > 1 and (insistent or number != signal.SIGINT):
+            raise ended_by(number)
+        react(number)
+
+    with _handlers((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), soften):
+        yield
+
+
+def ended_by(number: int) -> BaseException:
+    """What a signal raises."""
+    return KeyboardInterrupt() if number == signal.SIGINT else Terminated(number)
+
+
+@contextlib.contextmanager
 def _signals() -> Iterator[None]:
-    """SIGTERM and SIGHUP unwind the program like Ctrl+C does, unless the caller had them ignored."""
+    """SIGTERM and SIGHUP unwind the program like Ctrl+C does."""
 
     def end(number: int, _frame: FrameType | None) -> NoReturn:
-        raise Terminated(number)
+        raise ended_by(number)
 
+    with _handlers((signal.SIGTERM, signal.SIGHUP), end):
+        yield
+
+
+@contextlib.contextmanager
+def _handlers(numbers: Iterable[int], handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Handles these signals, but for those that the caller of this program had ignored."""
     before = {}
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is signal.SIG_DFL:
-            before[number] = signal.signal(number, end)
+    for number in numbers:
+        if signal.getsignal(number) not in (signal.SIG_IGN, None):
+            before[number] = signal.signal(number, handler)
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, old in before.items():
+            signal.signal(number, old)

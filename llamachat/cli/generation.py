@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from llamachat.cli.failures import Terminated, note
+from llamachat.cli.failures import ended_by, note, soft_signals
 from llamachat.cli.status_line import StatusLine, bar
 from llamachat.display import clean
 from llamachat.engine.events import (
@@ -34,8 +33,6 @@ if TYPE_CHECKING:
     from llamachat.engine.base import ModelSource
     from llamachat.engine.settings import SamplingSettings
     from llamachat.tokenizer import Tokenizer
-
-_STOP_SECONDS = 2.0
 
 
 def load_error(message: str, source: ModelSource | None) -> LlamachatError:
@@ -91,13 +88,20 @@ class Answer:
         return "".join(token.text for token in self.tokens) + (self.finished.tail if self.finished else "")
 
 
+@dataclass(frozen=True, slots=True)
+class _Signal:
+    """Something outside wants the program to end."""
+
+    number: int
+
+
 class OneModel:
     """An engine with one model, for commands that ask it once."""
 
     def __init__(self, source: ModelSource) -> None:
         """Loads the model; ``FileError`` or ``LlamachatError`` where that fails."""
         self._engine = LocalEngine()
-        self._events: SimpleQueue[Event] = SimpleQueue()
+        self._events: SimpleQueue[Event | _Signal] = SimpleQueue()  # a signal's handler may put into it, too
         self._engine.subscribe(self._events.put)
         self._line = StatusLine()
         try:
@@ -131,17 +135,10 @@ class OneModel:
         """
         self._engine.settings = settings
         answer = Answer()
-        self._engine.generate(request)
-        try:
-            self._collect(answer, printer, None)
-        except (KeyboardInterrupt, Terminated) as signal:
-            answer.interruption = signal
-            self._engine.stop()
-            with contextlib.suppress(Empty):
-                self._collect(answer, printer, _STOP_SECONDS)
-        finally:
-            self._line.clear()
-            self._engine.stop()
+        with soft_signals(lambda number: self._events.put(_Signal(number))):
+            self._engine.generate(request)
+            for event in self._until(Finished):
+                self._take(event, answer, printer)
         return answer
 
     def _load(self, source: ModelSource) -> None:
@@ -156,28 +153,30 @@ class OneModel:
                 for notice in event.info.notices:
                     note(notice)
 
-    def _collect(self, answer: Answer, printer: Printer | None, timeout: float | None) -> None:
-        for event in self._until(Finished, timeout=timeout):
-            if isinstance(event, PrefillProgress):
-                self._line.show(f"reading the prompt {bar(event.done_tokens, event.total_tokens)}")
-            elif isinstance(event, TokenEvent):
-                answer.tokens.append(event)
-                self._print(printer, event.text)
-            elif isinstance(event, Finished):
-                answer.finished = event
-                self._print(printer, event.tail)
+    def _take(self, event: Event | _Signal, answer: Answer, printer: Printer | None) -> None:
+        if isinstance(event, PrefillProgress):
+            self._line.show(f"reading the prompt {bar(event.done_tokens, event.total_tokens)}")
+        elif isinstance(event, TokenEvent):
+            answer.tokens.append(event)
+            self._print(printer, event.text)
+        elif isinstance(event, Finished):
+            answer.finished = event
+            self._print(printer, event.tail)
+        elif isinstance(event, _Signal):
+            answer.interruption = ended_by(event.number)
+            self._engine.stop()
 
     def _print(self, printer: Printer | None, text: str) -> None:
         self._line.clear()
         if printer:
             printer.write(text)
 
-    def _until(self, *last: type[Event], timeout: float | None = None) -> Iterator[Event]:
-        """What the engine tells, up to an event that ends it."""
-        event: Event | None = None
+    def _until(self, *last: type[Event]) -> Iterator[Event | _Signal]:
+        """What the engine tells, up to an event that ends it, and what comes from outside."""
+        event: Event | _Signal | None = None
         try:
             while not isinstance(event, last):
-                event = self._events.get(timeout=timeout)
+                event = self._events.get()
                 yield event
         finally:
             self._line.clear()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ from llamachat.chat.commands import as_message, complete_line, is_command, run_l
 from llamachat.chat.conversation import Message, Role, Status
 from llamachat.chat.names import NO_MODEL
 from llamachat.chat.session import ChatSession, Phase
-from llamachat.cli.failures import FAILED, OK, error_line, tell
+from llamachat.cli.failures import FAILED, OK, ended_by, error_line, soft_signals, tell
 from llamachat.cli.generation import Printer, load_error
 from llamachat.cli.line_face import LineFace
 from llamachat.cli.line_reader import PlainReader, Reader
@@ -112,12 +113,14 @@ class LineMode:
     def _follow(self) -> bool:
         """Prints what comes until the session is at rest; False if nothing can come any more."""
         session = self._session
-        interrupted = False
         view = AnswerView(session.answering)
         self._line = StatusLine()  # which shows nothing for as long as a person waits without wondering
-        while self._waits():
-            try:
+        signals: list[int] = []
+        with soft_signals(signals.append, insistent=not self._on_terminal):
+            while self._waits():
                 session.wait(_POLL_SECONDS)
+                if signals:
+                    session.stop()
                 asked = session.source
                 events = session.drain()
                 view.print_new(self._line.clear)
@@ -127,12 +130,10 @@ class LineMode:
                 if session.answering not in (None, view.message):
                     view = AnswerView(session.answering)
                 self._show_progress()
-            except KeyboardInterrupt:
-                session.stop()
-                interrupted = True
         self._line.clear()
-        if interrupted and not self._on_terminal:
-            raise KeyboardInterrupt
+        for number in signals:
+            if number != signal.SIGINT or not self._on_terminal:
+                raise ended_by(number)
         if session.queued is not None:
             self._note(NO_MODEL)
         self._tell_news()

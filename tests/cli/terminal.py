@@ -40,6 +40,11 @@ class Terminal:
     def screen_text(self) -> str:
         return re.sub(_ESCAPE, "", self.output)
 
+    @property
+    def waited_for(self) -> str:
+        """The output up to the end of what was waited for last."""
+        return self.output[: self._seen]
+
     def press(self, text: str) -> None:
         """Presses keys: ``\\r`` is Enter, ``\\x03`` Ctrl+C, ``\\x04`` Ctrl+D."""
         os.write(self._ours, text.encode())
