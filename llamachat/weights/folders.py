@@ -9,12 +9,11 @@ from pathlib import Path
 
 from llamachat.errors import WeightsError
 from llamachat.weights.files import reason_of
-
-#: Files of more than this are not asked what they are.
-_ENTRIES_LIMIT = 4096
+from llamachat.weights.meta import FIRST_SHARD
+from llamachat.weights.model_files import ENTRIES_LIMIT
 
 #: Files that stand for a model wherever they are, best first.
-_ENTRIES = ("params.json", "config.json")
+_ENTRIES = (FIRST_SHARD, "config.json")
 
 #: Endings that weight files have, when a folder holds none of the files above.
 _ENDINGS = (".gguf", ".bin", ".ggml", ".pth", ".pt")
@@ -39,7 +38,7 @@ def weight_file_in(folder: Path) -> Path | None:
         return None  # whoever opens it as a file says what is wrong
     try:
         with os.scandir(folder) as entries:
-            names = sorted(entry.name for entry, _ in zip(entries, range(_ENTRIES_LIMIT), strict=False))
+            names = sorted(entry.name for entry, _ in zip(entries, range(ENTRIES_LIMIT), strict=False))
     except OSError as error:
         raise WeightsError(folder, reason_of(error)) from None
     for name in _ENTRIES:

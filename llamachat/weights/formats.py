@@ -9,7 +9,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from llamachat.vocabulary import Vocabulary
-from llamachat.weights import ggml, gguf, gguf_container, llama2c, sentencepiece_model, tokenizer_bin
+from llamachat.weights import (
+    ggml,
+    gguf,
+    gguf_container,
+    llama2c,
+    pytorch,
+    sentencepiece_model,
+    tokenizer_bin,
+    zip_archive,
+)
 from llamachat.weights.base import WeightFile
 from llamachat.weights.files import Refusal, RegularFile
 from llamachat.weights.model_files import ModelFiles
@@ -61,7 +70,7 @@ _WEIGHTS = (
     Format(_starts(gguf_container.MAGIC), open=gguf.open_gguf, vocabulary=gguf.gguf_vocabulary),
     Format(_starts(*ggml.MAGICS), open=ggml.open_ggml, vocabulary=ggml.ggml_vocabulary),
     Format(_starts(llama2c.MAGIC), open=llama2c.open_llama2c_later, stop_ids=_LLAMA2C_STOPS),
-    Format(_starts(b"PK\x03\x04"), "is a PyTorch checkpoint or another zip archive" + _LATER),
+    Format(_starts(zip_archive.MAGIC), open=pytorch.open_pytorch),
     Format(_starts(b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"), "is a PyTorch file from before 1.6"),
     Format(_safetensors, "is a safetensors file" + _LATER),
     Format(_starts(b"7767517\n", b"7767517\r\n"), "is an ncnn model" + _LATER),
@@ -94,7 +103,7 @@ _FOREIGN = tuple(
             b"version https://git-lfs",
         ),
         ("is a web page, no model: the download went wrong", b"<!DOCTYPE", b"<!doctype", b"<html", b"<HTML"),
-        ("is JSON text, no model (folders in Meta's or Hugging Face's layout: not supported yet)", b"{"),
+        ("is JSON text, no model (folders in Hugging Face's layout: not supported yet)", b"{"),
         ("is a picture", b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*"),
         ("is a picture, or a sound", b"RIFF"),
         ("is a PDF document", b"%PDF"),

@@ -24,7 +24,7 @@ _PARTS_LIMIT = 1024
 
 
 def open_gguf(files: ModelFiles) -> StoredWeights:
-    """The Llama model in a GGUF file, or in all parts of a split one. ``Refusal`` where there is none, or it is broken."""
+    """The Llama model in a GGUF file, or in all parts of a split one. ``Refusal`` where none is, or a broken one."""
     container = read_container(files.first)
     metadata = Metadata(container.metadata)
     n_parts, part = metadata.integer("split.count", 0), metadata.integer("split.no", 0)

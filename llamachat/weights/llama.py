@@ -84,7 +84,13 @@ def optional_shapes(h: Hyperparameters) -> dict[str, tuple[int, int]]:
 
 
 #: Tables that some converters wrote and that are computed here instead.
-_IGNORED = re.compile(r"(^|\.)(rope\.freqs|attn_rot_embd(\.weight)?|rotary_emb\.inv_freq|freqs_cis|mask)$")
+_IGNORED = re.compile(r"(^|\.)(rope\.freqs|attn_rot_embd(\.weight)?|rotary_emb\.inv_freq|freqs_(cis|cos|sin)|mask)$")
+
+
+def is_ignored(name: str) -> bool:
+    """Whether a tensor is a table that converters or trainers wrote, and of no use here."""
+    return bool(_IGNORED.search(name))
+
 
 #: Tensors that change the computation in ways not supported, and what they mean.
 _FOREIGN = (
@@ -134,7 +140,7 @@ def used_tensors(h: Hyperparameters, found: Mapping[str, tuple[Tensor, _Place]])
         if name in known:
             _check_tensor(tensor, known[name])
             used[name] = (tensor, offset)
-        elif not _IGNORED.search(name):
+        elif not is_ignored(name):
             raise Refusal(_foreign(name, h))
     return used
 

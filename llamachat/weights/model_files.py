@@ -11,6 +11,9 @@ from pathlib import Path
 
 from llamachat.weights.files import Refusal, RegularFile, open_regular, quoted
 
+#: Entries of a folder that are looked at, at most.
+ENTRIES_LIMIT = 4096
+
 
 class ModelFiles:
     """Open files of a model in one folder; all are closed together."""
@@ -37,6 +40,12 @@ class ModelFiles:
     def has(self, name: str) -> bool:
         """Whether there is something of this name beside the first file, be it a broken link."""
         return os.path.lexists(self.folder / name)
+
+    def names(self, ending: str) -> list[str]:
+        """The names beside the first file (and its own) with this ending, in order."""
+        with os.scandir(self.folder) as entries:
+            some = (entry.name for entry, _ in zip(entries, range(ENTRIES_LIMIT), strict=False))
+            return sorted(name for name in some if name.endswith(ending))
 
     def text(self, name: str, limit: int) -> bytes | None:
         """The bytes of a small file beside the first; None if it is not there, ``Refusal`` if it is larger."""

@@ -95,7 +95,7 @@ class Chat:
         while not predicate():
             if time.monotonic() > deadline:
                 raise AssertionError(f"still waiting for {what or 'a predicate'}:\n{self.text}")
-            await self.pilot.pause(0.01)
+            await asyncio.sleep(0.01)
 
     async def settle(self) -> None:
         """Waits until the session and the screen have nothing more to do."""

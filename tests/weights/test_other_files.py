@@ -42,7 +42,7 @@ def refusal(path: Path | str, *, has_tokens: bool = False) -> str:
         (b"FUGG\x01\0\0\0", "from before the format's release"),
         (b"algg" + bytes(60), "is a LoRA adapter, no model"),
         (b"nsgg" + bytes(60), "is a saved llama.cpp session, no model"),
-        (b"PK\x03\x04" + bytes(60), "is a PyTorch checkpoint or another zip archive: not supported yet"),
+        (b"PK\x03\x04" + bytes(60), "is cut short: its archive has no directory"),
         (b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.", "is a PyTorch file from before 1.6"),
         (b"\x80\x04\x95cos\nsystem\n(S'true'\ntR.", "is a Python pickle, which could run any code"),
         (b'\x02\0\0\0\0\0\0\0{"__metadata__":{}}', "is a safetensors file: not supported yet"),
