@@ -10,7 +10,7 @@ CORE := $(shell find native -name '*.[ch]' -o -name '*.py') setup.py
 OBJECTS := $(patsubst native/%.c,build/core/%.o,$(filter %.c,$(CORE)))
 WARNINGS := -std=c11 -O3 -Wall -Wextra -Werror
 
-.PHONY: chat test lint types contracts core tests format pictures clean
+.PHONY: chat test lint types contracts core tests sanitize format pictures clean
 
 # ---- use ----------------------------------------------------------------
 
@@ -42,6 +42,16 @@ build/core/%.o: native/%.c $(filter %.h,$(CORE))
 tests: $(VENV)/installed-dev
 	-$(BIN)/llamachat pull --if-missing
 	$(BIN)/python -m pytest $(ARGS)
+
+# The C core under AddressSanitizer and UBSan: a copy of the package with its own build, and the tests that compute.
+SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all
+sanitize: $(VENV)/installed-dev
+	rm -rf build/sanitize
+	LLAMACHAT_CFLAGS="$(SANITIZE) -g -O1" LLAMACHAT_LDFLAGS="$(SANITIZE)" \
+		$(BIN)/python setup.py --quiet build --build-base build/sanitize --build-lib build/sanitize/lib
+	LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
+		ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1 \
+		$(BIN)/python -m pytest --capture=no -o pythonpath="build/sanitize/lib ." tests/native tests/engine $(ARGS)
 
 format: $(VENV)/installed-dev
 	$(BIN)/ruff check --fix .
