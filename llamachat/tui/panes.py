@@ -68,8 +68,15 @@ class Panes(Screen[None]):
             return
         if not self.wide:
             self.close_overlays()
+        was_shown = self.pane_shown(name)
         self._show_pane(name, True)
-        self.call_after_refresh(lambda: self.query(_FIRST[name]).first().focus())
+        if was_shown:  # at once, so that the very next key is the pane's
+            self._focus_pane(name)
+        else:
+            self.call_after_refresh(self._focus_pane, name)
+
+    def _focus_pane(self, name: str) -> None:
+        self.set_focus(self.query(_FIRST[name]).first())
 
     def _show_pane(self, name: str, shown: bool) -> None:
         if self.wide:
@@ -90,4 +97,4 @@ class Panes(Screen[None]):
 
     def focus_composer(self) -> None:
         """Back to where one writes."""
-        self.query_one("#composer").focus()
+        self.set_focus(self.query_one("#composer"))

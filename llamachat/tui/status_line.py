@@ -36,13 +36,14 @@ class StatusFacts:
 def fit(facts: StatusFacts, width: int) -> Content:
     """The line in ``width`` cells: what matters least goes first when there is not room for all."""
     model_short = facts.model.split()[0] if facts.model else ""
+    model_base = model_short.split("-")[0][:10]
     short_context = facts.context.replace(" of ", "/").replace(" tokens", "")
     attempts = (
         (facts.model, facts.prompt_rate, facts.spark, facts.context, facts.hints),
         (facts.model, "", facts.spark, short_context, facts.hints),
         (model_short, "", "", short_context, facts.hints),
-        (model_short[:16], "", "", short_context, facts.hints[:1]),
-        (model_short.split("-")[0][:10], "", "", short_context, facts.hints[:1]),
+        (model_base, "", "", short_context, facts.hints),
+        (model_base, "", "", short_context, facts.hints[:1]),
         ("", "", "", short_context, facts.hints[:1]),
         ("", "", "", "", facts.hints[:1]),
         ("", "", "", "", ()),

@@ -202,7 +202,7 @@ class Transcript(VerticalScroll, can_focus=False):
     def focus_last(self) -> bool:
         """Puts the cursor on the last message; False if there is none."""
         if self._views:
-            self._views[-1].focus()
+            self.screen.set_focus(self._views[-1])
         return bool(self._views)
 
     async def walk(self, view: MessageView, step: int) -> bool:
@@ -219,7 +219,7 @@ class Transcript(VerticalScroll, can_focus=False):
             else:
                 await self._jump(at)
         self.release_anchor()
-        self._views[at - self._start].focus()
+        self.screen.set_focus(self._views[at - self._start])
         return True
 
     async def _jump(self, at: int) -> None:

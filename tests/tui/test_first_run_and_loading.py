@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 from llamachat.chat.session import ChatSession
@@ -44,7 +45,7 @@ class Shelf:
         return Path("/data/models/smol.gguf")
 
 
-def first_run(shelf: Shelf | None = None, size: tuple[int, int] = (80, 24)):  # type: ignore[no-untyped-def]
+def first_run(shelf: Shelf | None = None, size: tuple[int, int] = (80, 24)) -> AbstractAsyncContextManager[Chat]:
     return open_chat(loaded=False, source=None, size=size, app_options={"models": shelf or Shelf()})
 
 

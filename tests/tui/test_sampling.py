@@ -106,6 +106,7 @@ async def test_a_change_in_the_middle_of_an_answer_counts_from_the_next_token() 
         await chat.until(lambda: "one two" in chat.text)
         before = len(chat.engine.sampled)
         await chat.press("ctrl+t", "right", "right")
+        await chat.until(lambda: chat.session.settings.temperature == 0.9)
         assert chat.session.answering is not None
         chat.engine.release(100)
         await chat.settle()
