@@ -220,9 +220,9 @@ def test_weights_read_for_a_token(tmp_path, tied):
 @pytest.mark.parametrize(
     ("cache", "free", "expected"),
     [
-        (32 << 20, 64 << 30, 128 << 20),
-        (64 << 20, 64 << 30, 256 << 20),
-        (0, 64 << 30, 128 << 20),  # not told
+        (8 << 20, 64 << 30, 256 << 20),
+        (32 << 20, 64 << 30, 512 << 20),
+        (0, 64 << 30, 256 << 20),  # not told
         (2 << 30, 64 << 30, 1 << 30),
         (64 << 20, 100 << 20, 12 << 20),  # memory is short: an eighth, in whole chunks
         (64 << 20, 0, 4 << 20),
