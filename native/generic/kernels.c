@@ -53,83 +53,93 @@ LC_INLINE void vf_store_f16(uint16_t *p, vf v)
 #include "../templates/floats.h"
 #include "../templates/attention.h"
 
-static void dot_f32(const lc_panel_layout *layout, const uint8_t *panel, const void *tile, int32_t n, float *out)
+LC_INLINE vi load_words(const uint8_t *p)
 {
-    if (n == 1)
-        dot_floats(LC_F32, 1, 4, layout, panel, tile, n, out);
-    else
-        dot_floats(LC_F32, 4, 1, layout, panel, tile, n, out);
+    vi v;
+    memcpy(&v, p, sizeof v);
+    return v;
 }
 
-static void dot_f16(const lc_panel_layout *layout, const uint8_t *panel, const void *tile, int32_t n, float *out)
+/* The integers of one column: a byte of each row's word, or half of one and a bit from elsewhere. */
+LC_INLINE vi column_quants(const int q_bytes, const bool has_high, const uint8_t *q, vi high, const int step,
+                           const int byte)
 {
-    if (n == 1)
-        dot_floats(LC_F16, 1, 4, layout, panel, tile, n, out);
-    else
-        dot_floats(LC_F16, 4, 1, layout, panel, tile, n, out);
+    if (q_bytes == LC_BLOCK)
+        return load_words(q + step * PANEL * 4) << (24 - 8 * byte) >> 24;
+    const vi halves = load_words(q + step % 4 * PANEL * 4) >> (8 * byte + step / 4 * 4) & 15;
+    return has_high ? halves | (high >> (8 * byte + step) & 1) << 4 : halves;
 }
 
-static void dot_bf16(const lc_panel_layout *layout, const uint8_t *panel, const void *tile, int32_t n, float *out)
+LC_INLINE void dot_blocks(const int q_bytes, const bool has_high, const bool has_m, const int zero, const int width,
+                          const lc_panel_layout *layout, const uint8_t *panel, const float *x, int32_t n, float *out)
 {
-    if (n == 1)
-        dot_floats(LC_BF16, 1, 4, layout, panel, tile, n, out);
-    else
-        dot_floats(LC_BF16, 4, 1, layout, panel, tile, n, out);
-}
-
-/* One record of a panel as floats [column][row]. */
-static void expand_record(const lc_panel_layout *layout, const uint8_t *record, float *weights)
-{
-    const lc_type_info *info = layout->info;
-    const uint16_t *d = (const uint16_t *)(const void *)record;
-    const uint16_t *m = (const uint16_t *)(const void *)(record + layout->m);
-    const uint8_t *high = record + layout->high, *q = record + layout->q;
-
-    for (int row = 0; row < PANEL; row++) {
-        const float scale = lc_f32_of_f16(d[row]);
-        const float offset = info->m_offset ? lc_f32_of_f16(m[row]) : -scale * (float)info->zero;
-        for (int column = 0; column < LC_BLOCK; column++) {
-            const int step = column / 4, byte = column % 4;
-            int value;
-            if (info->q_bytes == LC_BLOCK) {
-                value = (int8_t)q[(step * PANEL + row) * 4 + byte];
-            } else {
-                const int pair = q[(step % 4 * PANEL + row) * 4 + byte];
-                value = step < 4 ? pair & 15 : pair >> 4;
-                if (info->high_offset)
-                    value |= (high[row * 4 + byte] >> step & 1) << 4;
-            }
-            weights[column * PANEL + row] = scale * (float)value + offset;
-        }
-    }
-}
-
-static void dot_blocks(const lc_panel_layout *layout, const uint8_t *panel, const void *tile, int32_t n, float *out)
-{
-    const float *x = tile;
-    const int width = n == 1 ? 1 : TILE;
-    vf sums[TILE] = {{0}};
+    const int high_at = PANEL * (2 + 2 * has_m), q_at = high_at + PANEL * 4 * has_high;
+    vf sums[TILE] = {{0}}; /* one token has a sum for each column of a step, so that additions need not wait */
 
     for (int64_t block = 0; block < layout->blocks; block++, x += LC_BLOCK * width, panel += layout->record) {
-        float weights[LC_BLOCK * PANEL];
-        expand_record(layout, panel, weights);
-        for (int column = 0; column < LC_BLOCK; column++)
-            for (int t = 0; t < width; t++)
-                sums[t] = vf_fma(vf_load(weights + column * PANEL), vf_set1(x[column * width + t]), sums[t]);
+        const vf scale = vf_load_f16((const uint16_t *)(const void *)panel);
+        const vf offset = has_m ? vf_load_f16((const uint16_t *)(const void *)panel + PANEL) : scale * (float)-zero;
+        const vi high = has_high ? load_words(panel + high_at) : (vi){0};
+        #pragma GCC unroll 32
+        for (int column = 0; column < LC_BLOCK; column++) {
+            const vi quants = column_quants(q_bytes, has_high, panel + q_at, high, column / 4, column % 4);
+            const vf weights = vf_fma(scale, __builtin_convertvector(quants, vf), offset);
+            #pragma GCC unroll 4
+            for (int t = 0; t < width; t++) {
+                const int sum = width == 1 ? column % 4 : t;
+                sums[sum] = vf_fma(weights, vf_set1(x[column * width + t]), sums[sum]);
+            }
+        }
     }
+    if (width == 1)
+        sums[0] = (sums[0] + sums[1]) + (sums[2] + sums[3]);
     for (int t = 0; t < n; t++)
         vf_store(out + t * PANEL, sums[t]);
+}
+
+LC_INLINE void dot_columns(int32_t type, const int width, const lc_panel_layout *layout, const uint8_t *panel,
+                           const float *x, int32_t n, float *out)
+{
+    dot_floats(type, width, width == 1 ? 4 : 1, layout, panel, x, n, out);
+}
+
+/* Each type for one token and for a tile. */
+#define DEFINE_DOT(name, function, ...)                                                                              \
+    static void name(const lc_panel_layout *layout, const uint8_t *panel, const void *tile, int32_t n, float *out)   \
+    {                                                                                                                \
+        if (n == 1)                                                                                                  \
+            function(__VA_ARGS__, 1, layout, panel, tile, n, out);                                                   \
+        else                                                                                                         \
+            function(__VA_ARGS__, TILE, layout, panel, tile, n, out);                                                \
+    }
+
+DEFINE_DOT(dot_f32, dot_columns, LC_F32)
+DEFINE_DOT(dot_f16, dot_columns, LC_F16)
+DEFINE_DOT(dot_bf16, dot_columns, LC_BF16)
+DEFINE_DOT(dot_q4_0, dot_blocks, 16, false, false, 8)
+DEFINE_DOT(dot_q4_1, dot_blocks, 16, false, true, 0)
+DEFINE_DOT(dot_q5_0, dot_blocks, 16, true, false, 16)
+DEFINE_DOT(dot_q5_1, dot_blocks, 16, true, true, 0)
+DEFINE_DOT(dot_q8_0, dot_blocks, 32, false, false, 0)
+
+static lc_dot_kernel *dot(const lc_type_info *info)
+{
+    switch (info->type) {
+    case LC_F32: return dot_f32;
+    case LC_F16: return dot_f16;
+    case LC_BF16: return dot_bf16;
+    case LC_Q4_0: return dot_q4_0;
+    case LC_Q4_1: return dot_q4_1;
+    case LC_Q5_0: return dot_q5_0;
+    case LC_Q5_1: return dot_q5_1;
+    default: return dot_q8_0;
+    }
 }
 
 static lc_form form(const lc_type_info *info)
 {
     (void)info;
     return LC_FORM_FLOATS;
-}
-
-static lc_dot_kernel *dot(const lc_type_info *info)
-{
-    return info->type == LC_F32 ? dot_f32 : info->type == LC_F16 ? dot_f16 : info->type == LC_BF16 ? dot_bf16 : dot_blocks;
 }
 
 const lc_kernels lc_kernels_generic = {
