@@ -32,13 +32,13 @@ def open_weights(path: Path | str, *, tokenizer: Path | str | None = None) -> We
     """
     path = Path(path)
     first = open_regular(weight_file_in(path) or path)
-    files = ModelFiles(path, first)
+    files = ModelFiles(path, first, Path(tokenizer) if tokenizer else None)
     try:
         kind = recognise(first)
         if kind.open is None:
             raise Refusal(kind.refusal, first.path)  # noqa: TRY301  (one place makes errors of refusals)
         weights = kind.open(files)
-        source = tokenizer or (None if weights.vocabulary else _tokenizer_beside(files))
+        source = files.tokenizer or (None if weights.vocabulary else _tokenizer_beside(files))
         if source:
             weights.vocabulary = read_vocabulary(source, weights.hyperparameters.n_vocab)
         if weights.vocabulary and kind.stop_ids:

@@ -8,15 +8,16 @@ import stat
 from pathlib import Path
 
 from llamachat.errors import WeightsError
+from llamachat.weights import huggingface
 from llamachat.weights.files import reason_of
 from llamachat.weights.meta import FIRST_SHARD
 from llamachat.weights.model_files import ENTRIES_LIMIT
 
 #: Files that stand for a model wherever they are, best first.
-_ENTRIES = (FIRST_SHARD, "config.json")
+_ENTRIES = (*huggingface.ENTRIES, FIRST_SHARD)
 
 #: Endings that weight files have, when a folder holds none of the files above.
-_ENDINGS = (".gguf", ".bin", ".ggml", ".pth", ".pt")
+_ENDINGS = (".gguf", ".bin", ".ggml", ".pth", ".pt", ".safetensors")
 
 #: Not weights, whatever their ending.
 _OTHERS = ("tokenizer.bin", "training_args.bin", "optimizer.bin", "scheduler.bin")

@@ -13,8 +13,10 @@ from llamachat.weights import (
     ggml,
     gguf,
     gguf_container,
+    huggingface,
     llama2c,
     pytorch,
+    safetensors,
     sentencepiece_model,
     tokenizer_bin,
     zip_archive,
@@ -54,11 +56,6 @@ def _starts(*magics: bytes) -> _Probe:
     return lambda head, _: head.startswith(magics)
 
 
-def _safetensors(head: bytes, size: int) -> bool:
-    n = int.from_bytes(head[:8], "little")
-    return head[8:9] == b"{" and n <= 100_000_000 and n + 8 <= size
-
-
 _LATER = ": not supported yet"
 _TOKENIZER = "is a tokenizer, no model; name it with --tokenizer, beside a model"
 _UNVERSIONED_LIST = b"\x05\0\0\0 \xe2\x81\x87 "  # the unknown token as the first ggml files wrote it
@@ -72,7 +69,7 @@ _WEIGHTS = (
     Format(_starts(llama2c.MAGIC), open=llama2c.open_llama2c_later, stop_ids=_LLAMA2C_STOPS),
     Format(_starts(zip_archive.MAGIC), open=pytorch.open_pytorch),
     Format(_starts(b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"), "is a PyTorch file from before 1.6"),
-    Format(_safetensors, "is a safetensors file" + _LATER),
+    Format(safetensors.is_safetensors, open=huggingface.open_file),
     Format(_starts(b"7767517\n", b"7767517\r\n"), "is an ncnn model" + _LATER),
 )
 
@@ -103,7 +100,6 @@ _FOREIGN = tuple(
             b"version https://git-lfs",
         ),
         ("is a web page, no model: the download went wrong", b"<!DOCTYPE", b"<!doctype", b"<html", b"<HTML"),
-        ("is JSON text, no model (folders in Hugging Face's layout: not supported yet)", b"{"),
         ("is a picture", b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*"),
         ("is a picture, or a sound", b"RIFF"),
         ("is a PDF document", b"%PDF"),
@@ -130,5 +126,6 @@ FORMATS = (
     # No magic number, but seven numbers that could be a model's. Before what follows: a model of 640
     # dimensions begins with the two bytes of a pickle.
     Format(llama2c.is_llama2c, open=llama2c.open_llama2c, stop_ids=_LLAMA2C_STOPS),
+    Format(_starts(b"{"), open=huggingface.open_index),
     *_FOREIGN,
 )

@@ -18,8 +18,9 @@ ENTRIES_LIMIT = 4096
 class ModelFiles:
     """Open files of a model in one folder; all are closed together."""
 
-    def __init__(self, path: Path, first: RegularFile) -> None:
+    def __init__(self, path: Path, first: RegularFile, tokenizer: Path | None = None) -> None:
         self.path = path  #: what was named: a file, or the folder that holds it
+        self.tokenizer = tokenizer  #: the file of the vocabulary that was named, before the model's own
         self.first = first
         self._weights = [first]
         self.folder = first.path.parent

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -92,9 +94,19 @@ def test_meta(family: str, heads: str) -> None:
     assert greedy(shared_model(f"{family}/meta-{heads}"), "", 60).strip() == expected
 
 
+@pytest.mark.parametrize("family", ["stories260K", "salty260K"])
+def test_huggingface(family: str) -> None:
+    """The ids are those of the original in PyTorch, and so are the logits after BOS, but for values cached in F16."""
+    folder = shared_model(f"{family}/hf-f32")
+    expected = json.loads((folder / "golden_greedy60.json").read_text())
+    assert greedy(folder, "", len(expected["ids"]) - 1).strip() == expected["text"]
+    logits = np.load(folder / "logits_after_bos.npy").ravel()
+    np.testing.assert_allclose(logits_after(folder, [1])[0], logits, rtol=0, atol=0.01)
+
+
 def test_one_model_in_many_files_gives_the_same_logits_to_the_last_bit() -> None:
     """Those with grouped heads, and those with the heads repeated."""
-    grouped = ("stories260K.bin", "stories260K.v1.bin", "gguf/stories260Ktok512.gguf", "meta-gqa")
+    grouped = ("stories260K.bin", "stories260K.v1.bin", "gguf/stories260Ktok512.gguf", "meta-gqa", "hf-f32")
     repeated = ["meta-mha"] + [f"ggml/stories260K-mha.{kind}.f32.bin" for kind in GGML]
     for names in (grouped, repeated):
         found = [logits_after(shared_model(f"stories260K/{n}"), IDS, tokenizer=shared_model(WORDS)) for n in names]

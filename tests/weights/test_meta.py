@@ -140,9 +140,7 @@ def test_views_of_one_storage(tmp_path: Path) -> None:
         if name == "blk.0.attn_q.weight":
             continue
         stride = (values.shape[1], 1) if values.ndim == 2 else (1,)
-        state[meta_name(name)] = View(
-            "all", "F32", sum(v.size for v in held.values()) - wide.size, at, values.shape, stride
-        )
+        state[meta_name(name)] = View("all", "F32", n_shared, at, values.shape, stride)
         shared.append(values.ravel())
         at += values.size
     padded = np.concatenate([wide, np.zeros((64, 9), np.float32)], axis=1)

@@ -43,6 +43,7 @@ QUANTIZED = ("q4_0", "q4_1", "q5_0", "q5_1", "q8_0")
         *((f"salty260K/ggml/salty260K-mha.ggjt-v3.{t}.bin", SALTY, 8, t.upper()) for t in QUANTIZED),
         ("salty260K/ckpt.pt", SALTY, 4, "F32"),
         *((f"{m}/meta-{k}", s, n, "F32") for m, s in FAMILIES for k, n in (("gqa", 4), ("mha", 8))),
+        *((f"{m}/hf-f32", s, 4, "F32") for m, s in FAMILIES),
         ("random/demo_rand_params.pth", STORIES, 8, "F32"),
         ("random/llama-2-tiny-random.gguf", (32000, 8, 32, 1, 2), 2, "F16"),
     ],
@@ -62,8 +63,6 @@ def test_what_opens(name: str, shape: tuple[int, ...], kv_heads: int, type_name:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("salty260K/hf-f32", "is JSON text, no model"),
-        ("salty260K/hf-f32/model.safetensors", "safetensors file: not supported yet"),
         ("vocab-only/ggml-vocab-falcon.gguf-v2.gguf", "the architecture 'falcon'; supported is 'llama'"),
         ("vocab-only/ggml-vocab-llama.2023-08-21.gguf-v1.gguf", "holds a vocabulary and no weights"),
         ("vocab-only/ggml-vocab.2023-03-30.ggjt-v1.bin", "holds a vocabulary and no weights"),
@@ -74,7 +73,7 @@ def test_what_opens(name: str, shape: tuple[int, ...], kv_heads: int, type_name:
         ("tokenizers/llama2/tokenizer.old-304713-noscores.bin", "is a tokenizer, no model"),
         ("refuse/example.2023-08.FUGG-v1-tensors.gguf", "from before the format's release"),
         ("refuse/ggml-vocab.2023-03-21.headerless.bin", "is a list of tokens without a header"),
-        ("refuse/hf-config-mismatch", "is JSON text, no model"),
+        ("refuse/hf-config-mismatch", "contradicts its config.json: the embedding has 100 x 64 weights, where that"),
         ("refuse/ollama-test.gguf", "is cut short"),
         ("refuse/stories260K.v1-badmagic.bin", "in the wrong byte order"),
         ("refuse/tok512.old-v0.bin", "is a tokenizer, no model"),

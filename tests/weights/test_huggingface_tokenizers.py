@@ -1,0 +1,196 @@
+"""Vocabularies beside models in Hugging Face's layout, held to the ``tokenizers`` library that wrote them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+from tokenizers import Regex as Expression
+
+from llamachat.errors import WeightsError
+from llamachat.tokenizer import load_tokenizer
+from llamachat.tokenizer.model_proto import build_model_proto
+from llamachat.vocabulary import TokenKind, Vocabulary
+from llamachat.weights import open_weights
+from tests.support.huggingface_files import write_huggingface
+from tests.support.tiny_models import TinyShape, random_model
+from tests.support.tiny_vocabularies import bpe_vocabulary, spm_vocabulary
+
+TEXTS = ("the weather was on and in", "  two  spaces\n\n", "I'm 12345, it's", "\u00e9\U0001f999 \t", "a<|im_end|>b", "")
+LLAMA3 = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+PRE = {
+    "gpt-2": pre_tokenizers.ByteLevel(add_prefix_space=False),
+    "smollm": pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    ),
+    "llama-bpe": pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Expression(LLAMA3), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    ),
+}
+
+
+def byte_level(pre: str) -> Tokenizer:
+    v = bpe_vocabulary(pre=pre)
+    ids = {piece: i for i, piece in enumerate(v.pieces)}
+    pairs = [merge.split(" ") for merge in v.merges]
+    merges = [(left, right) for left, right in pairs if {left, right, left + right} <= ids.keys()]
+    tokenizer = Tokenizer(models.BPE(vocab=ids, merges=merges, ignore_merges=pre == "llama-bpe"))
+    tokenizer.pre_tokenizer = PRE[pre]
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens([AddedToken(piece, normalized=False) for piece in v.pieces[:3]])
+    return tokenizer
+
+
+def with_tokenizer(folder: Path, tokenizer: Tokenizer, n_vocab: int = 320, **extra: Any) -> Vocabulary:
+    write_huggingface(folder, random_model(TinyShape(n_vocab=n_vocab, n_layers=1)))
+    (folder / "tokenizer.json").write_text(tokenizer.to_str())
+    (folder / "tokenizer_config.json").write_text(json.dumps(extra))
+    with open_weights(folder) as weights:
+        assert weights.vocabulary is not None
+        return weights.vocabulary
+
+
+@pytest.mark.parametrize("pre", PRE)
+def test_byte_level_bpe(tmp_path: Path, pre: str) -> None:
+    library = byte_level(pre)
+    first = bpe_vocabulary().pieces
+    v = with_tokenizer(tmp_path / "m", library, bos_token=first[1], eos_token={"content": first[2]})
+    assert (v.model, v.pre, v.bos_id, v.eos_id, v.add_bos) == ("bpe", pre, 1, 2, False)
+    assert v.stop_ids == {0, 2}
+    assert v.kinds[:4] == (*(TokenKind.CONTROL,) * 3, TokenKind.NORMAL)
+    ours = load_tokenizer(v)
+    assert not ours.notices
+    for text in TEXTS:
+        assert ours.encode_special(text) == library.encode(text, add_special_tokens=False).ids
+
+
+def test_a_pre_tokenizer_that_is_not_known(tmp_path: Path) -> None:
+    library = byte_level("gpt-2")
+    library.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Punctuation(), PRE["gpt-2"]])
+    v = with_tokenizer(tmp_path / "m", library)
+    assert v.pre == "Punctuation, ByteLevel"
+    assert "Punctuation, ByteLevel" in load_tokenizer(v).notices[0]
+
+
+def test_tokens_that_were_added(tmp_path: Path) -> None:
+    """Special ones end up as control tokens, others stay text; ids of none are unused."""
+    library = byte_level("gpt-2")
+    library.add_special_tokens(["<|tool|>"])
+    library.add_tokens(["llama"])
+    v = with_tokenizer(tmp_path / "m", library, n_vocab=330)
+    assert (v.pieces[320], v.kinds[320]) == ("<|tool|>", TokenKind.CONTROL)
+    assert (v.pieces[321], v.kinds[321]) == ("llama", TokenKind.USER_DEFINED)
+    assert (len(v), v.pieces[322], v.kinds[329]) == (330, "<dummy_322>", TokenKind.UNUSED)
+    ours = load_tokenizer(v)
+    assert ours.encode("a llama") == library.encode("a llama").ids
+    assert 320 not in ours.encode("<|tool|>")
+
+
+@pytest.mark.parametrize("as_pairs", [False, True])
+def test_sentencepiece_in_another_form(tmp_path: Path, as_pairs: bool) -> None:
+    v = spm_vocabulary()
+    ids = {piece: i for i, piece in enumerate(v.pieces)}
+    cuts = [(piece[:k], piece[k:]) for piece in v.pieces[259:] for k in range(1, len(piece))]
+    merges = [(left, right) for left, right in cuts if left in ids and right in ids]
+    library = Tokenizer(models.BPE(vocab=ids, merges=merges, byte_fallback=True, unk_token=v.pieces[0]))
+    library.normalizer = normalizers.Sequence([normalizers.Prepend("\u2581"), normalizers.Replace(" ", "\u2581")])
+    library.add_special_tokens(["<unk>", "<s>", "</s>"])
+    library.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+    found = with_tokenizer(tmp_path / "m", library, bos_token=v.pieces[1], eos_token=v.pieces[2])
+    if as_pairs:
+        data = json.loads(library.to_str())
+        data["model"]["merges"] = [list(m) for m in merges]
+        (tmp_path / "m/tokenizer.json").write_text(json.dumps(data))
+        with open_weights(tmp_path / "m") as weights:
+            assert weights.vocabulary == found
+    assert (found.model, found.pieces, found.kinds, found.unk_id) == ("spm", v.pieces, v.kinds, 0)
+    assert (found.add_bos, found.bos_id, found.eos_id, found.add_space_prefix) == (True, 1, 2, True)
+    ours = load_tokenizer(found)
+    for text in ("the weather was on and in", "two  spaces", "\u00e9\U0001f999"):
+        assert ours.encode(text) == library.encode(text, add_special_tokens=False).ids
+
+
+def test_tokenizer_model_comes_first(tmp_path: Path) -> None:
+    with_tokenizer(tmp_path / "m", byte_level("gpt-2"))
+    (tmp_path / "m/tokenizer.model").write_bytes(build_model_proto(spm_vocabulary(320)))
+    with open_weights(tmp_path / "m") as weights:
+        assert weights.vocabulary is not None
+        assert weights.vocabulary.model == "spm"
+        assert weights.vocabulary.model_proto
+    (tmp_path / "m/tokenizer.model").write_bytes(build_model_proto(spm_vocabulary(310)))  # too small: tokens were added
+    with open_weights(tmp_path / "m") as weights:
+        assert weights.vocabulary is not None
+        assert weights.vocabulary.model == "bpe"
+    (tmp_path / "m/tokenizer.json").unlink()
+    with open_weights(tmp_path / "m") as weights:
+        assert weights.vocabulary is not None
+        assert (weights.vocabulary.pieces[310], weights.vocabulary.kinds[310]) == ("<dummy_310>", TokenKind.UNUSED)
+        assert load_tokenizer(weights.vocabulary).encode("the")
+    (tmp_path / "m/tokenizer.model").write_bytes(build_model_proto(spm_vocabulary(330)))
+    with pytest.raises(WeightsError, match=r"tokenizer.model: has 330 tokens where the model has 320"):
+        open_weights(tmp_path / "m")
+
+
+def test_what_ends_a_text_may_be_stated_in_three_places(tmp_path: Path) -> None:
+    with_tokenizer(tmp_path / "m", byte_level("gpt-2"))
+    (tmp_path / "m/generation_config.json").write_text('{"eos_token_id": [2, 5, 99999, "x"]}')
+    with open_weights(tmp_path / "m") as weights:
+        assert weights.vocabulary is not None
+        assert weights.vocabulary.stop_ids == {0, 2, 5}
+
+
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [
+        ("{{ x }}", "{{ x }}"),
+        ([{"name": "tool_use", "template": "t"}, {"name": "default", "template": "d"}], "d"),
+        ([{"name": "tool_use", "template": "t"}], None),
+        (5, None),
+        ("", None),
+    ],
+)
+def test_chat_templates(tmp_path: Path, template: Any, expected: str | None) -> None:
+    with_tokenizer(tmp_path / "m", byte_level("gpt-2"), chat_template=template)
+    with open_weights(tmp_path / "m") as weights:
+        assert weights.chat_template == expected
+    (tmp_path / "m/chat_template.jinja").write_text("{{ of its own }}")
+    with open_weights(tmp_path / "m") as weights:
+        assert weights.chat_template == "{{ of its own }}"
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "words"),
+    [
+        ("[]", "is JSON, but no object"),
+        ("{}", "of the kind 'BPE', neither byte-level BPE"),
+        ('{"model": {"type": "Unigram"}}', "of the kind 'Unigram'"),
+        ('{"model": {"type": "BPE", "byte_fallback": true}}', "has an empty vocabulary"),
+        ('{"model": {"type": "BPE", "byte_fallback": true, "vocab": {"a": 320}}}', "a token 'a' with the id '320'"),
+        ('{"model": {"type": "BPE", "byte_fallback": true, "vocab": {"a": -1}}}', "a token 'a' with the id '-1'"),
+        ('{"model": {"type": "BPE", "byte_fallback": true, "vocab": {"a": 1, "b": 1}}}', "two tokens with the id 1"),
+        ('{"model": {"type": "BPE", "byte_fallback": true, "vocab": {"a": 1, "a": 2}}}', "a key twice"),
+        ('{"model": {"type": "BPE", "byte_fallback": true, "merges": [5]}}', "no pair of texts"),
+        ('{"model": {"type": "BPE", "byte_fallback": true, "merges": 5}}', "no list"),
+        ('{"added_tokens": [5], "model": {"byte_fallback": true}}', "no list of tokens"),
+        ("[" * 3_000_000, "is JSON of some 3000000 values"),
+        ('{"pre_tokenizer":' * 5000 + "1" + "}" * 5000, ""),
+    ],
+)
+def test_tokenizers_that_are_refused(tmp_path: Path, tokenizer: str, words: str) -> None:
+    write_huggingface(tmp_path / "m", random_model(TinyShape(n_layers=1)))
+    (tmp_path / "m/tokenizer.json").write_text(tokenizer)
+    with pytest.raises(WeightsError) as caught:
+        open_weights(tmp_path / "m")
+    assert caught.value.path == tmp_path / "m/tokenizer.json"
+    assert words in caught.value.reason
+    (tmp_path / "words").write_bytes(build_model_proto(spm_vocabulary()))
+    open_weights(tmp_path / "m", tokenizer=tmp_path / "words").close()  # another may be named in its place
