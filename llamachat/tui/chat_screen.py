@@ -90,7 +90,8 @@ class ChatScreen(ChatView):
         """What is asked for on a message."""
         message = event.view.message
         if event.what == "walk":
-            if not await self.query_one(Transcript).walk(event.view, event.step):
+            if not await self.query_one(Transcript).walk(event.view, event.step):  # down, out of the last message
+                await self.action_follow()
                 self.focus_composer()
         elif event.what == "leave":
             self.focus_composer()

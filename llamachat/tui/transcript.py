@@ -202,7 +202,7 @@ class Transcript(VerticalScroll, can_focus=False):
     def focus_last(self) -> bool:
         """Puts the cursor on the last message; False if there is none."""
         if self._views:
-            self.screen.set_focus(self._views[-1])
+            self._focus(self._views[-1])
         return bool(self._views)
 
     async def walk(self, view: MessageView, step: int) -> bool:
@@ -219,8 +219,13 @@ class Transcript(VerticalScroll, can_focus=False):
             else:
                 await self._jump(at)
         self.release_anchor()
-        self.screen.set_focus(self._views[at - self._start])
+        self._focus(self._views[at - self._start])
         return True
+
+    def _focus(self, view: MessageView) -> None:
+        """The very next key is the message's; it comes into sight once it has its place."""
+        self.screen.set_focus(view, scroll_visible=False)
+        self.call_after_refresh(self.scroll_to_widget, view, animate=False)
 
     async def _jump(self, at: int) -> None:
         async with self._changing:

@@ -164,7 +164,7 @@ async def test_escape_stops_a_load() -> None:
 async def test_a_failed_load_is_one_sentence_under_the_composer() -> None:
     async with open_chat(loaded=False, load_error="/models/scripted.gguf: is no model file") as chat:
         await chat.until(lambda: "is no model file" in chat.trouble)
-        assert "is no model file" in "\n".join(chat.lines[-5:])
+        await chat.until(lambda: "is no model file" in "\n".join(chat.lines[-5:]))
         assert "^o" in chat.trouble  # the next key
         assert "Traceback" not in chat.text
 
