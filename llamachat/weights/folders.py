@@ -45,6 +45,9 @@ def weight_file_in(folder: Path) -> Path | None:
     for name in _ENTRIES:
         if name in names:
             return folder / name
+    graphs = [name for name in names if name.endswith(".param")]
+    if len(graphs) == 1 and f"{graphs[0].removesuffix('.param')}.bin" in names:
+        return folder / graphs[0]
     found = [name for name in names if name.endswith(_ENDINGS) and name not in _OTHERS and not _LATER_PART.search(name)]
     if not found:
         raise WeightsError(folder, "is a folder without a model that llamachat knows")

@@ -15,6 +15,7 @@ from llamachat.weights import (
     gguf_container,
     huggingface,
     llama2c,
+    ncnn,
     pytorch,
     safetensors,
     sentencepiece_model,
@@ -56,7 +57,6 @@ def _starts(*magics: bytes) -> _Probe:
     return lambda head, _: head.startswith(magics)
 
 
-_LATER = ": not supported yet"
 _TOKENIZER = "is a tokenizer, no model; name it with --tokenizer, beside a model"
 _UNVERSIONED_LIST = b"\x05\0\0\0 \xe2\x81\x87 "  # the unknown token as the first ggml files wrote it
 
@@ -70,7 +70,7 @@ _WEIGHTS = (
     Format(_starts(zip_archive.MAGIC), open=pytorch.open_pytorch),
     Format(_starts(b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"), "is a PyTorch file from before 1.6"),
     Format(safetensors.is_safetensors, open=huggingface.open_file),
-    Format(_starts(b"7767517\n", b"7767517\r\n"), "is an ncnn model" + _LATER),
+    Format(_starts(ncnn.MAGIC + b"\n", ncnn.MAGIC + b"\r\n"), open=ncnn.open_ncnn, stop_ids=_LLAMA2C_STOPS),
 )
 
 _TOKENIZERS = (

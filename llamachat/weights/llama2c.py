@@ -16,13 +16,12 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from llamachat.weights.base import Hyperparameters, StoredWeights, Tensor, TensorType
-from llamachat.weights.files import Refusal, RegularFile
+from llamachat.weights.files import Refusal
 from llamachat.weights.llama import check_hyperparameters, layer_shapes, required_shapes
 from llamachat.weights.model_files import ModelFiles
-from llamachat.weights.rows import Rows, StoredRows
+from llamachat.weights.rows import GroupedRows, Rows, StoredRows
 
 MAGIC = b"24ka"
 
@@ -36,26 +35,6 @@ _MATRICES = ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_down"
 _PER_LAYER = ("attn_norm", "attn_q", "attn_k", "attn_v", "attn_output", "ffn_norm", "ffn_gate", "ffn_down", "ffn_up")
 
 _FREQUENCIES = "freqs"  # cosines and sines of RoPE, which are computed here instead
-
-
-@dataclass(frozen=True, slots=True)
-class _GroupedRows:
-    """Rows of a matrix of version 2, as float32."""
-
-    file: RegularFile
-    offset: int
-    scales: int  #: where they are
-    cols: int
-    group: int
-
-    def read(self, first: int, count: int) -> bytes:
-        from llamachat.weights.conversions import expand_groups
-
-        start, end = first * self.cols, (first + count) * self.cols
-        group, last = start // self.group, -(-end // self.group)
-        q = self.file.read(self.offset + start, end - start)
-        scales = self.file.read(self.scales + 4 * group, 4 * (last - group))
-        return expand_groups(q, scales, self.group, start - group * self.group)
 
 
 def is_llama2c(head: bytes, size: int) -> bool:
@@ -107,7 +86,7 @@ def _open(
         if group and rows > 1:
             if n % group:
                 raise Refusal(f"states groups of {group} weights, which do not divide the {n} of '{name}'")
-            source = _GroupedRows(file, offset, offset + n, cols, group)
+            source = GroupedRows(file, offset, offset + n, cols, group)
             offset += n + 4 * (n // group)
         else:
             source = StoredRows(file, offset, 4 * cols)

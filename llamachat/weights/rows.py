@@ -46,6 +46,29 @@ class ConvertedRows:
 
 
 @dataclass(frozen=True, slots=True)
+class GroupedRows:
+    """int8 rows with a float32 scale for each group of weights, counted through the whole matrix, as float32.
+
+    A group may begin in one row and end in the next.
+    """
+
+    file: RegularFile
+    offset: int
+    scales: int  #: where they are
+    cols: int
+    group: int
+
+    def read(self, first: int, count: int) -> bytes:  # noqa: D102
+        from llamachat.weights.conversions import expand_groups
+
+        start, end = first * self.cols, (first + count) * self.cols
+        group, last = start // self.group, -(-end // self.group)
+        q = self.file.read(self.offset + start, end - start)
+        scales = self.file.read(self.scales + 4 * group, 4 * (last - group))
+        return expand_groups(q, scales, self.group, start - group * self.group)
+
+
+@dataclass(frozen=True, slots=True)
 class StackedRows:
     """The rows of several parts, one part after another: (rows of it, how many)."""
 

@@ -47,7 +47,7 @@ def refusal(path: Path | str, *, has_tokens: bool = False) -> str:
         (b"\x80\x04\x95cos\nsystem\n(S'true'\ntR.", "is a Python pickle, which could run any code"),
         (b'\x02\0\0\0\0\0\0\0{"__metadata__":{}}', "no valid JSON"),
         (b"\x02\0\0\0\0\0\0\0{}", "no config.json is beside it"),
-        (b"7767517\n75 83\nInput in 0 1 in\n", "is an ncnn model: not supported yet"),
+        (b"7767517\n75 83\nInput in 0 1 in\n", "is cut short or broken: it states"),
         (b'{"architectures": ["LlamaForCausalLM"]}', "is JSON text, no model"),
         (b"\x89PNG\r\n\x1a\n" + bytes(60), "is a picture"),
         (b"\xff\xd8\xff\xe0" + bytes(60), "is a picture"),

@@ -1,0 +1,141 @@
+"""ncnn models: what is written comes back, and what the three files disagree about is refused."""
+
+from __future__ import annotations
+
+import os
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from llamachat.errors import WeightsError
+from llamachat.weights import open_weights
+from tests.support.blocks import dequantize
+from tests.support.ncnn_files import write_ncnn
+from tests.support.tiny_models import TinyShape, random_model, write_tokenizer_bin
+from tests.support.tiny_vocabularies import spm_vocabulary
+
+
+@pytest.mark.parametrize("w3_first", [False, True])
+@pytest.mark.parametrize("tied", [False, True])
+def test_it_comes_back_as_it_was_written(tmp_path: Path, w3_first: bool, tied: bool) -> None:
+    shape = TinyShape(n_vocab=320, n_embd=64, n_ff=96, n_heads=4, n_kv_heads=4, tied=tied)
+    held = write_ncnn(tmp_path, random_model(shape), w3_first=w3_first)
+    write_tokenizer_bin(tmp_path / "tokenizer.bin", spm_vocabulary())
+    for path in (tmp_path, tmp_path / "tiny.param"):
+        with open_weights(path) as weights:
+            h = weights.hyperparameters
+            assert (weights.format, weights.type_name, weights.name) == ("ncnn", "F32", "tiny")
+            assert (h.n_vocab, h.n_embd, h.n_ff, h.n_layers, h.n_heads, h.n_kv_heads) == (320, 64, 96, 2, 4, 4)
+            assert (h.n_ctx_train, h.norm_eps, h.rope_base) == (128, 1e-5, 10000.0)
+            assert weights.vocabulary is not None
+            assert weights.vocabulary.stop_ids == {1, 2}
+            assert weights.tensors["token_embd.weight"].type.label == "F16"
+            assert set(weights.tensors) == set(held)
+            for name, expected in held.items():
+                tensor = weights.tensors[name]
+                got = b"".join(weights.read(name, i, min(3, tensor.rows - i)) for i in range(0, tensor.rows, 3))
+                np.testing.assert_array_equal(dequantize(tensor.type.label, got, expected.shape), expected)
+
+
+def test_groups_that_begin_in_one_row_and_end_in_another(tmp_path: Path) -> None:
+    held = write_ncnn(tmp_path, random_model(TinyShape(n_vocab=304, n_embd=48, n_ff=88, n_heads=4, n_kv_heads=4)))
+    with open_weights(tmp_path) as weights:
+        for name in ("blk.1.ffn_down.weight", "output.weight", "blk.0.attn_q.weight"):
+            rows = weights.tensors[name].rows
+            got = b"".join(weights.read(name, i, 1) for i in range(rows))
+            np.testing.assert_array_equal(np.frombuffer(got, "<f4").reshape(rows, -1), held[name])
+
+
+# ---- refusals ----
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_ncnn(tmp_path, random_model(TinyShape(n_heads=4, n_kv_heads=4)))
+    open_weights(tmp_path).close()
+    return tmp_path
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(WeightsError) as caught:
+        open_weights(path / "tiny.param")
+    assert caught.value.reason.isprintable()
+    assert len(caught.value.reason) <= 200
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("LinearInt8 w2_1_op", "Convolution w2_1_op", "tiny.bin: needs a layer of the type 'Convolution'"),
+        ("LinearInt8 w2_1_op", "LinearInt8 w9_1_op", "has a layer 'w9_1_op"),
+        ("LinearInt8 w2_1_op", "LinearInt8 w2_0_op", "too many"),
+        ("LinearInt8 w2_1_op", "LinearInt8 w2_7_op", "no tensor 'blk.1.ffn_down.weight'"),
+        ("0=96 1=64 2=32", "0=96 1=64 2=0", "states 0 as the size of layer"),
+        ("0=96 1=64 2=32", "0=96 1=64 2=7", "states groups of 7 weights"),
+        ("0=96 1=64 2=32", "0=96 1=64", "states 0 as the size"),
+        ("0=96 1=64 2=32", "0=99999999999999999999 1=64 2=32", "states 0 as the size"),
+        ("0=96 1=64 2=32", "0=96 1=999999999999 2=32", "is cut short"),
+        ("0=96 1=64 2=32", "0=96 1=64 x=32", "describes no layer"),
+        ("0=96 1=64 2=32", "0=96 1=64 2", "describes no layer"),
+        ("Input in_op0 0 1 in", "Input in_op0", "describes no layer"),
+        ("Input in_op0 0 1 in", "Input in_op0 0 -9 in", "describes no layer"),
+        ("Input in_op0 0 1 in", "Input in_op0 9 9 in", "describes no layer"),
+        ("Input in_op0 0 1 in\n", "", "is cut short or broken: it states"),
+        ("0=64 1=320 2=0", "0=64 1=321 2=0", "in a way that is not supported (flag"),
+    ],
+)  # fmt: skip
+def test_graphs(folder: Path, old: str, new: str, words: str) -> None:
+    text = (folder / "tiny.param").read_text()
+    assert old in text
+    (folder / "tiny.param").write_text(text.replace(old, new, 1))
+    assert words in refusal(folder)
+
+
+@pytest.mark.parametrize(
+    ("desc", "words"),
+    [
+        ("", "tiny.desc: is broken: four numbers must be in it"),
+        ("1\n2\n3", "four numbers"),
+        ("a\nb\nc\nd", "four numbers"),
+        ("9" * 3000, "four numbers"),
+        ("128\n2\n64\n0", "which 0 heads do not divide"),
+        ("128\n999999\n64\n4", "states 999999 layers"),
+        ("128\n3\n64\n4", "no tensor 'blk.2."),
+        ("128\n1\n64\n4", "too many"),
+        ("0\n2\n64\n4", "n_ctx_train 0"),
+        ("128\n2\n32\n2", "where the model needs"),
+    ],
+)
+def test_descriptions(folder: Path, desc: str, words: str) -> None:
+    (folder / "tiny.desc").write_text(desc)
+    assert words in refusal(folder)
+
+
+def test_files_that_are_missing_or_of_another_length(folder: Path) -> None:
+    path = folder / "tiny.bin"
+    good = path.read_bytes()
+    for end in range(0, len(good), len(good) // 60):
+        path.write_bytes(good[:end])
+        assert "tiny.bin: is cut short" in refusal(folder)
+    path.write_bytes(good + b"\0")
+    assert "bytes where the layers need" in refusal(folder)
+    path.write_bytes(struct.pack("<I", 0x12345678) + good[4:])
+    assert "(flag 0x12345678)" in refusal(folder)
+    path.unlink()
+    assert "tiny.bin: no such file" in refusal(folder)
+    path.symlink_to("/etc/hostname")
+    assert "is a link that leads out of the model's folder" in refusal(folder)
+    path.unlink()
+    path.write_bytes(good)
+    (folder / "tiny.desc").unlink()
+    assert "needs 'tiny.desc' beside it" in refusal(folder)
+    param = (folder / "tiny.param").read_bytes()
+    (folder / "tiny.desc").write_text("128\n2\n64\n4")
+    for end in range(8, len(param) - 1, 50):
+        (folder / "tiny.param").write_bytes(param[:end])
+        refusal(folder)
+    os.truncate(folder / "tiny.param", 1 << 33)
+    assert "at most 4194304 are allowed" in refusal(folder)
