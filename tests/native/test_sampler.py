@@ -142,9 +142,13 @@ def test_greedy_is_the_first_of_equals_after_the_penalty() -> None:
     assert Sampler().draw(logits, greedy) == 20
     penalized = Sampling(temperature=0.0, repeat_penalty=1.1)
     assert Sampler().draw(logits, penalized, (20, 20, 30)) == 40
+    # once, however often the token stands in the window: 2.0 / 1.1 is above 1.7, 2.0 / 1.21 is not
+    logits[:] = 0.0
+    logits[5], logits[6] = 2.0, 1.7
+    assert Sampler().draw(logits, penalized, (5, 5)) == 5
     # a negative logit falls when it is multiplied
     assert Sampler().draw(np.full(N, -3.0, np.float32), penalized, (0, 1)) == 2
-    assert logits[20] == 2.0  # the caller's are not changed
+    assert logits[5] == 2.0  # the caller's are not changed
 
 
 def test_equal_logits_are_kept_by_lowest_id() -> None:
