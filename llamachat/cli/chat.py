@@ -69,21 +69,22 @@ def _someone_types() -> bool:
 
 
 def _named_model(invocation: Invocation) -> Path | None:
-    """The model that was asked for, after a look at whether it is a file at all: that error is due at once."""
+    """The model that was asked for, after a look at whether there is such a file: that error is due at once."""
     wanted = invocation.get("model")
     if not wanted:
         return None
     from llamachat.weights.files import open_regular
+    from llamachat.weights.folders import weight_file_in
 
     path = find_model(wanted, invocation.data_dir)
-    open_regular(path).close()
+    open_regular(weight_file_in(path) or path).close()
     return path
 
 
 def _model_of(session: ChatSession) -> Path | None:
     """The model that the opened chat was last led with, if its file is still there."""
     path = Path(session.conversation.model_path)
-    return path if session.conversation.model_path and path.is_file() else None
+    return path if session.conversation.model_path and path.exists() else None
 
 
 def _open(session: ChatSession, wanted: str) -> None:

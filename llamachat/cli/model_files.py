@@ -19,7 +19,7 @@ _MOST_BYTES = 16_384  # of a remembered path; whatever is longer is none
 def default_model(data_dir: Path) -> Path | None:
     """The model used last, if its file is still there; else the default one; else any of the models folder."""
     remembered, _ = _remembered(data_dir)
-    if remembered is not None and remembered.is_file():
+    if remembered is not None and remembered.exists():
         return remembered
     files = model_files(paths.models_dir(data_dir))
     return next((file for file in files if file.name == DEFAULT.file_name), files[0] if files else None)

@@ -183,7 +183,7 @@ def _display_name(weights: WeightFile) -> str:
 
     The name inside a file is the converter's, often that of a training run.
     """
-    stem = weights.path.stem
+    stem = weights.path.resolve().name if weights.path.is_dir() else weights.path.stem
     for separator in ".-_":
         base, found, last = stem.rpartition(separator)
         if found and base and last.upper() == weights.type_name.upper():

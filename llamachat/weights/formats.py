@@ -14,6 +14,7 @@ from llamachat.weights import (
     gguf,
     gguf_container,
     huggingface,
+    huggingface_tokenizer,
     llama2c,
     ncnn,
     pytorch,
@@ -94,6 +95,7 @@ _FOREIGN = tuple(
         ("is a GGUF from before the format's release, which nothing reads; convert the model again", b"FUGG"),
         ("has the magic number of llama2.c in the wrong byte order; export the model again", b"ak42"),
         ("is a LoRA adapter, no model", b"algg"),
+        ("is a vocabulary in the form of tiktoken: not supported yet; name another with --tokenizer", b"IQ== 0\n"),
         ("is a saved llama.cpp session, no model", b"nsgg", b"qsgg"),
         (
             "is a pointer that Git LFS left in place of the file; fetch it with: git lfs pull",
@@ -126,6 +128,6 @@ FORMATS = (
     # No magic number, but seven numbers that could be a model's. Before what follows: a model of 640
     # dimensions begins with the two bytes of a pickle.
     Format(llama2c.is_llama2c, open=llama2c.open_llama2c, stop_ids=_LLAMA2C_STOPS),
-    Format(_starts(b"{"), open=huggingface.open_index),
+    Format(_starts(b"{"), open=huggingface.open_index, vocabulary=huggingface_tokenizer.tokenizer_json_vocabulary),
     *_FOREIGN,
 )

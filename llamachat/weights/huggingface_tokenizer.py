@@ -11,9 +11,10 @@ from dataclasses import replace
 from typing import Any
 
 from llamachat.vocabulary import TokenKind, Vocabulary
-from llamachat.weights.files import Refusal, blaming, open_regular, quoted
+from llamachat.weights.files import Refusal, RegularFile, blaming, open_regular, quoted
 from llamachat.weights.json_text import CONFIG_LIMIT, Fields, parse_object
 from llamachat.weights.model_files import ModelFiles
+from llamachat.weights.reader import COUNT_LIMIT
 from llamachat.weights.sentencepiece_model import read_sentencepiece_model
 from llamachat.weights.tokens import finish_vocabulary, kinds_by_text
 
@@ -61,6 +62,16 @@ def read_tokenizer(files: ModelFiles, n_vocab: int, config: Fields) -> Vocabular
     if len(vocabulary) > n_vocab:
         raise Refusal(f"has {len(vocabulary)} tokens where the model has {n_vocab}", files.folder / SENTENCEPIECE)
     return _with_ends(_padded(vocabulary, n_vocab), files, config, extra)
+
+
+def tokenizer_json_vocabulary(file: RegularFile) -> Vocabulary:
+    """The vocabulary in a tokenizer.json that was named itself, with the settings beside it."""
+    if file.size > _TOKENIZER_LIMIT:
+        raise Refusal(f"has {file.size} bytes; at most {_TOKENIZER_LIMIT} are allowed")
+    files = ModelFiles(file.path, file)
+    extra = _config(files, TOKENIZER_CONFIG)
+    tokenizer = Fields(parse_object(file.read(0, file.size), items_limit=_ITEMS_LIMIT))
+    return _with_ends(_from_json(tokenizer, COUNT_LIMIT, extra), files, Fields({}), extra)
 
 
 def read_chat_template(files: ModelFiles) -> str | None:

@@ -54,6 +54,19 @@ def logits_of(kind: str, label: str) -> Floats:
     return logits_after(shared_model(f"salty260K/ggml/salty260K-mha.{kind}.{label}.bin"), IDS)
 
 
+@pytest.mark.parametrize(
+    ("name", "prompt"),
+    [
+        ("stories260K/gguf/stories260Ktok512.gguf", "Once upon a time"),
+        ("stories260K/gguf/stories260Ktok512.f16.gguf", "Once upon a time"),
+        ("random/llama-2-tiny-random.gguf", "Hello"),
+    ],
+)
+def test_gguf(name: str, prompt: str) -> None:
+    expected = golden_of(name, f"{name}.golden-p-{prompt.replace(' ', '_')}-n60.txt")
+    assert greedy(shared_model(name), prompt, 70).strip().startswith(expected)
+
+
 WORDS = "stories260K/tok512.bin"
 
 

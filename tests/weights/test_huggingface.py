@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from llamachat.engine.base import ModelSource
+from llamachat.engine.model import Model
 from llamachat.errors import WeightsError
 from llamachat.weights import open_weights
 from tests.support.blocks import Floats, dequantize
@@ -73,6 +75,14 @@ def test_the_same_weights_give_the_same_logits_to_the_last_bit(tmp_path: Path, l
         np.testing.assert_array_equal(found, logits_after(tmp_path / "g", ids, tokenizer=words))
     else:
         np.testing.assert_allclose(found, logits_after(tmp_path / "g", ids, tokenizer=words), atol=0.02)
+
+
+def test_a_folder_gives_the_model_its_name(tmp_path: Path) -> None:
+    write_huggingface(tmp_path / "Tiny-1.5", random_model(SHAPE))
+    write_tokenizer_bin(tmp_path / "words", spm_vocabulary())
+    model = Model.load(ModelSource(tmp_path / "Tiny-1.5", tmp_path / "words", n_ctx=16, threads=1))
+    model.close()
+    assert (model.info.name, model.info.path) == ("Tiny-1.5", tmp_path / "Tiny-1.5")
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from llamachat.errors import WeightsError
 from llamachat.tokenizer import load_tokenizer
 from llamachat.tokenizer.model_proto import build_model_proto
 from llamachat.vocabulary import TokenKind, Vocabulary
-from llamachat.weights import open_weights
+from llamachat.weights import open_weights, read_vocabulary
 from tests.support.huggingface_files import write_huggingface
 from tests.support.tiny_models import TinyShape, random_model
 from tests.support.tiny_vocabularies import bpe_vocabulary, spm_vocabulary
@@ -194,3 +194,9 @@ def test_tokenizers_that_are_refused(tmp_path: Path, tokenizer: str, words: str)
     assert words in caught.value.reason
     (tmp_path / "words").write_bytes(build_model_proto(spm_vocabulary()))
     open_weights(tmp_path / "m", tokenizer=tmp_path / "words").close()  # another may be named in its place
+
+
+def test_a_tokenizer_json_named_itself(tmp_path: Path) -> None:
+    v = with_tokenizer(tmp_path / "m", byte_level("smollm"))
+    found = read_vocabulary(tmp_path / "m/tokenizer.json", 320)
+    assert (found.pieces, found.merges, found.pre, found.kinds[:1]) == (v.pieces, v.merges, v.pre, v.kinds[:1])

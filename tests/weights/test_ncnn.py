@@ -106,7 +106,7 @@ def test_graphs(folder: Path, old: str, new: str, words: str) -> None:
         ("128\n3\n64\n4", "no tensor 'blk.2."),
         ("128\n1\n64\n4", "too many"),
         ("0\n2\n64\n4", "n_ctx_train 0"),
-        ("128\n2\n32\n2", "where the model needs"),
+        ("128\n2\n32\n4", "4 heads, which 8 key-value heads do not divide"),
     ],
 )
 def test_descriptions(folder: Path, desc: str, words: str) -> None:

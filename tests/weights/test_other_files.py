@@ -40,6 +40,7 @@ def refusal(path: Path | str, *, has_tokens: bool = False) -> str:
         (b"24ka\x09\0\0\0" + bytes(300), "is a llama2.c file of version 9"),
         (b"ak42\x01\0\0\0" + bytes(300), "in the wrong byte order"),
         (b"FUGG\x01\0\0\0", "from before the format's release"),
+        (b"IQ== 0\nIg== 1\n", "is a vocabulary in the form of tiktoken: not supported yet"),
         (b"algg" + bytes(60), "is a LoRA adapter, no model"),
         (b"nsgg" + bytes(60), "is a saved llama.cpp session, no model"),
         (b"PK\x03\x04" + bytes(60), "is cut short: its archive has no directory"),
