@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import signal
 from pathlib import Path
 from typing import ClassVar
 
@@ -11,12 +14,18 @@ from textual.screen import Screen
 
 from llamachat import paths
 from llamachat.chat.session import ChatSession
+from llamachat.display import clean_line
 from llamachat.engine.base import ModelSource
 from llamachat.errors import LlamachatError
 from llamachat.tui.chat_screen import ChatScreen
 from llamachat.tui.composer_pane import ComposerPane
 from llamachat.tui.models import ModelShelf
+from llamachat.tui.terminal_keys import teach_alt_enter
 from llamachat.tui.themes import ThemeShelf
+
+_log = logging.getLogger(__name__)
+
+ENDING_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
 
 class ChatApp(App[int]):
@@ -38,6 +47,7 @@ class ChatApp(App[int]):
         user_themes: Path | None = None,
         models: ModelShelf | None = None,
     ) -> None:
+        teach_alt_enter()
         super().__init__()
         self.animation_level = "none"  # nothing glides: what changes is there at once
         self.session = session
@@ -92,6 +102,9 @@ class ChatApp(App[int]):
 
     def on_mount(self) -> None:
         """Everything that can wait begins after the first frame."""
+        if not self.is_headless:
+            for number in ENDING_SIGNALS:
+                asyncio.get_running_loop().add_signal_handler(number, self._end_by_signal, number)
         if self._first_notices:
             self.call_after_refresh(lambda: self.chat_screen.say_notice(" · ".join(self._first_notices)))
         if self._source is None and self.session.model is None and not self.session.busy:
@@ -129,6 +142,19 @@ class ChatApp(App[int]):
         """Puts text on the clipboard of the terminal's machine (OSC 52), lone surrogates replaced."""
         self.copy_to_clipboard(text.encode("utf-8", "replace").decode("utf-8"))
 
+    def _end_by_signal(self, number: int) -> None:
+        self.chat_screen.query_one(ComposerPane).flush_draft()
+        self.exit(return_code=128 + number)
+
+    def _print_error_renderables(self) -> None:
+        """Prints nothing: :func:`run` says in one line what went wrong, and the log has the rest."""
+        self._exit_renderables.clear()
+
+    @property
+    def failure(self) -> Exception | None:
+        """The error that ended the screen, if one did."""
+        return self._exception
+
     async def action_quit(self) -> None:
         """Saves the draft and ends; the answer that runs is stopped and kept when the session is closed."""
         self.chat_screen.query_one(ComposerPane).flush_draft()
@@ -149,6 +175,15 @@ def run(
     folder ``user_themes``. ``models`` is where models are found and fetched. The caller closes the session.
     """
     app = ChatApp(session, source=source, theme=theme, user_themes=user_themes, models=models)
-    result = app.run()
-    session.on_wake = None
+    handlers = {number: signal.getsignal(number) for number in ENDING_SIGNALS}
+    try:
+        result = app.run()
+    finally:
+        session.on_wake = None
+        for number, handler in handlers.items():  # asyncio leaves the defaults behind
+            signal.signal(number, handler)
+    if app.failure is not None:
+        _log.error("the screen failed", exc_info=app.failure)
+        reason = clean_line(f"{type(app.failure).__name__}: {app.failure}", 120)
+        raise LlamachatError(f"the screen failed ({reason}); your chats are saved, and --plain works without a screen")
     return result if result is not None else (app.return_code or 0)

@@ -109,13 +109,17 @@ A line that begins with **/** is a command: **Tab** completes it.
     async def _on_key(self, event: events.Key) -> None:
         if event.key == "enter":  # left to the binding: the text area would insert a line
             event.prevent_default()
+        elif event.key.endswith("+\r"):  # Shift+Enter of terminals with xterm's modifyOtherKeys
+            event.stop()
+            event.prevent_default()
+            self.action_newline()
 
     def action_send(self) -> None:
         """Sends what is written, or takes the menu's proposal."""
         if self.menu_open:
             self.post_message(self.MenuKey("enter"))
         elif self.text.strip():
-            self.post_message(self.Sent(self.prompt))
+            self.post_message(self.Sent(self.prompt.rstrip()))
 
     def action_newline(self) -> None:
         """Inserts a line break."""

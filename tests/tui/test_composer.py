@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from textual._xterm_parser import XTermParser
+from textual.events import Key
 
 from llamachat.tui.composer import MAX_LINES
 from llamachat.tui.composer_pane import ComposerPane
 from llamachat.tui.prompt_text import FOLD_CHARS, PasteFolds, PromptHistory
 from llamachat.tui.row_list import RowList
+from llamachat.tui.terminal_keys import teach_alt_enter
 from tests.support.chat_app import Chat, open_chat
 
 
@@ -22,6 +25,23 @@ async def test_keys_for_a_new_line(key: str) -> None:
         await chat.press("enter")
         await chat.until(lambda: chat.path)
         assert chat.path[0].text == "a\nb"
+
+
+@pytest.mark.parametrize(
+    ("sent", "key"),
+    [("\x1b\r", "alt+enter"), ("\x1b\n", "alt+enter"), ("\x1b[13;2u", "shift+enter"), ("\x1b[13;3u", "alt+enter"),
+     ("\x1b[27;2;13~", "shift+\r"), ("\n", "ctrl+j"), ("\r", "enter")],
+)  # fmt: skip
+def test_what_terminals_send_for_these_keys(sent: str, key: str) -> None:
+    teach_alt_enter()
+    parser = XTermParser()
+    assert [event.key for event in parser.feed(sent) if isinstance(event, Key)] == [key]
+
+
+async def test_shift_enter_of_xterm_makes_a_new_line() -> None:
+    async with open_chat() as chat:
+        await chat.press("a", "shift+\r", "b")
+        assert chat.composer.text == "a\nb"
 
 
 async def test_blank_text_is_not_sent() -> None:
@@ -56,7 +76,7 @@ async def test_a_megabyte_is_folded_and_sent_whole() -> None:
         assert "pasted #1" in chat.text
         await chat.press("enter")
         await chat.until(lambda: chat.path)
-        assert chat.path[0].text.strip() == ("a " + text).strip()
+        assert chat.path[0].text == ("a " + text).rstrip()
         await chat.settle()
         assert chat.path[1].text == "Hello there."
 

@@ -1,0 +1,214 @@
+"""In a real terminal: it is given back as it was, however the chat ends, and gets no bytes but Textual's own."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import sys
+import termios
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+_PROGRAM = """
+import sys
+from pathlib import Path
+from llamachat.chat.session import ChatSession
+from llamachat.chat.store import SessionStore
+from llamachat.tui.app import run
+from tests.support.scripted_engine import ScriptedEngine
+
+engine = ScriptedEngine([sys.argv[2]], loaded=True, tokens_per_second=float(sys.argv[3]))
+session = ChatSession(SessionStore(Path(sys.argv[1])), engine)
+if sys.argv[4:] == ["fail"]:
+    session.regenerate = lambda: 1 / 0
+try:
+    status = run(session)
+except Exception as error:
+    print("ONE LINE:", error)
+    status = 1
+finally:
+    session.close()
+print("CLOSED", session.conversation.path[-1].text if session.conversation.path else "")
+sys.exit(status)
+"""
+
+GIVEN_BACK = (b"\x1b[?1049l", b"\x1b[?25h", b"\x1b[?2004l", b"\x1b[?1003l")
+ROOT = Path(__file__).parents[2]
+
+
+class Terminal:
+    """A program in a pseudo-terminal of 100 columns and 30 rows."""
+
+    def __init__(self, *arguments: str) -> None:
+        self.output = b""
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            os.chdir(ROOT)
+            os.environ.update(TERM="xterm-256color", COLORTERM="truecolor", PYTHONPATH=str(ROOT))
+            os.execv(sys.executable, [sys.executable, "-c", _PROGRAM, *arguments])  # noqa: S606
+        fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
+
+    def until(self, done: Callable[[], bool]) -> None:
+        """Reads until ``done()``."""
+        deadline = time.monotonic() + 20
+        while not done():
+            assert time.monotonic() < deadline, self.output[-3000:]
+            self._read(0.05)
+
+    def _read(self, seconds: float) -> bool:
+        ready, _, _ = select.select([self.fd], [], [], seconds)
+        if ready:
+            try:
+                chunk = os.read(self.fd, 65536)
+            except OSError:
+                return False
+            self.output += chunk
+            return bool(chunk)
+        return True
+
+    def see(self, text: str) -> None:
+        """Waits until a text has been written since the last call."""
+        self.until(lambda: text.encode() in self.output)
+
+    def type(self, keys: str) -> None:
+        """Sends keys as a terminal does."""
+        os.write(self.fd, keys.encode())
+
+    def end(self) -> int:
+        """Reads to the end; the exit status, negative for a signal."""
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            alive = self._read(0.05)
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                while alive and select.select([self.fd], [], [], 0)[0]:
+                    alive = self._read(0)
+                self.pid = 0
+                return os.waitstatus_to_exitcode(status)
+        raise AssertionError("it does not end")
+
+    def close(self) -> None:
+        """Ends whatever still runs."""
+        if self.pid:
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+        os.close(self.fd)
+
+
+@pytest.fixture
+def terminals() -> Iterator[Callable[..., Terminal]]:
+    opened: list[Terminal] = []
+
+    def start(*arguments: str) -> Terminal:
+        opened.append(Terminal(*arguments))
+        return opened[-1]
+
+    yield start
+    for terminal in opened:
+        terminal.close()
+
+
+def answering(terminal: Terminal) -> None:
+    """Asks, and waits for the first words."""
+    terminal.see("sk anything")
+    terminal.type("go\r")
+    terminal.see("answering")
+    terminal.see("word1")
+
+
+WORDS = " ".join(f"word{number}" for number in range(400))
+
+
+@pytest.mark.parametrize(
+    ("end", "status"),
+    [
+        (lambda terminal: terminal.type("\x11"), 0),
+        (lambda terminal: os.kill(terminal.pid, signal.SIGTERM), 128 + signal.SIGTERM),
+        (lambda terminal: os.kill(terminal.pid, signal.SIGHUP), 128 + signal.SIGHUP),
+    ],
+    ids=["ctrl+q", "SIGTERM", "SIGHUP"],
+)
+def test_the_terminal_is_given_back_and_the_answer_kept(
+    end: Callable[[Terminal], None], status: int, terminals: Callable[..., Terminal], tmp_path: Path
+) -> None:
+    terminal = terminals(str(tmp_path), WORDS, "50")
+    answering(terminal)
+    begun = time.monotonic()
+    end(terminal)
+    assert terminal.end() == status
+    assert time.monotonic() - begun < 5
+    tail = terminal.output[-4000:]
+    assert all(sequence in tail for sequence in GIVEN_BACK)
+    assert b"CLOSED word0 word1" in tail
+    assert b"Traceback" not in terminal.output
+
+
+def test_an_error_on_the_screen_is_one_line_and_no_traceback(
+    terminals: Callable[..., Terminal], tmp_path: Path
+) -> None:
+    terminal = terminals(str(tmp_path), WORDS, "50", "fail")
+    answering(terminal)
+    terminal.type("\x12")  # Ctrl+R: another answer
+    assert terminal.end() == 1
+    assert b"ONE LINE: the screen failed (ZeroDivisionError: division by zero)" in terminal.output
+    assert b"Traceback" not in terminal.output
+    assert all(sequence in terminal.output[-4000:] for sequence in GIVEN_BACK)
+
+
+def test_a_closed_terminal_ends_the_program_and_keeps_the_answer(
+    terminals: Callable[..., Terminal], tmp_path: Path
+) -> None:
+    terminal = terminals(str(tmp_path), WORDS, "50")
+    answering(terminal)
+    pid, terminal.pid = terminal.pid, 0
+    os.close(terminal.fd)
+    terminal.fd = os.open(os.devnull, os.O_RDONLY)
+    deadline = time.monotonic() + 10
+    while os.waitpid(pid, os.WNOHANG)[0] == 0:
+        if time.monotonic() > deadline:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            raise AssertionError("it goes on without a terminal")
+        time.sleep(0.02)
+    from llamachat.chat.store import SessionStore
+
+    store = SessionStore(tmp_path)
+    conversation = store.load(store.sessions()[0].id)
+    store.close()
+    assert conversation.path[-1].text.startswith("word0 word1")
+
+
+# What Textual writes: colours and attributes, cursor, erasing, modes, and queries of its start.
+_ALLOWED = re.compile(
+    rb"\x1b\[[0-9;:]*m|\x1b\[[0-9;]*[HJKABCDfsu]|\x1b\[\?[0-9;]+[hl]|\x1b\[\?[0-9;]*\$p|\x1b\[[<>=?]?[0-9;]*u"
+    rb"|\x1b\[6n|\x1b\[c|\x1b\[>[0-9;]*[qcm]|\x1b\[1[468]t|\x1b\[[0-9]+ q"
+    rb"|\x1bP=[12]s\x1b\\|\x1b\]22;[a-z-]*\x1b\\|\x1b\]22;[a-z-]*\x07|\x1b_Gi=[^\x1b]*\x1b\\"
+)
+
+
+def test_hostile_text_reaches_the_terminal_as_letters_only(terminals: Callable[..., Terminal], tmp_path: Path) -> None:
+    hostile = (
+        "\x1b]52;c;aGFja2Vk\x07 \x1b[2J\x1b]0;owned\x07 \x9b31m \x1bPq#0\x1b\\ [/nope] [@click=app.quit]x[/] shown"
+    )
+    terminal = terminals(str(tmp_path), hostile, "0")
+    terminal.see("sk anything")
+    terminal.type("\x1b[200~" + hostile.replace("\x1b", "\x1b\x1b") + "\x1b[201~")
+    terminal.type("\r")
+    terminal.see("shown")
+    terminal.see("ready")
+    terminal.type("\x11")
+    terminal.end()
+    written = terminal.output.split(b"CLOSED")[0]
+    rest = _ALLOWED.sub(b"", written)
+    assert b"\x1b" not in rest, rest[max(0, rest.index(b"\x1b") - 20) : rest.index(b"\x1b") + 60]
+    assert b"\x07" not in rest
+    text = rest.decode("utf-8", "replace")
+    assert not re.search("[\x80-\x9f\u202e]", text)
