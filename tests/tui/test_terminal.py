@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 _PROGRAM = """
+import logging
 import sys
 from pathlib import Path
 from llamachat.chat.session import ChatSession
@@ -25,6 +26,7 @@ from llamachat.chat.store import SessionStore
 from llamachat.tui.app import run
 from tests.support.scripted_engine import ScriptedEngine
 
+logging.getLogger().addHandler(logging.NullHandler())  # as whoever starts the screen sends the log to a file
 engine = ScriptedEngine([sys.argv[2]], loaded=True, tokens_per_second=float(sys.argv[3]))
 session = ChatSession(SessionStore(Path(sys.argv[1])), engine)
 if sys.argv[4:] == ["fail"]:
