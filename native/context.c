@@ -210,7 +210,8 @@ lc_status lc_context_eval(lc_context *ctx, const int32_t *ids, int32_t n, const 
             return LC_ERR_CANCELLED;
         done += size;
     }
-    if (!lc_logits_finite(ctx->logits, ctx->model->hparams.n_vocab))
+    float highest;
+    if (!lc_logits_highest(ctx->logits, ctx->model->hparams.n_vocab, &highest))
         return LC_ERR_NONFINITE;
     ctx->length += n;
     ctx->has_logits = true;

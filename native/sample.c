@@ -9,6 +9,7 @@ struct lc_sampler {
     int32_t n_vocab;
     lc_random random;
     float *logits;            /* a copy, with the penalty */
+    float *weights;
     uint8_t *in_window;       /* all 0 between calls */
     lc_candidates candidates; /* room for n_vocab */
 };
@@ -23,10 +24,11 @@ lc_status lc_sampler_create(int32_t n_vocab, uint64_t seed, lc_sampler **out)
     const size_t n = (size_t)n_vocab;
     s->n_vocab = n_vocab;
     s->logits = malloc(n * sizeof *s->logits);
+    s->weights = malloc(n * sizeof *s->weights);
     s->in_window = calloc(n, sizeof *s->in_window);
     s->candidates.logits = malloc(n * sizeof *s->candidates.logits);
     s->candidates.ids = malloc(n * sizeof *s->candidates.ids);
-    if (!s->logits || !s->in_window || !s->candidates.logits || !s->candidates.ids) {
+    if (!s->logits || !s->weights || !s->in_window || !s->candidates.logits || !s->candidates.ids) {
         lc_sampler_free(s);
         return LC_ERR_MEMORY;
     }
@@ -40,6 +42,7 @@ void lc_sampler_free(lc_sampler *s)
     if (!s)
         return;
     free(s->logits);
+    free(s->weights);
     free(s->in_window);
     free(s->candidates.logits);
     free(s->candidates.ids);
@@ -86,37 +89,27 @@ static void gather(lc_sampler *s, float least)
     }
 }
 
-/* Candidates, sorted, that hold at least the part p of the mass of all; few more than needed, since sorting a whole
- * vocabulary would take longer than the rest of the draw. */
-static void gather_mass(lc_sampler *s, float top, double needed)
+/* Keeps the shortest front of sorted candidates that reaches the part p of their mass. */
+static void cut_mass(lc_sampler *s, float top, float p)
 {
-    static const float DEPTHS[] = {1, 2, 4, 8, 16};
-    float least = -INFINITY;
-    for (size_t i = 0; i < sizeof DEPTHS / sizeof *DEPTHS && least == -INFINITY; i++)
-        if (lc_logits_mass(s->logits, s->n_vocab, top, top - DEPTHS[i]) > needed * 1.000001)
-            least = top - DEPTHS[i];
-    gather(s, least);
-    lc_candidates_sort(&s->candidates);
-}
-
-/* Keeps the shortest front of sorted candidates that reaches the mass. */
-static void cut_mass(lc_candidates *c, float top, double needed)
-{
+    lc_candidates *c = &s->candidates;
+    lc_softmax_weights(c->logits, c->n, top, 1.0f, s->weights);
+    const double needed = lc_weights_sum(s->weights, c->n) * (double)p;
     double mass = 0.0;
     int32_t n = 0;
     while (n < c->n && (n == 0 || mass < needed))
-        mass += (double)lc_exp(c->logits[n++] - top);
+        mass += (double)s->weights[n++];
     c->n = n;
 }
 
 static void cut_below(lc_candidates *c, float least)
 {
     int32_t kept = 0;
-    for (int32_t i = 0; i < c->n; i++)
-        if (c->logits[i] >= least) {
-            c->logits[kept] = c->logits[i];
-            c->ids[kept++] = c->ids[i];
-        }
+    for (int32_t i = 0; i < c->n; i++) {
+        c->logits[kept] = c->logits[i];
+        c->ids[kept] = c->ids[i];
+        kept += c->logits[i] >= least;
+    }
     c->n = kept;
 }
 
@@ -124,40 +117,21 @@ static void cut_below(lc_candidates *c, float least)
 static void filter(lc_sampler *s, const lc_sampling *how, float top)
 {
     lc_candidates *c = &s->candidates;
-    const bool use_k = how->top_k > 0 && how->top_k < s->n_vocab, use_p = how->top_p < 1;
-
-    if (use_k)
-        lc_select_top(s->logits, s->n_vocab, how->top_k, c);
-    if (use_p) {
-        const double all = use_k ? lc_logits_mass(c->logits, c->n, top, -INFINITY)
-                                 : lc_logits_mass(s->logits, s->n_vocab, top, -INFINITY);
-        if (!use_k)
-            gather_mass(s, top, all * (double)how->top_p);
-        cut_mass(c, top, all * (double)how->top_p);
-    }
     const float least = how->min_p > 0 ? top + logf(how->min_p) : -INFINITY;
-    if (use_k || use_p)
-        cut_below(c, least);
-    else
-        gather(s, least);
-}
 
-/* Walks through the candidates to the place that the random number names. */
-static int32_t pick(lc_sampler *s, float top, float temperature)
-{
-    const lc_candidates *c = &s->candidates;
-    double total = 0.0;
-    for (int32_t i = 0; i < c->n; i++) {
-        c->logits[i] = lc_exp((c->logits[i] - top) / temperature);
-        total += (double)c->logits[i];
+    if (how->top_k > 0 && how->top_k < s->n_vocab) {
+        lc_select_top(s->logits, s->n_vocab, how->top_k, c);
+        if (how->top_p < 1)
+            cut_mass(s, top, how->top_p);
+        cut_below(c, least);
+    } else if (how->top_p < 1) {
+        lc_softmax_weights(s->logits, s->n_vocab, top, 1.0f, s->weights);
+        const double all = lc_weights_sum(s->weights, s->n_vocab);
+        lc_select_mass(s->logits, s->weights, s->n_vocab, top, all * (double)how->top_p, c);
+        cut_below(c, least);
+    } else {
+        gather(s, least);
     }
-    double left = lc_random_unit(&s->random) * total;
-    for (int32_t i = 0; i < c->n - 1; i++) {
-        left -= (double)c->logits[i];
-        if (left < 0)
-            return c->ids[i];
-    }
-    return c->ids[c->n - 1];
 }
 
 lc_status lc_sampler_draw(lc_sampler *s, const float *logits, const lc_sampling *how, const int32_t *window,
@@ -171,10 +145,10 @@ lc_status lc_sampler_draw(lc_sampler *s, const float *logits, const lc_sampling 
     memcpy(s->logits, logits, (size_t)s->n_vocab * sizeof *logits);
     if (how->repeat_penalty != 1.0f)
         penalize(s, how->repeat_penalty, window, n_window);
-    if (!lc_logits_finite(s->logits, s->n_vocab))
+    float top;
+    if (!lc_logits_highest(s->logits, s->n_vocab, &top))
         return LC_ERR_NONFINITE;
 
-    const float top = lc_logits_highest(s->logits, s->n_vocab);
     if (how->temperature == 0) {
         int32_t best = 0;
         while (s->logits[best] != top)
@@ -183,27 +157,44 @@ lc_status lc_sampler_draw(lc_sampler *s, const float *logits, const lc_sampling 
         return LC_OK;
     }
     filter(s, how, top);
-    *id = pick(s, top, how->temperature);
+    const lc_candidates *c = &s->candidates;
+    lc_softmax_weights(c->logits, c->n, top, how->temperature, s->weights);
+    const double mass = lc_random_unit(&s->random) * lc_weights_sum(s->weights, c->n);
+    *id = c->ids[lc_weights_find(s->weights, c->n, mass)];
     return LC_OK;
+}
+
+/* The logarithm of the sum of e^logit, in stretches that need no memory. */
+static double log_sum(const float *logits, int32_t n, float top)
+{
+    double sum = 0.0;
+    float weights[1024];
+    for (int32_t begin = 0; begin < n; begin += 1024) {
+        const int32_t size = (int32_t)lc_min(1024, n - begin);
+        lc_softmax_weights(logits + begin, size, top, 1.0f, weights);
+        sum += lc_weights_sum(weights, size);
+    }
+    return (double)top + log(sum);
 }
 
 lc_status lc_logprobs(const float *logits, int32_t n_vocab, int32_t id, float *logprob, int32_t n_top, int32_t *top_ids,
                       float *top_logprobs)
 {
+    float top;
+
     if (!logits || n_vocab < 1 || n_top < 0 || n_top > n_vocab || (n_top && (!top_ids || !top_logprobs)) ||
         (logprob && (id < 0 || id >= n_vocab)))
         return LC_ERR_ARGUMENT;
-    if (!lc_logits_finite(logits, n_vocab))
+    if (!lc_logits_highest(logits, n_vocab, &top))
         return LC_ERR_NONFINITE;
-    const float top = lc_logits_highest(logits, n_vocab);
-    const double log_sum = (double)top + log(lc_logits_mass(logits, n_vocab, top, -INFINITY));
+    const double all = log_sum(logits, n_vocab, top);
     if (logprob)
-        *logprob = (float)((double)logits[id] - log_sum);
+        *logprob = (float)((double)logits[id] - all);
     if (n_top) {
         lc_candidates best = {top_logprobs, top_ids, 0};
         lc_select_top(logits, n_vocab, n_top, &best);
         for (int32_t i = 0; i < n_top; i++)
-            top_logprobs[i] = (float)((double)top_logprobs[i] - log_sum);
+            top_logprobs[i] = (float)((double)top_logprobs[i] - all);
     }
     return LC_OK;
 }

@@ -32,13 +32,18 @@ LC_INLINE float lc_exp(float x)
     return lc_float_of_bits(lc_bits_of_float(p) + (lc_bits_of_float(biased) << 23));
 }
 
-bool lc_logits_finite(const float *logits, int32_t n);
-float lc_logits_highest(const float *logits, int32_t n);
-/* Sum of e^(logit - top) over the logits of at least `least`. */
-double lc_logits_mass(const float *logits, int32_t n, float top, float least);
+/* Whether all are finite; the highest, if so. */
+bool lc_logits_highest(const float *logits, int32_t n, float *highest);
+/* weights[i] = e^((logits[i] - top) / temperature), for logits of at most top; may be done in place. */
+void lc_softmax_weights(const float *logits, int32_t n, float top, float temperature, float *weights);
+/* Their sum, and the place where the running sum exceeds `mass` (the last place if it never does). */
+double lc_weights_sum(const float *weights, int32_t n);
+int32_t lc_weights_find(const float *weights, int32_t n, double mass);
+
 /* The k (1..n) first of n logits in order, into out, which has room for k. */
 void lc_select_top(const float *logits, int32_t n, int32_t k, lc_candidates *out);
-/* Sorts candidates in place. */
-void lc_candidates_sort(lc_candidates *c);
+/* The shortest front of the order of n logits whose weights (at temperature 1, of highest logit top) sum to at least
+ * `mass`, in no particular but a fixed order, into out, which has room for n.  Does not sort them all. */
+void lc_select_mass(const float *logits, const float *weights, int32_t n, float top, double mass, lc_candidates *out);
 
 #endif
