@@ -25,7 +25,7 @@ GENERATION_CONFIG = "generation_config.json"
 TEMPLATE = "chat_template.jinja"
 
 _TOKENIZER_LIMIT = 32 << 20
-_ITEMS_LIMIT = 1 << 21  # Llama 3 has 128,256 tokens and 280,147 merges
+_ITEMS_LIMIT = 1 << 20  # Llama 3 has 128,256 tokens, and 280,147 merges of three
 
 _LLAMA3 = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|DIGITS| ?[^\s\p{L}\p{N}]+[\r\n]*"

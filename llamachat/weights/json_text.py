@@ -21,6 +21,8 @@ def parse_object(data: bytes, *, items_limit: int = _ITEMS_LIMIT) -> dict[str, A
     n_items = data.count(b",") + data.count(b"[") + data.count(b"{")
     if n_items > items_limit:
         raise Refusal(f"is JSON of some {n_items} values; at most {items_limit} are allowed")
+    if (n_keys := data.count(b":")) > items_limit // 4:  # each takes more memory than a value
+        raise Refusal(f"is JSON of some {n_keys} keys; at most {items_limit // 4} are allowed")
     try:
         value = json.loads(data, object_pairs_hook=_unique, parse_constant=_no_number)
     except (ValueError, RecursionError):

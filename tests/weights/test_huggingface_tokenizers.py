@@ -16,6 +16,7 @@ from llamachat.tokenizer.model_proto import build_model_proto
 from llamachat.vocabulary import TokenKind, Vocabulary
 from llamachat.weights import open_weights, read_vocabulary
 from tests.support.huggingface_files import write_huggingface
+from tests.support.shared import shared_model
 from tests.support.tiny_models import TinyShape, random_model
 from tests.support.tiny_vocabularies import bpe_vocabulary, spm_vocabulary
 
@@ -182,6 +183,7 @@ def test_chat_templates(tmp_path: Path, template: Any, expected: str | None) -> 
         ('{"model": {"type": "BPE", "byte_fallback": true, "merges": 5}}', "no list"),
         ('{"added_tokens": [5], "model": {"byte_fallback": true}}', "no list of tokens"),
         ("[" * 3_000_000, "is JSON of some 3000000 values"),
+        ("{" + '"a":1,' * 300_000 + "}", "is JSON of some 300000 keys"),
         ('{"pre_tokenizer":' * 5000 + "1" + "}" * 5000, ""),
     ],
 )
@@ -200,3 +202,32 @@ def test_a_tokenizer_json_named_itself(tmp_path: Path) -> None:
     v = with_tokenizer(tmp_path / "m", byte_level("smollm"))
     found = read_vocabulary(tmp_path / "m/tokenizer.json", 320)
     assert (found.pieces, found.merges, found.pre, found.kinds[:1]) == (v.pieces, v.merges, v.pre, v.kinds[:1])
+
+
+def test_a_vocabulary_as_large_as_llama_3_s(tmp_path: Path) -> None:
+    """Written as Llama 3's own file is, it is the vocabulary of the GGUF it was taken from."""
+    v = read_vocabulary(shared_model("tokenizers/llama-bpe/ggml-vocab-llama-bpe.gguf"))
+    n = 128_000
+    split = {"type": "Split", "pattern": {"Regex": LLAMA3}, "behavior": "Isolated", "invert": False}
+    cut = {"type": "Sequence", "pretokenizers": [split, {"type": "ByteLevel", "use_regex": False}]}
+    template = {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": v.pieces[n], "type_id": 0}}]}
+    model = {
+        "type": "BPE",
+        "vocab": {piece: i for i, piece in enumerate(v.pieces[:n])},
+        "merges": [merge.split(" ", 1) for merge in v.merges],
+    }
+    tokenizer = {
+        "added_tokens": [{"id": i, "content": v.pieces[i], "special": True} for i in range(n, len(v))],
+        "pre_tokenizer": cut,
+        "post_processor": {"type": "Sequence", "processors": [{"type": "ByteLevel"}, template]},
+        "model": model,
+    }
+    (tmp_path / "tokenizer.json").write_text(json.dumps(tokenizer, ensure_ascii=False))
+    ends = {"bos_token": v.pieces[128_000], "eos_token": v.pieces[128_001]}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(ends))
+    found = read_vocabulary(tmp_path / "tokenizer.json", len(v))
+    assert found.pieces == v.pieces
+    assert found.merges == v.merges
+    assert found.kinds == v.kinds
+    assert (found.pre, found.add_bos, found.bos_id, found.eos_id) == ("llama-bpe", True, 128_000, 128_001)
+    assert found.stop_ids == v.stop_ids
