@@ -50,39 +50,33 @@ class ChatScreen(ChatView):
     # ---- composer -------------------------------------------------------------
 
     async def on_composer_sent(self, event: Composer.Sent) -> None:
-        """Runs a command, saves an edited message, or sends."""
+        """Runs a command, saves an edited message, or sends; a text that is refused goes back to the composer."""
         pane = self.query_one(ComposerPane)
         pane.show_trouble("")
+        pane.flush_draft()  # of this chat: the command may open another
         if pane.editing:
-            await self._finish_edit(event.text)
+            done = self.try_to(lambda: self.session.edit(self._edited, event.text)) is not None
+            if done:
+                pane.end_edit()
         elif commands.is_command(event.text):
-            await self._run_line(event.text)
-        elif self.try_to(lambda: self.session.send(commands.as_message(event.text))) is not None:
-            pane.composer.history_of_prompts.add(event.text)
-            pane.show_draft("")
+            pane.close_menu()
+            done = self._run_line(event.text)
+        else:
+            done = self.try_to(lambda: self.session.send(commands.as_message(event.text))) is not None
             self.query_one(Transcript).follow()
-            await self.after_operation()
+        if not done:
+            pane.composer.give_back()
+            return
+        pane.composer.history_of_prompts.add(event.text)
+        await self.after_operation()
 
-    async def _run_line(self, line: str) -> None:
-        pane = self.query_one(ComposerPane)
-        before = self.session.conversation
-        pane.close_menu()
+    def _run_line(self, line: str) -> bool:
         try:
             commands.run_line(self.session, self.face, line)
         except LlamachatError as error:
             self.say_error(str(error))
-            return
-        pane.composer.history_of_prompts.add(line)
-        if self.session.conversation is before:
-            pane.show_draft("")
-            pane.flush_draft()
-        await self.after_operation()
-
-    async def _finish_edit(self, text: str) -> None:
-        message_id = self._edited
-        if self.try_to(lambda: self.session.edit(message_id, text)) is not None:
-            self.query_one(ComposerPane).end_edit()
-            await self.after_operation()
+            return False
+        return True
 
     # ---- messages -------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import ClassVar
 
@@ -12,6 +13,7 @@ from textual.document._edit import Edit
 from textual.message import Message
 from textual.widgets import TextArea
 
+from llamachat.tui.own_keys import run_own_binding
 from llamachat.tui.prompt_text import PasteFolds, PromptHistory, safe_prompt
 
 MAX_LINES = 10
@@ -56,26 +58,21 @@ A line that begins with **/** is a command: **Tab** completes it.
     """
 
     class Sent(Message):
-        """Enter was pressed on this text. The receiver clears the composer once it has taken the text."""
+        """A text was handed over. Who does not take it calls :meth:`give_back`."""
 
         def __init__(self, text: str) -> None:
             super().__init__()
             self.text = text
 
-    class MenuKey(Message):
-        """A key for the completion menu while that is open: ``up``, ``down``, ``tab`` or ``enter``."""
-
-        def __init__(self, key: str) -> None:
-            super().__init__()
-            self.key = key
-
     def __init__(self) -> None:
         super().__init__(id="composer", soft_wrap=True, tab_behavior="focus", highlight_cursor_line=False)
         self.cursor_blink = False
         self.match_cursor_bracket = False
-        self.menu_open = False
+        self.menu: Callable[[str], bool] = lambda _key: False
+        """The completion menu: takes a key (up, down, tab, enter) and says whether it was for it."""
         self.history_of_prompts = PromptHistory()
         self._folds = PasteFolds()
+        self._handed_over = ("", self._folds)
         self._walked_text: str | None = None
 
     # ---- text ---------------------------------------------------------------
@@ -107,19 +104,32 @@ A line that begins with **/** is a command: **Tab** completes it.
     # ---- keys ---------------------------------------------------------------
 
     async def _on_key(self, event: events.Key) -> None:
-        if event.key == "enter":  # left to the binding: the text area would insert a line
-            event.prevent_default()
-        elif event.key.endswith("+\r"):  # Shift+Enter of terminals with xterm's modifyOtherKeys
+        if event.key.endswith("+\r"):  # Shift+Enter of terminals with xterm's modifyOtherKeys
             event.stop()
             event.prevent_default()
             self.action_newline()
+        elif not event.is_printable and not await run_own_binding(self, event) and event.key == "enter":
+            event.prevent_default()  # the text area would insert a line
 
     def action_send(self) -> None:
         """Sends what is written, or takes the menu's proposal."""
-        if self.menu_open:
-            self.post_message(self.MenuKey("enter"))
-        elif self.text.strip():
-            self.post_message(self.Sent(self.prompt.rstrip()))
+        if not self.menu("enter") and self.text.strip():
+            self.submit(self.prompt.rstrip())
+
+    def submit(self, text: str) -> None:
+        """Hands a text over. What is typed from now on is the next one; a text that is refused is given back."""
+        self._handed_over = (self.text, self._folds)
+        self._folds = PasteFolds()
+        self.load_text("")
+        self.post_message(self.Sent(text))
+
+    def give_back(self) -> None:
+        """Puts the text handed over last in again, before what was typed since."""
+        text, folds = self._handed_over
+        since = self._folds.expand(self.text)
+        self._folds = folds
+        self.load_text(text + folds.fold(since) if since else text)
+        self.move_cursor(self.document.end)
 
     def action_newline(self) -> None:
         """Inserts a line break."""
@@ -127,16 +137,14 @@ A line that begins with **/** is a command: **Tab** completes it.
 
     def action_complete(self) -> None:
         """Completes a command where the menu is open; else goes to the next pane."""
-        if self.menu_open:
-            self.post_message(self.MenuKey("tab"))
-        else:
+        if not self.menu("tab"):
             self.screen.focus_next()
 
     def action_cursor_up(self, select: bool = False) -> None:
         """Up: in the menu, in the text, or back in history from the first row."""
-        if self.menu_open:
-            self.post_message(self.MenuKey("up"))
-        elif not select and self._row == 0:
+        if self.menu("up"):
+            return
+        if not select and self._row == 0:
             self._settle_history()
             if not self._walk(self.history_of_prompts.earlier(self.prompt), to_end=False):
                 super().action_cursor_up(select)
@@ -145,9 +153,9 @@ A line that begins with **/** is a command: **Tab** completes it.
 
     def action_cursor_down(self, select: bool = False) -> None:
         """Down: in the menu, in the text, or forward in history from the last row."""
-        if self.menu_open:
-            self.post_message(self.MenuKey("down"))
-        elif not select and self._row == self.wrapped_document.height - 1:
+        if self.menu("down"):
+            return
+        if not select and self._row == self.wrapped_document.height - 1:
             self._settle_history()
             if not self._walk(self.history_of_prompts.later(), to_end=True):
                 super().action_cursor_down(select)

@@ -61,6 +61,7 @@ class ComposerPane(Vertical):
         self._saved_draft = ""
         self._kept_draft: str | None = None  #: what was in the composer before a message came in to be edited
         self._trouble_text = ""
+        self._looked_at = ""
 
     def compose(self) -> ComposeResult:
         """Proposals, box, trouble."""
@@ -69,7 +70,9 @@ class ComposerPane(Vertical):
         menu.always_lit = True
         yield menu
         with Vertical(id="box"):
-            yield Composer()
+            composer = Composer()
+            composer.menu = self._menu_key
+            yield composer
         yield Static("", id="trouble", markup=False)
 
     @property
@@ -151,32 +154,35 @@ class ComposerPane(Vertical):
 
     def _look_for_commands(self) -> None:
         text = self.composer.text
+        if text == self._looked_at:
+            return
+        self._looked_at = text
         is_command = text.startswith("/") and "\n" not in text and len(text) < _COMMAND_CHARS and not self.editing
         found = self._propose(text) if is_command else []
         self._proposals = {proposal.line: proposal for proposal in found}
         menu = self.query_one("#proposals", RowList)
         menu.set_rows([Row(proposal.line, proposal.line, proposal.help) for proposal in found])
         menu.cursor = 0 if found else -1
-        self._set_menu(bool(found) and [proposal.line for proposal in found] != [text])
-
-    def _set_menu(self, is_open: bool) -> None:
-        self.query_one("#proposals").set_class(is_open, "-open")
-        self.composer.menu_open = is_open
+        menu.set_class(bool(found) and [proposal.line for proposal in found] != [text], "-open")
 
     def close_menu(self) -> bool:
-        """Closes the proposals; False if none were open."""
-        was_open = self.composer.menu_open
-        self._set_menu(False)
+        """Closes the proposals until the text changes; False if none were open."""
+        menu = self.query_one("#proposals", RowList)
+        was_open = menu.has_class("-open")
+        menu.remove_class("-open")
         return was_open
 
-    def on_composer_menu_key(self, event: Composer.MenuKey) -> None:
-        """Moves in the menu, or takes its proposal."""
-        event.stop()
+    def _menu_key(self, key: str) -> bool:
+        """Moves in the menu, or takes its proposal; False if there is no menu."""
+        self._look_for_commands()  # the composer may be ahead of its messages
         menu = self.query_one("#proposals", RowList)
-        if event.key in ("up", "down"):
-            menu.action_move(-1 if event.key == "up" else 1)
-        elif menu.current is not None:
-            self._take(menu.current.key, run=event.key == "enter")
+        if not menu.has_class("-open") or menu.current is None:
+            return False
+        if key in ("up", "down"):
+            menu.action_move(-1 if key == "up" else 1)
+        else:
+            self._take(menu.current.key, run=key == "enter")
+        return True
 
     def on_row_list_chosen(self, event: RowList.Chosen) -> None:
         """A click takes a proposal."""
@@ -191,4 +197,4 @@ class ComposerPane(Vertical):
         self.composer.show_prompt(line + " " if waits else line)
         if run and not waits:
             self.close_menu()
-            self.post_message(Composer.Sent(line))
+            self.composer.submit(line)

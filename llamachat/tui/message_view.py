@@ -16,6 +16,7 @@ from textual.widgets import Static
 
 from llamachat.chat.conversation import Message, Role, Status
 from llamachat.display import clean, clean_line
+from llamachat.tui.own_keys import run_own_binding
 from llamachat.tui.plain_text import plain_content
 from llamachat.tui.words import ending, rate
 
@@ -231,6 +232,9 @@ The cursor walks the messages with **Up** and **Down**. A message with several v
         if action == "edit":
             return self.message.status is not Status.STREAMING
         return True
+
+    async def _on_key(self, event: events.Key) -> None:
+        await run_own_binding(self, event)
 
     def action_walk(self, step: int) -> None:
         """Asks for the cursor to move."""

@@ -13,6 +13,7 @@ from textual.widget import Widget
 
 from llamachat.engine.settings import Number, Parameter
 from llamachat.errors import LlamachatError
+from llamachat.tui.own_keys import run_own_binding
 
 _LABEL_WIDTH = 15
 _VALUE_WIDTH = 7
@@ -116,6 +117,7 @@ It counts from the next token on, in the middle of an answer too.
         elif event.character and (event.character.isalnum() or event.character in ".-") and len(self.typed or "") < 20:
             self.typed = (self.typed or "") + event.character
         else:
+            await run_own_binding(self, event)
             return
         event.stop()
         event.prevent_default()

@@ -16,6 +16,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from llamachat.display import clean_line
+from llamachat.tui.own_keys import run_own_binding
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +138,9 @@ class RowList(ScrollView, can_focus=True):
         self.refresh()
         if self.current is not None:
             self.post_message(self.Moved(self, self.current.key))
+
+    async def _on_key(self, event: events.Key) -> None:
+        await run_own_binding(self, event)
 
     def action_move(self, step: int) -> None:
         """Moves the cursor by ``step`` rows, over headings."""

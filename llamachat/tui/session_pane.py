@@ -29,7 +29,7 @@ def session_rows(sessions: Sequence[SessionSummary], open_id: str, today: date) 
     rows: list[Row] = []
     seen: set[str] = set()
     for session in sessions:
-        group = day_group(_time(session.updated), today)
+        group = day_group(_time(session.updated), today) if session.n_messages else "Unsent"
         if group not in seen:
             seen.add(group)
             if rows:

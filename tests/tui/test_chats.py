@@ -36,6 +36,11 @@ def test_chats_stand_under_their_days() -> None:
     assert [row.key for row in rows if row.marked] == ["1"]
 
 
+def test_a_chat_with_nothing_but_a_draft_is_unsent() -> None:
+    rows = session_rows([SessionSummary("x", "", 0.0, 0)], "x", TODAY)
+    assert [(row.key, row.label) for row in rows] == [("", "Unsent"), ("x", "New chat")]
+
+
 def test_a_clock_that_jumps_makes_no_heading_twice_and_no_error() -> None:
     times = [datetime(2031, 1, 1), datetime(2026, 3, 10), datetime(2026, 3, 11), datetime(2026, 3, 10)]
     odd = [SessionSummary("x", "odd", 1e300, 1), SessionSummary("y", "odd", float("nan"), 1)]

@@ -44,6 +44,36 @@ async def test_shift_enter_of_xterm_makes_a_new_line() -> None:
         assert chat.composer.text == "a\nb"
 
 
+async def test_keys_typed_faster_than_the_screen_is_drawn_keep_their_order() -> None:
+    async with open_chat() as chat:
+        driver = chat.app._driver
+        assert driver is not None
+        for key in [*"ab", "backspace", *"c", "ctrl+j", *"dx", "backspace", "enter", *"next", "left", *"y"]:
+            driver.send_message(Key(key, key if len(key) == 1 else None))
+        await chat.until(lambda: chat.path and chat.composer.text == "nexyt")
+        assert chat.path[0].text == "ac\nd"
+
+
+async def test_a_refused_text_comes_back_before_what_was_typed_since() -> None:
+    async with open_chat(n_ctx=100) as chat:
+        driver = chat.app._driver
+        assert driver is not None
+        await chat.paste("word " * 3000)
+        for key in ["enter", *"more"]:
+            driver.send_message(Key(key, key if len(key) == 1 else None))
+        await chat.until(lambda: chat.trouble)
+        assert chat.composer.prompt == "word " * 3000 + "more"
+
+
+async def test_a_command_completed_and_run_in_one_burst() -> None:
+    async with open_chat() as chat:
+        driver = chat.app._driver
+        assert driver is not None
+        for key in ["slash", *"the", "tab", *"pap", "enter"]:
+            driver.send_message(Key(key, "/" if key == "slash" else key if len(key) == 1 else None))
+        await chat.until(lambda: chat.app.theme == "paper")
+
+
 async def test_blank_text_is_not_sent() -> None:
     async with open_chat() as chat:
         await chat.press("space", "ctrl+j", "enter")
