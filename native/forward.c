@@ -47,6 +47,23 @@ static void pack_tile(const lc_batch *b, const input *in, lc_activations *a, int
     lc_activations_pad(a, tile);
 }
 
+/* Which product a chunk of the stage belongs to; makes it the number within that product. */
+static int find_product(const lc_grid *grids, int64_t *chunk)
+{
+    int i = 0;
+    for (; *chunk >= lc_grid_chunks(&grids[i]); i++)
+        *chunk -= lc_grid_chunks(&grids[i]);
+    return i;
+}
+
+static void multiply_chunk(const product *p, const lc_activations *a, const lc_grid *grid, int64_t chunk)
+{
+    if (p->up)
+        lc_multiply_gated_chunk(p->m, p->up, a, grid, chunk, &p->out);
+    else
+        lc_multiply_chunk(p->m, a, grid, chunk, &p->out);
+}
+
 /* Stage: all products of the same rows.  One token's rows are made ready by every thread for itself (a microsecond,
  * less than waiting would take), a prompt's in a stage of their own. */
 static void multiply(const lc_batch *b, lc_team *team, const input *in, const product *products, int n_products)
@@ -56,42 +73,34 @@ static void multiply(const lc_batch *b, lc_team *team, const input *in, const pr
     const bool alone = in->n == 1;
     lc_activations a = alone ? scratch->activations : ctx->activations;
     lc_grid grids[3];
-    int64_t n_chunks = 0;
-    int32_t chunk;
+    int64_t n_chunks = 0, chunk;
     bool ready = !alone;
 
     a.n = in->n;
     a.cols = in->cols;
     a.forms = 0;
-    for (int i = 0; i < n_products; i++)
-        a.forms |= 1u << products[i].m->form | (products[i].up ? 1u << products[i].up->form : 0);
     for (int i = 0; i < n_products; i++) {
         const lc_matrix *m = products[i].m;
+        a.forms |= 1u << m->form | (products[i].up ? 1u << products[i].up->form : 0);
         grids[i] = lc_grid_make(m->n_panels, lc_activations_n_tiles(&a), m->layout.bytes, lc_pool_threads(ctx->pool));
         n_chunks += lc_grid_chunks(&grids[i]);
     }
-
     if (!alone)
         while ((chunk = lc_team_take(team, lc_activations_n_tiles(&a))) >= 0)
-            pack_tile(b, in, &a, chunk, scratch->row);
+            pack_tile(b, in, &a, (int32_t)chunk, scratch->row);
 
     while ((chunk = lc_team_take(team, n_chunks)) >= 0) {
         if (b->cancel && *b->cancel) { /* may be read only with a chunk in hand */
             lc_team_abort(team);
             continue;
         }
-        if (!ready)
+        const int i = find_product(grids, &chunk);
+        if (!ready) {
+            lc_multiply_prefetch(products[i].m, &grids[i], chunk); /* comes while the rows are made ready */
             pack_tile(b, in, &a, 0, scratch->row);
-        ready = true;
-        int64_t c = chunk;
-        int i = 0;
-        for (; c >= lc_grid_chunks(&grids[i]); i++)
-            c -= lc_grid_chunks(&grids[i]);
-        const product *p = &products[i];
-        if (p->up)
-            lc_multiply_gated_chunk(p->m, p->up, &a, &grids[i], c, &p->out);
-        else
-            lc_multiply_chunk(p->m, &a, &grids[i], c, &p->out);
+            ready = true;
+        }
+        multiply_chunk(&products[i], &a, &grids[i], chunk);
     }
 }
 

@@ -75,6 +75,13 @@ typedef struct lc_kernels {
 LC_INLINE void lc_prefetch(const uint8_t *at, size_t n)
 {
     for (size_t i = 0; i < n; i += LC_CACHE_LINE)
+        __builtin_prefetch(at + i);
+}
+
+/* For what is read n bytes a step.  The address may be past the end: then nothing happens. */
+LC_INLINE void lc_prefetch_ahead(const uint8_t *at, size_t n)
+{
+    for (size_t i = 0; i < n; i += LC_CACHE_LINE)
         __builtin_prefetch((const void *)((uintptr_t)at + LC_PREFETCH_AHEAD + i));
 }
 

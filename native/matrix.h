@@ -43,6 +43,8 @@ typedef struct lc_output {
     bool add;
 } lc_output;
 
+/* Asks for the first weights of a chunk; those that follow are asked for as it is computed. */
+void lc_multiply_prefetch(const lc_matrix *m, const lc_grid *grid, int64_t chunk);
 /* Chunk number `chunk` of y = m * activations. */
 void lc_multiply_chunk(const lc_matrix *m, const lc_activations *a, const lc_grid *grid, int64_t chunk,
                        const lc_output *out);

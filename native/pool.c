@@ -14,8 +14,10 @@
 #define SPIN_NS 100000
 #define JOB_WORDS (LC_JOB_BYTES / 8)
 
-/* The state of the stage in one word, so that one compare-and-swap takes a chunk of the right stage or nothing: the
- * number of the stage since the pool began (43 bits: years), and the next chunk (20 bits, and one because it stops at n). */
+/* Chunks of a stage are cut evenly into regions, one for each thread, who takes those of its own in order, and then
+ * helps the others: so neighbouring chunks stay with one processor, as its prefetching and caches like it.  A region's
+ * counter holds the number of the stage (43 bits: years) and how many chunks were taken: a counter of an earlier stage
+ * means none. */
 #define CHUNK_BITS 21
 #define CHUNK_MASK ((1u << CHUNK_BITS) - 1)
 
@@ -23,17 +25,19 @@ struct lc_team {
     lc_pool *pool;
     uint64_t stage;
     int32_t rank;
+    uint32_t n_done;   /* chunks of this stage done and not yet reported */
     bool holds_chunk;
 };
 
 typedef struct worker {
+    alignas(LC_CACHE_LINE) _Atomic uint64_t taken; /* of its region */
     pthread_t thread;
     lc_pool *pool;
     int32_t rank;
 } worker;
 
 struct lc_pool {
-    alignas(LC_CACHE_LINE) _Atomic uint64_t state; /* stage << CHUNK_BITS | next chunk */
+    alignas(LC_CACHE_LINE) _Atomic uint64_t stage; /* counted since the pool began */
     alignas(LC_CACHE_LINE) _Atomic uint32_t n_done; /* chunks of this stage */
     alignas(LC_CACHE_LINE) _Atomic uint64_t serial; /* of the job; odd while one runs, even between jobs */
     _Atomic uint64_t first_stage;
@@ -100,9 +104,9 @@ static void wait_until(lc_pool *pool, ready_function *ready, uint64_t seen)
     pthread_mutex_unlock(&pool->mutex);
 }
 
-static bool stage_moved(lc_pool *pool, uint64_t state)
+static bool stage_over(lc_pool *pool, uint64_t stage)
 {
-    return atomic_load(&pool->state) != state || atomic_load(&pool->aborted);
+    return atomic_load(&pool->stage) != stage || atomic_load(&pool->aborted);
 }
 
 static bool job_posted(lc_pool *pool, uint64_t serial)
@@ -119,38 +123,53 @@ static bool all_outside(lc_pool *pool, uint64_t unused)
 
 /* ---- stages ---- */
 
-static void finish_chunk(lc_pool *pool, const lc_team *team, uint32_t n_chunks)
+/* The next chunk of a region, or -1.  A stage that is over has no chunk left: its counters stand at their ends, or
+ * belong to a later stage. */
+static int32_t take_from(lc_pool *pool, uint64_t stage, int32_t region, int64_t n_chunks)
 {
-    if (atomic_load(&pool->aborted) || atomic_fetch_add(&pool->n_done, 1) + 1 < n_chunks)
+    const int64_t first = n_chunks * region / pool->n_threads, end = n_chunks * (region + 1) / pool->n_threads;
+    _Atomic uint64_t *counter = &pool->workers[region].taken;
+    uint64_t seen = atomic_load(counter);
+    for (;;) {
+        const int64_t taken = seen >> CHUNK_BITS == stage ? (int64_t)(seen & CHUNK_MASK) : 0;
+        if (seen >> CHUNK_BITS > stage || first + taken >= end)
+            return -1;
+        if (atomic_compare_exchange_weak(counter, &seen, stage << CHUNK_BITS | (uint64_t)(taken + 1)))
+            return (int32_t)(first + taken);
+    }
+}
+
+static void report_done(lc_pool *pool, lc_team *team, int64_t n_chunks)
+{
+    const uint32_t n = team->n_done;
+    team->n_done = 0;
+    if (!n || atomic_fetch_add(&pool->n_done, n) + n < n_chunks)
         return;
     atomic_store(&pool->n_done, 0);
-    atomic_store(&pool->state, (team->stage + 1) << CHUNK_BITS);
+    atomic_store(&pool->stage, team->stage + 1);
     wake_sleepers(pool);
 }
 
 int32_t lc_team_take(lc_team *team, int64_t n_chunks)
 {
     lc_pool *pool = team->pool;
-    const uint32_t n = (uint32_t)n_chunks;
 
-    if (team->holds_chunk) {
-        team->holds_chunk = false;
-        finish_chunk(pool, team, n);
-    }
-    for (;;) {
-        uint64_t state = atomic_load(&pool->state);
-        if (state >> CHUNK_BITS != team->stage || atomic_load(&pool->aborted)) {
-            team->stage++;
-            return -1;
+    team->n_done += team->holds_chunk;
+    team->holds_chunk = false;
+    if (!stage_over(pool, team->stage)) {
+        for (int32_t i = 0; i < pool->n_threads; i++) {
+            const int32_t chunk = take_from(pool, team->stage, (team->rank + i) % pool->n_threads, n_chunks);
+            if (chunk >= 0) {
+                team->holds_chunk = true;
+                return chunk;
+            }
         }
-        const uint32_t next = (uint32_t)state & CHUNK_MASK;
-        if (next >= n) {
-            wait_until(pool, stage_moved, state);
-        } else if (atomic_compare_exchange_weak(&pool->state, &state, state + 1)) {
-            team->holds_chunk = true;
-            return (int32_t)next;
-        }
+        report_done(pool, team, n_chunks);
+        wait_until(pool, stage_over, team->stage);
     }
+    team->n_done = 0;
+    team->stage++;
+    return -1;
 }
 
 void lc_team_abort(lc_team *team)
@@ -206,7 +225,7 @@ bool lc_pool_run(lc_pool *pool, lc_job_function *function, const void *job, size
 {
     uint64_t words[JOB_WORDS] = {0};
     memcpy(words, job, job_bytes);
-    lc_team team = {.pool = pool, .stage = atomic_load(&pool->state) >> CHUNK_BITS, .rank = 0};
+    lc_team team = {.pool = pool, .stage = atomic_load(&pool->stage), .rank = 0};
 
     atomic_thread_fence(memory_order_seq_cst); /* the last job was closed before its words change */
     for (int i = 0; i < JOB_WORDS; i++)
@@ -224,7 +243,7 @@ bool lc_pool_run(lc_pool *pool, lc_job_function *function, const void *job, size
         return true;
     lc_pool_settle(pool);
     atomic_store(&pool->n_done, 0);
-    atomic_store(&pool->state, ((atomic_load(&pool->state) >> CHUNK_BITS) + 1) << CHUNK_BITS);
+    atomic_fetch_add(&pool->stage, 1); /* the counters of this one are as the abort left them */
     atomic_store(&pool->aborted, false);
     return false;
 }
@@ -244,7 +263,8 @@ static bool start_workers(lc_pool *pool)
     pthread_sigmask(SIG_SETMASK, &masked, &before);
     for (int32_t rank = 1; rank < pool->n_threads; rank++) {
         worker *w = &pool->workers[rank];
-        *w = (worker){.pool = pool, .rank = rank};
+        w->pool = pool;
+        w->rank = rank;
         if (pthread_create(&w->thread, NULL, work, w))
             break;
         pool->n_started++;
@@ -258,7 +278,7 @@ lc_status lc_pool_create(int32_t n_threads, lc_pool **out)
     if (!out || n_threads < 1 || n_threads > MAX_THREADS)
         return LC_ERR_ARGUMENT;
     const size_t bytes = sizeof(lc_pool) + (size_t)n_threads * sizeof(worker);
-    lc_pool *pool = aligned_alloc(LC_CACHE_LINE, (bytes + LC_CACHE_LINE - 1) / LC_CACHE_LINE * LC_CACHE_LINE);
+    lc_pool *pool = aligned_alloc(LC_CACHE_LINE, bytes);
     if (!pool)
         return LC_ERR_MEMORY;
     memset(pool, 0, bytes);

@@ -105,7 +105,7 @@ LC_INLINE void dot_integers(const int q_bytes, const bool has_high, const bool h
         for (int t = 0; t < width; t++)
             products[t] = _mm256_setzero_si256();
         if (width == 1)
-            lc_prefetch(panel, record);
+            lc_prefetch_ahead(panel, record);
         #pragma GCC unroll 16
         for (int i = 0; i < 16; i++) {
             const int k = i / 2, odd = i % 2;

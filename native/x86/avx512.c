@@ -116,7 +116,7 @@ LC_INLINE void dot_integers(const int q_bytes, const bool has_high, const bool h
         if (has_high)
             add_high_bits(panel + high_at, weights);
         if (width == 1)
-            lc_prefetch(panel, record);
+            lc_prefetch_ahead(panel, record);
         const __m512 d = load_scales(panel);
         __m512 m = _mm512_mul_ps(d, _mm512_set1_ps((float)-zero));
         if (has_m)
