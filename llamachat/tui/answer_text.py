@@ -7,7 +7,7 @@ import time
 from textual.app import ComposeResult
 from textual.widget import Widget
 
-from llamachat.tui.safe_markdown import SafeMarkdown, displayed
+from llamachat.tui.safe_markdown import Paragraph, SafeMarkdown, displayed
 
 _SHARE = 10
 """Drawing may take a tenth of the time. An append re-parses the last block, so inside one long code fence or list
@@ -28,6 +28,7 @@ class AnswerText(Widget):
         self._shown = ""
         self._markdown = SafeMarkdown()
         self._ready = False
+        self._cursor_at: Paragraph | None = None
         self._not_before = 0.0
 
     def compose(self) -> ComposeResult:
@@ -50,13 +51,22 @@ class AnswerText(Widget):
         if not self._ready or now < self._not_before or self._text == self._shown:
             return
         started = time.thread_time()
+        self._show_cursor(False)
         shown, self._shown = self._shown, self._text
         if self._shown.startswith(shown):
             await self._markdown.append(self._shown[len(shown) :])
         else:
             await self._markdown.update(self._shown)
+        self._show_cursor(True)
         self._not_before = now + _LONGEST_PAUSE  # until the cost is known
         self.call_after_refresh(self._pace, now, started)
+
+    def _show_cursor(self, shown: bool) -> None:
+        if self._cursor_at is not None and self._cursor_at.is_attached:
+            self._cursor_at.show_cursor(False)
+        self._cursor_at = self._markdown.open_paragraph if shown else None
+        if self._cursor_at is not None:
+            self._cursor_at.show_cursor(True)
 
     async def finish(self, text: str) -> None:
         """Draws the whole text anew: a table that grew ends with other blocks than one parsed whole."""

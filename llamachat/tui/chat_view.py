@@ -22,7 +22,7 @@ from llamachat.tui.panes import Panes
 from llamachat.tui.sampling_panel import SamplingPanel
 from llamachat.tui.screen_face import ScreenFace
 from llamachat.tui.session_pane import SessionPane
-from llamachat.tui.status_line import StatusLine
+from llamachat.tui.status_line import Keys, StatusLine
 from llamachat.tui.transcript import Transcript
 from llamachat.tui.welcome import Welcome
 from llamachat.tui.words import phase_words
@@ -168,7 +168,7 @@ class ChatView(Panes):
     def refresh_figures(self) -> None:
         """Shows status, context, parameters, and what went wrong."""
         session = self.session
-        self.query_one(StatusLine).show_session(session, self._last)
+        self.refresh_status()
         self.query_one(SamplingPanel).show_settings(session.settings)
         meter = self.query_one(ContextMeter)
         meter.used, meter.total, meter.dropped = session.context_used, session.context_total, session.dropped
@@ -183,6 +183,15 @@ class ChatView(Panes):
             self._said_error = session.error or ""
             self.say_error(self._said_error + self._next_key if self._said_error else "")
             self._next_key = ""
+
+    def refresh_status(self) -> None:
+        """Shows the status line, with the keys of what has the focus."""
+        keys: Keys = getattr(self.focused, "status_keys", ())
+        self.query_one(StatusLine).show_session(self.session, self._last, keys)
+
+    def on_descendant_focus(self) -> None:
+        """Other keys now."""
+        self.refresh_status()
 
     # ---- saying ---------------------------------------------------------------
 

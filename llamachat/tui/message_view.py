@@ -18,12 +18,15 @@ from llamachat.chat.conversation import Message, Role, Status
 from llamachat.display import clean, clean_line
 from llamachat.tui.own_keys import run_own_binding
 from llamachat.tui.plain_text import plain_content
+from llamachat.tui.status_line import Keys
 from llamachat.tui.words import ending, rate
 
 if TYPE_CHECKING:
     from llamachat.tui.answer_text import AnswerText
 
 CONTINUE_KEY = "^g"
+_ACTIONS = (("e", "edit", "edit"), ("c", "copy", "copy"), ("r", "again", "again"), ("g", "go on", "go_on"))
+"""Key, word and action of what a message's header offers."""
 
 
 class MessageHeader(Widget):
@@ -204,12 +207,18 @@ The cursor walks the messages with **Up** and **Down**. A message with several v
 
     # ---- focus and keys -----------------------------------------------------
 
+    @property
+    def status_keys(self) -> Keys:
+        """What can be done with this message, for the status line: its header may be out of sight."""
+        return tuple((key, word) for key, word, _ in self._actions)
+
+    @property
+    def _actions(self) -> tuple[tuple[str, str, str], ...]:
+        return tuple((key, word, action) for key, word, action in _ACTIONS if self.check_action(action, ()))
+
     def on_focus(self) -> None:
         """Shows what can be done."""
-        names = (("e", "edit"), ("c", "copy"), ("r", "again"), ("g", "go on"))
-        self._header.actions = tuple(
-            (key, word, word.replace(" ", "_")) for key, word in names if self.check_action(word.replace(" ", "_"), ())
-        )
+        self._header.actions = self._actions
         timings = self.message.timings
         if timings and timings.answer_tokens:
             self._header.figures = f"{timings.answer_tokens:,} tokens, {rate(timings.answer_rate)}"

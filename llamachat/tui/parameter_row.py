@@ -14,6 +14,7 @@ from textual.widget import Widget
 from llamachat.engine.settings import Number, Parameter
 from llamachat.errors import LlamachatError
 from llamachat.tui.own_keys import run_own_binding
+from llamachat.tui.status_line import Keys
 
 _LABEL_WIDTH = 15
 _VALUE_WIDTH = 7
@@ -57,6 +58,8 @@ It counts from the next token on, in the middle of an answer too.
         &:focus { background: $raised; color: $text; }
     }
     """
+
+    status_keys: ClassVar[Keys] = (("← →", "turn"), ("0-9", "type"), ("⌫", "default"))
 
     value: reactive[Number | None] = reactive(None)
     typed: reactive[str | None] = reactive(None)  #: what is being typed, until Enter

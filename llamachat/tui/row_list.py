@@ -188,7 +188,7 @@ class RowList(ScrollView, can_focus=True):
     def _label(self, row: Row, width: int) -> str:
         label = clean_line(row.label)
         if row.key and row.detail and self._label_width:
-            space = min(self._label_width, width)
+            space = min(self._label_width, max(12, width * 2 // 5))
             return Content(label).truncate(space, ellipsis=True, pad=True).plain + "  "
         return label
 

@@ -22,6 +22,7 @@ from textual.widgets import Label, Markdown
 from textual.widgets._markdown import (
     MarkdownBlock,
     MarkdownFence,
+    MarkdownList,
     MarkdownParagraph,
     MarkdownTable,
     MarkdownTableCellContents,
@@ -120,6 +121,13 @@ class Paragraph(MarkdownParagraph):
     def set_content(self, content: Content) -> None:
         """Shows other text."""
         self._content = content
+        self._draw(content)
+
+    def show_cursor(self, shown: bool) -> None:
+        """Shows after the text that more is to come, or no longer."""
+        self._draw(Content.assemble(self._content, ("▌", "$accent")) if shown else self._content)
+
+    def _draw(self, content: Content) -> None:
         width, height = self.size
         rows = content.get_height({}, width) if width else 0
         self.update(content, layout=rows != height)
@@ -187,6 +195,15 @@ class SafeMarkdown(Markdown):
 
     def __init__(self) -> None:
         super().__init__(parser_factory=cast("Callable[[], MarkdownIt]", SafeParser), open_links=False)
+
+    @property
+    def open_paragraph(self) -> Paragraph | None:
+        """The paragraph in which the text ends, if it ends in one."""
+        last = self.children[-1] if self.children else None
+        if isinstance(last, MarkdownList):
+            inner = last.query(Paragraph)
+            last = inner.last() if inner else None
+        return last if isinstance(last, Paragraph) else None
 
     def unhandled_token(self, token: Token) -> MarkdownBlock | None:
         """Draws what :class:`SafeParser` handed over as plain text."""

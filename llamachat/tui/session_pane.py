@@ -18,6 +18,7 @@ from textual.widgets import Input, Static
 from llamachat.chat.conversation import UNTITLED
 from llamachat.display import clean_line
 from llamachat.tui.row_list import Row, RowList
+from llamachat.tui.status_line import Keys
 from llamachat.tui.words import day_group
 
 if TYPE_CHECKING:
@@ -60,6 +61,8 @@ Your chats, the last used first. Just type to filter them by title; **Escape** s
         Binding("backspace", "erase", "Take back a letter of the filter", show=False, id="chats.erase"),
         Binding("escape", "escape", "Show all, or back to the composer", show=False, id="chats.escape"),
     ]
+
+    status_keys: ClassVar[Keys] = (("enter", "open"), ("F2", "rename"), ("del", "delete"))
 
     filter_text: reactive[str] = reactive("", init=False)
 

@@ -19,6 +19,10 @@ _SAMPLE_MS = 400.0
 _SAMPLES = 8
 _FLASH_SECONDS = 2.5
 
+Keys = tuple[tuple[str, str], ...]
+"""Keys with a word each."""
+_KEYS_EVERYWHERE: Keys = (("F1", "help"), ("^p", "commands"))
+
 
 @dataclass(frozen=True, slots=True)
 class StatusFacts:
@@ -30,7 +34,7 @@ class StatusFacts:
     answer_rate: str = ""
     spark: str = ""
     context: str = ""
-    hints: tuple[tuple[str, str], ...] = ()  #: key and word
+    hints: Keys = ()
 
 
 def fit(facts: StatusFacts, width: int) -> Content:
@@ -90,8 +94,11 @@ class StatusLine(Widget):
         self._phase = Phase.NO_MODEL
         self._start = Progress()
 
-    def show_session(self, session: ChatSession, last: Message | None) -> None:
-        """Takes over what the session says now; redraws only if a word of it changed."""
+    def show_session(self, session: ChatSession, last: Message | None, keys: Keys) -> None:
+        """Takes over what the session says now; redraws only if a word of it changed.
+
+        ``keys`` are those of the widget with the focus.
+        """
         if session.phase is not self._phase:
             self._phase, self._start = session.phase, session.progress
             if session.phase is Phase.PREFILL:
@@ -107,16 +114,11 @@ class StatusLine(Widget):
             answer_rate=rate(timings.answer_rate) if timings.answer_rate else "",
             spark=sparkline(self._rates) if session.phase is Phase.DECODE else "",
             context=f"{session.context_used:,} of {session.context_total:,} tokens" if session.context_total else "",
-            hints=self._hints(session),
+            hints=((("esc", "stop"),) if session.busy else ()) + (keys or _KEYS_EVERYWHERE[: 1 if session.busy else 2]),
         )
         if facts != self._facts:
             self._facts = facts
             self.refresh()
-
-    def _hints(self, session: ChatSession) -> tuple[tuple[str, str], ...]:
-        if session.busy:
-            return ("esc", "stop"), ("F1", "help")
-        return ("F1", "help"), ("^p", "commands")
 
     def _sample(self, timings: Timings) -> None:
         milliseconds = timings.answer_ms - self._sampled.answer_ms

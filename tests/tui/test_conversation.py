@@ -32,12 +32,14 @@ async def test_an_answer_streams_token_by_token_with_its_phase_in_words() -> Non
         chat.engine.release(1)
         await chat.until(lambda: "One" in chat.text and "answering" in chat.status)
         assert "One two" not in chat.text
+        assert "One▌" in chat.text  # more is to come
         chat.engine.release(1)
         await chat.until(lambda: "One two" in chat.text)
         assert "esc stop" in chat.status
         chat.engine.release(10)
         await chat.until(lambda: "ready" in chat.status and "One two three" in chat.text)
         assert chat.path[-1].status is Status.COMPLETE
+        assert "three▌" not in chat.text
 
 
 @pytest.mark.parametrize("key", ["escape", "ctrl+c"])
@@ -156,6 +158,7 @@ async def test_the_header_offers_only_what_can_be_done() -> None:
         await chat.press("ctrl+up")
         await chat.until(lambda: chat.focused_message is not None)
         header = next(line for line in chat.lines if "Scripted 1B" in line and "copy" in line)
+        assert "c copy" in chat.status  # for a message whose header is out of sight
         assert "r again" in header
         assert "go on" not in header  # it is whole
         await chat.press("up")
