@@ -85,7 +85,9 @@ def _message(error: Exception) -> str:
     if isinstance(error, click.UsageError):
         path = error.ctx.command_path.strip() if error.ctx else "llamachat"
         text = error.format_message().rstrip(".")
-        return error_line(f"{text[:1].lower()}{text[1:]} ({path} --help)")
+        if text[1:2].islower():  # click's sentences begin with a capital; LLAMACHAT_TOP_P stays
+            text = text[:1].lower() + text[1:]
+        return error_line(f"{text} ({path} --help)")
     if isinstance(error, click.ClickException):
         return error_line(error.format_message())
     from llamachat.cli import log

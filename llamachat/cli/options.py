@@ -97,6 +97,18 @@ def _format_name(value: object) -> str:
     return name
 
 
+def _theme_name(value: object) -> str:
+    from llamachat import paths
+    from llamachat.tui.themes import ThemeShelf
+
+    name = _name(value)
+    own = paths.config_dir() / "themes"
+    shelf = ThemeShelf(paths.shipped_themes(), own)
+    if name not in shelf.themes and f"{name}.toml" not in {path.name for path in own.glob("*.toml")}:
+        raise ValueError("one of " + ", ".join(shelf.names()))
+    return name  # a file of the person's own that is broken is told of on the screen
+
+
 def _path(value: object) -> Path:
     if not isinstance(value, str) or not value or "\0" in value:
         raise ValueError
@@ -170,7 +182,7 @@ COMMON: tuple[Option, ...] = (
     Option("data_dir", _path, "a folder", "Where sessions and models are kept.", PROGRAM, "DIR"),
     Option("config", _path, "a file", "The configuration file.", PROGRAM, "FILE"),
     flag("plain", "Line by line instead of the full screen.", PROGRAM),
-    Option("theme", _name, "a name", "The colours of the full screen.", PROGRAM, "NAME"),
+    Option("theme", _theme_name, "a name", "The colours of the full screen.", PROGRAM, "NAME"),
 )  # fmt: skip
 
 FOLDERS = frozenset({"data_dir", "config"})  #: what every command uses

@@ -103,8 +103,9 @@ def test_text_that_is_no_utf8_becomes_text() -> None:
 def test_every_option_has_a_flag_a_variable_and_a_key(
     option: Any, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    numbers = {"temperature": 0.5, "top_p": 0.5, "min_p": 0.5, "repeat_penalty": 1.5}
-    text = "ChatML" if option.name == "prompt_format" else str(numbers.get(option.name, 3))
+    special = {"temperature": "0.5", "top_p": "0.5", "min_p": "0.5", "repeat_penalty": "1.5"}
+    special |= {"prompt_format": "ChatML", "theme": "moss"}
+    text = special.get(option.name, "3")
     if option.name == "config":
         text = str(tmp_path / "named.toml")
         Path(text).touch()
@@ -203,3 +204,19 @@ def test_a_config_that_is_no_file_is_refused_at_once(llamachat: Run, tmp_path: P
         done = llamachat("--config", tmp_path / name, "models")
         assert done.returncode == 1
         assert_one_line(done.stderr, str(tmp_path / name), reason)
+
+
+def test_an_unknown_theme_is_refused_with_those_there_are(llamachat: Run, own_home: Path) -> None:
+    done = llamachat("ask", "--theme", "nope", "hi")
+    assert done.returncode == 2
+    assert_one_line(done.stderr, "--theme takes one of dusk, contrast, moss, paper, not 'nope'")
+    own = own_home / ".config/llamachat/themes"
+    own.mkdir(parents=True)
+    (own / "mine.toml").write_text("broken")
+    assert resolve("--theme", "mine").get("theme") == "mine"  # what is wrong with it is told on the screen
+
+
+def test_a_refused_variable_keeps_its_name(llamachat: Run) -> None:
+    done = llamachat("ask", "hi", env={"LLAMACHAT_TOP_P": "7"})
+    assert done.returncode == 2
+    assert_one_line(done.stderr, "error: LLAMACHAT_TOP_P takes")
