@@ -17,16 +17,22 @@ from llamachat.tui.app import ChatApp
 
 HERE = Path(__file__).resolve().parent
 MODEL = paths.models_dir(paths.data_dir()) / "SmolLM2-135M-Instruct.Q4_1.gguf"
-QUESTIONS = ("What is gravity?", "Help me to write an article about autumn.")
+#: One chat each, in the order they are asked; the last one is being answered in the picture.
+QUESTIONS = (
+    "What is gravity?",
+    "Help me to write an article about autumn.",
+    "Give me five short tips for a good night's sleep.",
+    "Write a Python function that reverses a string, in a code block, and explain it.",
+)
 PICTURES = {"chat": (120, 40), "narrow": (60, 15)}
-# Enough of the second answer to see it grow.
-ENOUGH_TOKENS = 260
+# Enough of the last answer to see it grow.
+ENOUGH_TOKENS = 100
 
 
 async def draw(name: str, size: tuple[int, int]) -> None:
-    """One picture: the first question answered, the second one being answered."""
+    """One picture: all questions answered but the last."""
     with tempfile.TemporaryDirectory() as folder:
-        settings = SamplingSettings(temperature=0.3, seed=7)
+        settings = SamplingSettings(temperature=0.6, seed=1)
         session = ChatSession(SessionStore(Path(folder)), LocalEngine(), settings=settings)
         app = ChatApp(session, source=ModelSource(MODEL))
         async with app.run_test(size=size) as pilot:
@@ -40,7 +46,7 @@ async def draw(name: str, size: tuple[int, int]) -> None:
                 while session.busy and (question != QUESTIONS[-1] or answered(session) < ENOUGH_TOKENS):
                     await pilot.pause(0.02)
             await pilot.pause(0.1)
-            (HERE / f"{name}.svg").write_text(without_foreign_fonts(app.export_screenshot()), encoding="utf-8")
+            (HERE / f"{name}.svg").write_text(made_portable(app.export_screenshot()), encoding="utf-8")
             session.stop()
         session.close()
 
@@ -50,9 +56,10 @@ def answered(session: ChatSession) -> int:
     return session.timings.answer_tokens if session.timings else 0
 
 
-def without_foreign_fonts(svg: str) -> str:
-    """The picture without fonts from elsewhere: it is to look the same wherever it is opened."""
+def made_portable(svg: str) -> str:
+    """The picture without fonts from elsewhere, and with all its spaces, wherever it is opened."""
     svg = re.sub(r"@font-face\s*{[^}]*}", "", svg)
+    svg = svg.replace("<svg ", '<svg xml:space="preserve" ', 1)  # some viewers drop the spaces at a text's ends
     return svg.replace("font-family: Fira Code, monospace", "font-family: ui-monospace, Menlo, monospace")
 
 
