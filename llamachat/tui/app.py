@@ -25,6 +25,8 @@ from llamachat.tui.themes import ThemeShelf
 
 _log = logging.getLogger(__name__)
 
+_WARM_UP_SECONDS = 0.5
+
 ENDING_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
 
@@ -103,6 +105,7 @@ class ChatApp(App[int]):
     def on_mount(self) -> None:
         """Everything that can wait begins after the first frame."""
         if not self.is_headless:
+            self.set_timer(_WARM_UP_SECONDS, self._warm_up)
             for number in ENDING_SIGNALS:
                 asyncio.get_running_loop().add_signal_handler(number, self._end_by_signal, number)
         if self._first_notices:
@@ -119,6 +122,18 @@ class ChatApp(App[int]):
             source = self._source
             self.chat_screen.try_to(lambda: self.session.open_model(source))
             self.chat_screen.call_later(self.chat_screen.after_operation)
+
+    def _warm_up(self) -> None:
+        """Imports what the first answer needs, in idle time: the first code block would cost 0.2 s of it."""
+
+        def fetch() -> None:
+            from textual.highlight import highlight
+
+            import llamachat.tui.answer_text  # noqa: F401
+
+            highlight("x = 1", language="python")
+
+        self.run_worker(fetch, thread=True, exit_on_error=False)
 
     def _first_model(self, path: Path | None) -> None:
         if path is not None:

@@ -187,8 +187,13 @@ class ChatScreen(ChatView):
             pane.show_trouble("")
 
     def action_interrupt(self) -> None:
-        """Ctrl+C stops and never quits."""
-        if self.session.busy:
+        """Ctrl+C copies what the mouse selected; else it stops, and never quits."""
+        selected = self.get_selected_text()
+        if selected:
+            self.chat_app.copy_text(selected)
+            self.clear_selection()
+            self.flash("copied")
+        elif self.session.busy:
             self.session.stop()
             self.refresh_figures()
         else:

@@ -41,8 +41,12 @@ class ComposerPane(Vertical):
         padding: 0 1;
         margin-bottom: 1;
         align-horizontal: center;
-        & > #proposals { height: auto; max-height: 8; background: $raised; display: none; padding: 0 1; }
+        & > #proposals {
+            height: auto; max-height: 8; background: $raised; display: none; padding: 0 1;
+            scrollbar-background: $raised; scrollbar-color: $faint;
+        }
         & > #proposals.-open { display: block; }
+        & > #proposals > .rows--cursor { background: $pane; }
         & > #box { height: auto; background: $raised; padding: 1 2 1 1; border-left: blank; }
         & > #box:focus-within { border-left: outer $accent; }
         & > #trouble { height: auto; max-height: 3; padding: 0 2; color: $error; display: none; }

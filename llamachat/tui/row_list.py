@@ -42,7 +42,6 @@ class RowList(ScrollView, can_focus=True):
         & > .rows--heading { color: $faint; }
         & > .rows--marked { color: $accent; }
         & > .rows--cursor { background: $raised; }
-        & > .rows--cursor-blurred { background: transparent; }
     }
     """
     COMPONENT_CLASSES: ClassVar[set[str]] = {
@@ -51,7 +50,6 @@ class RowList(ScrollView, can_focus=True):
         "rows--heading",
         "rows--marked",
         "rows--cursor",
-        "rows--cursor-blurred",
     }
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up", "move(-1)", "Up", show=False, id="rows.up"),
@@ -175,9 +173,9 @@ class RowList(ScrollView, can_focus=True):
         row = self._rows[index]
         lit = index == self.cursor and (self.has_focus or self.always_lit)
         if lit:
-            base += self.get_visual_style("rows--cursor", partial=True)
+            base = self.get_visual_style("rows--cursor")
         text = "rows--heading" if not row.key else "rows--label"
-        bar = "▎" if row.marked or lit else " "
+        bar = "▎" if row.marked or (lit and self.always_lit) else " "
         line = Content.assemble(
             (bar, self.get_visual_style("rows--marked", partial=True)),
             (self._label(row, width - 2), self.get_visual_style(text, partial=True)),

@@ -12,7 +12,7 @@ from llamachat.chat.conversation import UNTITLED
 from llamachat.display import clean_line
 from llamachat.engine.base import ModelSource
 from llamachat.tui.row_list import Row
-from llamachat.tui.words import day_group, file_size
+from llamachat.tui.words import day_group, file_size, local_day
 
 if TYPE_CHECKING:
     from llamachat.tui.chat_view import ChatView
@@ -188,7 +188,7 @@ class ScreenFace:
         ]
 
     def _session_entries(self) -> list[Entry]:
-        from datetime import date, datetime
+        from datetime import date
 
         from llamachat.tui.palette import Entry
 
@@ -198,7 +198,7 @@ class ScreenFace:
         return [
             Entry(
                 clean_line(stored.title or UNTITLED, 60),
-                f"chat, {day_group(datetime.fromtimestamp(stored.updated), today).lower()}",
+                f"chat, {day_group(local_day(stored.updated), today).lower()}",
                 lambda key=stored.id: self._open(key),  # type: ignore[misc]
             )
             for stored in found[:500]

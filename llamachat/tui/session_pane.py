@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import date
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import events
@@ -19,7 +19,7 @@ from llamachat.chat.conversation import UNTITLED
 from llamachat.display import clean_line
 from llamachat.tui.row_list import Row, RowList
 from llamachat.tui.status_line import Keys
-from llamachat.tui.words import day_group
+from llamachat.tui.words import day_group, local_day
 
 if TYPE_CHECKING:
     from llamachat.chat.store import SessionSummary
@@ -30,7 +30,7 @@ def session_rows(sessions: Sequence[SessionSummary], open_id: str, today: date) 
     rows: list[Row] = []
     seen: set[str] = set()
     for session in sessions:
-        group = day_group(_time(session.updated), today) if session.n_messages else "Unsent"
+        group = day_group(local_day(session.updated), today) if session.n_messages else "Unsent"
         if group not in seen:
             seen.add(group)
             if rows:
@@ -38,13 +38,6 @@ def session_rows(sessions: Sequence[SessionSummary], open_id: str, today: date) 
             rows.append(Row("", group))
         rows.append(Row(session.id, session.title or UNTITLED, marked=session.id == open_id))
     return rows
-
-
-def _time(seconds: float) -> datetime:
-    try:
-        return datetime.fromtimestamp(seconds)
-    except (ValueError, OverflowError, OSError):
-        return datetime.fromtimestamp(0)
 
 
 class SessionList(RowList):

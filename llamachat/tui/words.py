@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import date
+from functools import lru_cache
 from pathlib import Path
 
 from llamachat.chat.conversation import Message, Status
 from llamachat.chat.session import Phase, Progress
 from llamachat.display import clean_line
 
-_BARS = "▁▂▃▄▅▆▇█"
+_BARS = "▁▂▃▄▅▆▇"
 
 
 def sparkline(values: Sequence[float]) -> str:
@@ -66,9 +67,10 @@ def ending(message: Message) -> str:
     return f"{note}: {message.note}" if note and message.note else note
 
 
-def day_group(then: datetime, today: date) -> str:
-    """The heading under which a chat last used ``then`` stands."""
-    days = (today - then.date()).days
+@lru_cache(maxsize=1024)
+def day_group(then: date, today: date) -> str:
+    """The heading under which a chat last used on ``then`` stands."""
+    days = (today - then).days
     if days <= 0:  # a clock that went backwards makes no group of its own
         return "Today"
     if days == 1:
@@ -76,6 +78,14 @@ def day_group(then: datetime, today: date) -> str:
     if days < 7:
         return then.strftime("%A")
     return then.strftime("%B" if then.year == today.year else "%B %Y")
+
+
+def local_day(seconds: float) -> date:
+    """The reader's own day of a time in seconds since 1970; that of 1970 where it is no time at all."""
+    try:
+        return date.fromtimestamp(seconds)
+    except (ValueError, OverflowError, OSError):
+        return date(1970, 1, 1)
 
 
 def file_size(n_bytes: int) -> str:

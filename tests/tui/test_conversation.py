@@ -201,6 +201,25 @@ async def test_copying_a_message_and_its_code() -> None:
         assert chat.app.clipboard == "print(1)"
 
 
+async def test_what_the_mouse_selects_is_copied_and_the_answer_goes_on() -> None:
+    async with open_chat(["one two three four"], gated=True) as chat:
+        await chat.send("pick these words")
+        chat.engine.release(5)
+        await chat.until(lambda: "one two" in chat.text)
+        row = next(at for at, line in enumerate(chat.lines) if "pick these words" in line[26:])
+        column = chat.lines[row].index("pick these", 26)
+        await chat.pilot.mouse_down(offset=(column, row))
+        await chat.pilot.hover(offset=(column + 3, row))
+        await chat.pilot.hover(offset=(column + 9, row))
+        await chat.pilot.mouse_up(offset=(column + 9, row))
+        await chat.press("ctrl+c")
+        await chat.until(lambda: chat.app.clipboard == "pick these")
+        assert chat.session.answering is not None
+        await chat.press("ctrl+c")  # nothing is selected any more: it stops
+        chat.engine.release(10)
+        await chat.until(lambda: chat.path[-1].status is Status.STOPPED)
+
+
 async def test_an_answer_cut_at_its_length_says_so() -> None:
     async with open_chat([LONG]) as chat:
         chat.session.set_parameter("max_tokens", 5)
