@@ -38,7 +38,7 @@ class Dialog(ModalScreen[Result]):
             & > .heading { color: $text; text-style: bold; height: auto; }
             & > .body { color: $soft; height: auto; margin-top: 1; }
             & > .keys { color: $faint; height: 1; margin-top: 1; }
-            & > VerticalScroll { height: auto; max-height: 100%; scrollbar-size-vertical: 1; }
+            & > VerticalScroll { height: auto; max-height: 65vh; scrollbar-size-vertical: 1; }
             & > RowList { height: auto; max-height: 16; margin-top: 1; scrollbar-background: $pane; }
             & > Input, & > Input:focus, & > TextArea, & > TextArea:focus {
                 border: none; background: $raised; margin-top: 1; padding: 0 1; color: $text;

@@ -115,7 +115,7 @@ class TitleInput(Input):
         width: 100%;
         height: 1;
         border: none;
-        padding: 0 1;
+        padding: 0 1 0 2;
         background: $raised;
         color: $text;
         display: none;
