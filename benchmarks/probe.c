@@ -98,14 +98,17 @@ typedef float floats __attribute__((vector_size(LANES * 4)));
 
 static void f32_multiply_adds(probe *p)
 {
+    volatile float one = 1.0f, little = 1e-9f; /* not known to the compiler, which would leave the multiplication out */
     floats sums[SUMS] = {{0}}, a = {0}, b = {0};
-    a += 1.0f;
-    b += 1e-9f;
+    a += one;
+    b += little;
+    for (int i = 0; i < SUMS; i++) /* unequal, or one would be computed for all */
+        sums[i] += (float)i;
     for (long r = 0; r < ROUNDS; r++) {
         #pragma GCC unroll 12
         for (int i = 0; i < SUMS; i++)
             sums[i] = sums[i] * a + b;
-        __asm__ volatile("" : "+m"(p->sink));
+        __asm__ volatile("");
     }
     for (int i = 0; i < SUMS; i++)
         p->sink += (uint64_t)sums[i][0];

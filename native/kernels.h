@@ -20,13 +20,14 @@
 typedef enum lc_form { LC_FORM_FLOATS, LC_FORM_INTEGERS, LC_N_FORMS } lc_form;
 
 /* |q| <= 127 * 128: a high int8 plane of at most 127, and a low one of -64..63, make it whole.  One plane (8 bits)
- * would put log-probabilities of a 135M model off by up to 0.18, two by 0.003. */
+ * would put log-probabilities of a 135M model off by up to 0.18; two add 0.003 to what the f16 cache does. */
 #define LC_Q_MAX 16256
 /* A block whose largest magnitude is below this is zero; the inverse of its scale would not be finite. */
 #define LC_Q_TINY 1e-30f
 
 /* out[n][rows of a panel] = the panel times n tokens of a tile. */
-typedef void lc_dot_kernel(const lc_panel_layout *layout, const uint8_t *panel, const void *tile, int32_t n, float *out);
+typedef void lc_dot_kernel(const lc_panel_layout *layout, const uint8_t *panel, const void *tile, int32_t n,
+                           float *out);
 /* Packs one token of cols values into a tile as number token; x may be NULL: zeros. */
 typedef void lc_pack_kernel(const float *x, int64_t cols, int32_t token, int32_t width, void *tile);
 
@@ -60,7 +61,6 @@ typedef struct lc_kernels {
 
     /* Of vectors padded with zeros to whole LC_PADs; n is the true length. */
     void (*rmsnorm)(const float *x, const float *weight, int64_t n, float eps, float *out);
-    void (*add)(float *x, const float *y, int64_t n);
     void (*swiglu)(float *gate, const float *up, int64_t n); /* gate = silu(gate) * up */
     /* Rotates adjacent pairs.  cosine and sine hold each angle twice, sine with the sign of its place (-, +). */
     void (*rope)(const float *x, const float *cosine, const float *sine, int64_t n, float scale, float *out);

@@ -171,7 +171,8 @@ typedef struct lc_sampling {
     float temperature;     /* >= 0; 0 is greedy: the highest logit after the penalty, lowest id on ties */
     float top_p;           /* 0..1; 1 keeps all */
     float min_p;           /* 0..1; 0 keeps all: keeps tokens with p >= min_p * p of the likeliest */
-    float repeat_penalty;  /* > 0; 1 is none: a positive logit of a token in the window is divided by it, another multiplied */
+    float repeat_penalty;  /* > 0; 1 is none: a positive logit of a token in the window is divided by it,
+                              another multiplied */
     int32_t top_k;         /* >= 0; 0 keeps all */
 } lc_sampling;
 

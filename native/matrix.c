@@ -76,8 +76,9 @@ lc_status lc_matrix_write(lc_matrix *m, int64_t first_row, int64_t n_rows, const
     size_t expected;
     if (!m || !bytes || first_row < 0 || n_rows < 1)
         return LC_ERR_ARGUMENT;
-    if (first_row > m->rows || n_rows > m->rows - first_row || !lc_mul((size_t)n_rows, m->layout.row_bytes, &expected) ||
-        expected != n_bytes)
+    if (first_row > m->rows || n_rows > m->rows - first_row)
+        return LC_ERR_SHAPE;
+    if (!lc_mul((size_t)n_rows, m->layout.row_bytes, &expected) || expected != n_bytes)
         return LC_ERR_SHAPE;
     for (int64_t row = first_row; row < first_row + n_rows; row++)
         if (is_written(m, row))

@@ -24,7 +24,7 @@ LC_INLINE void dot_floats(int32_t type, const int width, const int n_sums, const
         sums[i] = vf_set1(0.0f);
     for (; column + n_sums <= cols; column += n_sums) {
         if (width == 1)
-            lc_prefetch_ahead(panel + (size_t)column * layout->record, (size_t)n_sums * LANES * (type == LC_F32 ? 4 : 2));
+            lc_prefetch_ahead(panel + (size_t)column * layout->record, (size_t)n_sums * layout->record);
         #pragma GCC unroll 8
         for (int s = 0; s < n_sums; s++) {
             const vf w = column_of(type, panel, column + s);

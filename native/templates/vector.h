@@ -7,8 +7,8 @@
 
 LC_INLINE vf vf_min(vf a, vf b) { return -vf_max(-a, -b); }
 
-/* e^x, within 2 units in the last place for x in -87..88, the nearest end of that range beyond it, NaN for NaN: 2^n * e^r with
- * n = round(x / ln 2) and |r| <= ln(2) / 2.  The polynomial is the Taylor series to r^7, whose remainder there is below
+/* e^x, within 2 units in the last place for x in -87..88, the nearest end of that range beyond it, NaN for NaN: 2^n *
+ * e^r with n = round(x / ln 2) and |r| <= ln(2) / 2.  The polynomial is the Taylor series to r^7, whose remainder there is below
  * 6e-9. */
 LC_INLINE vf vf_exp(vf x)
 {
@@ -39,12 +39,6 @@ static void rmsnorm(const float *x, const float *weight, int64_t n, float eps, f
     const vf scale = vf_set1(square <= FLT_MAX ? 1.0f / sqrtf(square + eps) : NAN);
     for (int64_t i = 0; i < n; i += LANES)
         vf_store(out + i, vf_load(x + i) * scale * vf_load(weight + i));
-}
-
-static void add(float *x, const float *y, int64_t n)
-{
-    for (int64_t i = 0; i < n; i += LANES)
-        vf_store(x + i, vf_load(x + i) + vf_load(y + i));
 }
 
 static void swiglu(float *gate, const float *up, int64_t n)

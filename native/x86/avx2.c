@@ -39,7 +39,10 @@ LC_INLINE float vf_highest(vf v)
     s = _mm_max_ps(s, _mm_movehl_ps(s, s));
     return _mm_cvtss_f32(_mm_max_ss(s, _mm_movehdup_ps(s)));
 }
-LC_INLINE vf vf_load_f16(const uint16_t *p) { return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)p)); }
+LC_INLINE vf vf_load_f16(const uint16_t *p)
+{
+    return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)p));
+}
 LC_INLINE vf vf_load_bf16(const uint16_t *p)
 {
     const __m256i wide = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(const void *)p));
@@ -74,7 +77,8 @@ LC_INLINE __m256i weights_of_nibbles(const uint8_t *q, const __m256i high, const
     __m256i w = _mm256_and_si256(shifted, _mm256_set1_epi16(15));
     if (has_high) {
         const int bit = k + 8 * odd; /* of each 16-bit word */
-        const __m256i moved = bit < 4 ? _mm256_slli_epi16(high, (4 - bit) & 15) : _mm256_srli_epi16(high, (bit - 4) & 15);
+        const __m256i moved =
+            bit < 4 ? _mm256_slli_epi16(high, (4 - bit) & 15) : _mm256_srli_epi16(high, (bit - 4) & 15);
         w = _mm256_or_si256(w, _mm256_and_si256(moved, _mm256_set1_epi16(16)));
     }
     return w;
@@ -244,7 +248,6 @@ const lc_kernels lc_kernels_avx2 = {
     .dot = dot,
     .pack = {[LC_FORM_FLOATS] = pack_floats, [LC_FORM_INTEGERS] = pack_integers},
     .rmsnorm = rmsnorm,
-    .add = add,
     .swiglu = swiglu,
     .rope = rope,
     .to_f16 = to_f16,

@@ -242,7 +242,6 @@ const lc_kernels lc_kernels_avx512 = {
     .dot = dot,
     .pack = {[LC_FORM_FLOATS] = pack_floats, [LC_FORM_INTEGERS] = pack_integers},
     .rmsnorm = rmsnorm,
-    .add = add,
     .swiglu = swiglu,
     .rope = rope,
     .to_f16 = to_f16,
