@@ -3,7 +3,6 @@
  * Needs what vector.h needs, and vf_load_bf16.  PANEL == LANES: one register is one column of a panel.
  */
 
-/* Neighbouring columns go to different sums, so that a token or two do not wait for each addition. */
 LC_INLINE vf column_of(int32_t type, const uint8_t *panel, int64_t column)
 {
     if (type == LC_F32)
@@ -12,6 +11,7 @@ LC_INLINE vf column_of(int32_t type, const uint8_t *panel, int64_t column)
     return type == LC_F16 ? vf_load_f16(halves) : vf_load_bf16(halves);
 }
 
+/* n_sums neighbouring columns go to different sums, so that few tokens need not wait for each addition. */
 LC_INLINE void dot_floats(int32_t type, const int width, const int n_sums, const lc_panel_layout *layout,
                           const uint8_t *panel, const float *x, int32_t n, float *out)
 {

@@ -8,8 +8,8 @@
 LC_INLINE vf vf_min(vf a, vf b) { return -vf_max(-a, -b); }
 
 /* e^x, within 2 units in the last place for x in -87..88, the nearest end of that range beyond it, NaN for NaN: 2^n *
- * e^r with n = round(x / ln 2) and |r| <= ln(2) / 2.  The polynomial is the Taylor series to r^7, whose remainder there is below
- * 6e-9. */
+ * e^r with n = round(x / ln 2) and |r| <= ln(2) / 2.  The polynomial is the Taylor series to r^7, whose remainder there
+ * is below 6e-9. */
 LC_INLINE vf vf_exp(vf x)
 {
     const vf magic = vf_set1(12582912.0f); /* 1.5 * 2^23: adding it leaves the rounded value in the low bits */
