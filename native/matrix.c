@@ -155,7 +155,7 @@ lc_status lc_matrix_multiply(const lc_matrix *m, lc_pool *pool, const float *x, 
     for (int64_t done = 0; done < n; done += a.n) {
         a.n = (int32_t)lc_min(n - done, MULTIPLY_BATCH);
         const product p = {m, &a, x + done * a.cols, y + done * m->rows, lc_pool_threads(pool)};
-        lc_pool_run(pool, multiply, &p, sizeof p);
+        lc_pool_run(pool, multiply, &p, sizeof p, false);
         lc_pool_settle(pool); /* a late thread may read `a` until here */
     }
     lc_activations_free(&a);

@@ -36,6 +36,12 @@ typedef struct worker {
     int32_t rank;
 } worker;
 
+/* Threads asleep for one reason. */
+typedef struct sleepers {
+    _Atomic int32_t n;
+    pthread_cond_t changed;
+} sleepers;
+
 struct lc_pool {
     alignas(LC_CACHE_LINE) _Atomic uint64_t stage; /* counted since the pool began */
     alignas(LC_CACHE_LINE) _Atomic uint32_t n_done; /* chunks of this stage */
@@ -44,11 +50,10 @@ struct lc_pool {
     _Atomic(lc_job_function *) function;
     _Atomic uint64_t job[JOB_WORDS];
     alignas(LC_CACHE_LINE) _Atomic int32_t n_inside; /* workers inside a job */
-    _Atomic int32_t n_asleep;
     _Atomic bool aborted, closing;
     _Atomic int32_t n_holders;
     pthread_mutex_t mutex;
-    pthread_cond_t changed;
+    sleepers for_job, for_stage, for_exit;
     int32_t n_threads, n_started;
     worker workers[];
 };
@@ -73,19 +78,19 @@ static int64_t now_ns(void)
 
 /* Whoever changes what others may wait for calls this after the change.  The sleeper counts itself before it looks
  * for the last time, the waker changes before it counts sleepers (all sequentially consistent): one sees the other. */
-static void wake_sleepers(lc_pool *pool)
+static void wake(lc_pool *pool, sleepers *who)
 {
-    if (!atomic_load(&pool->n_asleep))
+    if (!atomic_load(&who->n))
         return;
     pthread_mutex_lock(&pool->mutex);
-    pthread_cond_broadcast(&pool->changed);
+    pthread_cond_broadcast(&who->changed);
     pthread_mutex_unlock(&pool->mutex);
 }
 
 typedef bool ready_function(lc_pool *pool, uint64_t seen);
 
 /* Returns when ready(pool, seen): looks for a while, then sleeps. */
-static void wait_until(lc_pool *pool, ready_function *ready, uint64_t seen)
+static void wait_until(lc_pool *pool, sleepers *who, ready_function *ready, uint64_t seen)
 {
     const int64_t until = now_ns() + SPIN_NS;
     do {
@@ -97,10 +102,10 @@ static void wait_until(lc_pool *pool, ready_function *ready, uint64_t seen)
     } while (now_ns() < until);
 
     pthread_mutex_lock(&pool->mutex);
-    atomic_fetch_add(&pool->n_asleep, 1);
+    atomic_fetch_add(&who->n, 1);
     while (!ready(pool, seen))
-        pthread_cond_wait(&pool->changed, &pool->mutex);
-    atomic_fetch_sub(&pool->n_asleep, 1);
+        pthread_cond_wait(&who->changed, &pool->mutex);
+    atomic_fetch_sub(&who->n, 1);
     pthread_mutex_unlock(&pool->mutex);
 }
 
@@ -147,7 +152,7 @@ static void report_done(lc_pool *pool, lc_team *team, int64_t n_chunks)
         return;
     atomic_store(&pool->n_done, 0);
     atomic_store(&pool->stage, team->stage + 1);
-    wake_sleepers(pool);
+    wake(pool, &pool->for_stage);
 }
 
 int32_t lc_team_take(lc_team *team, int64_t n_chunks)
@@ -165,7 +170,7 @@ int32_t lc_team_take(lc_team *team, int64_t n_chunks)
             }
         }
         report_done(pool, team, n_chunks);
-        wait_until(pool, stage_over, team->stage);
+        wait_until(pool, &pool->for_stage, stage_over, team->stage);
     }
     team->n_done = 0;
     team->stage++;
@@ -175,7 +180,7 @@ int32_t lc_team_take(lc_team *team, int64_t n_chunks)
 void lc_team_abort(lc_team *team)
 {
     atomic_store(&team->pool->aborted, true);
-    wake_sleepers(team->pool);
+    wake(team->pool, &team->pool->for_stage);
 }
 
 int32_t lc_team_rank(const lc_team *team) { return team->rank; }
@@ -203,7 +208,7 @@ static void *work(void *argument)
     uint64_t serial = 0;
 
     for (;;) {
-        wait_until(pool, job_posted, serial);
+        wait_until(pool, &pool->for_job, job_posted, serial);
         if (atomic_load(&pool->closing))
             return NULL;
         serial = atomic_load(&pool->serial);
@@ -217,28 +222,33 @@ static void *work(void *argument)
         if ((serial & 1) && copy_job(pool, serial, job, &function, &team.stage))
             function(job, &team);
         atomic_fetch_sub(&pool->n_inside, 1);
-        wake_sleepers(pool);
+        wake(pool, &pool->for_exit);
     }
 }
 
-bool lc_pool_run(lc_pool *pool, lc_job_function *function, const void *job, size_t job_bytes)
+static void post(lc_pool *pool, lc_job_function *function, const uint64_t *words, uint64_t first_stage)
 {
-    uint64_t words[JOB_WORDS] = {0};
-    memcpy(words, job, job_bytes);
-    lc_team team = {.pool = pool, .stage = atomic_load(&pool->stage), .rank = 0};
-
     atomic_thread_fence(memory_order_seq_cst); /* the last job was closed before its words change */
     for (int i = 0; i < JOB_WORDS; i++)
         atomic_store_explicit(&pool->job[i], words[i], memory_order_relaxed);
     atomic_store(&pool->function, function);
-    atomic_store(&pool->first_stage, team.stage);
+    atomic_store(&pool->first_stage, first_stage);
     atomic_fetch_add(&pool->serial, 1);
-    if (pool->n_threads > 1)
-        wake_sleepers(pool);
+    wake(pool, &pool->for_job);
+}
 
+bool lc_pool_run(lc_pool *pool, lc_job_function *function, const void *job, size_t job_bytes, bool alone)
+{
+    uint64_t words[JOB_WORDS] = {0};
+    memcpy(words, job, job_bytes);
+    lc_team team = {.pool = pool, .stage = atomic_load(&pool->stage), .rank = 0};
+    alone = alone || pool->n_threads == 1;
+
+    if (!alone)
+        post(pool, function, words, team.stage);
     function(words, &team);
-
-    atomic_fetch_add(&pool->serial, 1);
+    if (!alone)
+        atomic_fetch_add(&pool->serial, 1);
     if (!atomic_load(&pool->aborted))
         return true;
     lc_pool_settle(pool);
@@ -248,7 +258,7 @@ bool lc_pool_run(lc_pool *pool, lc_job_function *function, const void *job, size
     return false;
 }
 
-void lc_pool_settle(lc_pool *pool) { wait_until(pool, all_outside, 0); }
+void lc_pool_settle(lc_pool *pool) { wait_until(pool, &pool->for_exit, all_outside, 0); }
 
 int32_t lc_pool_threads(const lc_pool *pool) { return pool->n_threads; }
 
@@ -284,7 +294,11 @@ lc_status lc_pool_create(int32_t n_threads, lc_pool **out)
     memset(pool, 0, bytes);
     pool->n_threads = n_threads;
     pool->n_holders = 1;
-    if (pthread_mutex_init(&pool->mutex, NULL) || pthread_cond_init(&pool->changed, NULL)) {
+    sleepers *all[] = {&pool->for_job, &pool->for_stage, &pool->for_exit};
+    bool failed = pthread_mutex_init(&pool->mutex, NULL);
+    for (int i = 0; i < 3; i++)
+        failed |= pthread_cond_init(&all[i]->changed, NULL) != 0;
+    if (failed) {
         free(pool);
         return LC_ERR_THREAD;
     }
@@ -303,10 +317,12 @@ void lc_pool_free(lc_pool *pool)
     if (!pool || atomic_fetch_sub(&pool->n_holders, 1) > 1)
         return;
     atomic_store(&pool->closing, true);
-    wake_sleepers(pool);
+    wake(pool, &pool->for_job);
     for (int32_t i = 1; i <= pool->n_started; i++)
         pthread_join(pool->workers[i].thread, NULL);
-    pthread_cond_destroy(&pool->changed);
+    pthread_cond_destroy(&pool->for_job.changed);
+    pthread_cond_destroy(&pool->for_stage.changed);
+    pthread_cond_destroy(&pool->for_exit.changed);
     pthread_mutex_destroy(&pool->mutex);
     free(pool);
 }

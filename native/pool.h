@@ -25,8 +25,9 @@ typedef void lc_job_function(const void *job, lc_team *team);
 #define LC_STAGE_CHUNKS (1 << 20)
 
 /* Runs function in every thread, the caller included, each with a copy of the job; true when every stage is done,
- * false if the job was aborted. */
-bool lc_pool_run(lc_pool *pool, lc_job_function *function, const void *job, size_t job_bytes);
+ * false if the job was aborted.  With alone the other threads are left asleep: for jobs whose stages are shorter than
+ * it takes to share them (a microsecond). */
+bool lc_pool_run(lc_pool *pool, lc_job_function *function, const void *job, size_t job_bytes, bool alone);
 /* Waits until no thread is inside an old job: after this the memory that jobs used may be freed. */
 void lc_pool_settle(lc_pool *pool);
 int32_t lc_pool_threads(const lc_pool *pool);
