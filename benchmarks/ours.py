@@ -17,8 +17,9 @@ class Ours:
 
     def __init__(self, path: str, threads: int, n_ctx: int, batch: int) -> None:
         self.model = Model.load(ModelSource(path=Path(path), threads=threads, n_ctx=n_ctx))
+        options = ffi.new("lc_context_options *", (n_ctx, batch, lib.LC_F16, 0))
         out: Any = ffi.new("lc_context **")
-        check(lib.lc_context_create(self.model.handle, self.model.pool.handle, n_ctx, batch, out), "a context")
+        check(lib.lc_context_create(self.model.handle, self.model.pool.handle, options, out), "a context")
         self.context: Any = ffi.gc(out[0], lib.lc_context_free)
 
     def clear(self) -> None:

@@ -119,10 +119,13 @@ static bool make_frequencies(lc_context *ctx)
     return ctx->frequencies != NULL;
 }
 
-lc_status lc_context_create(lc_model *model, lc_pool *pool, int32_t n_ctx, int32_t n_batch, lc_context **out)
+lc_status lc_context_create(lc_model *model, lc_pool *pool, const lc_context_options *options, lc_context **out)
 {
-    if (!model || !pool || !out || n_ctx < 1 || n_ctx > 1 << 24 || n_batch < 1)
+    if (!model || !pool || !options || !out || options->n_ctx < 1 || options->n_ctx > 1 << 24 || options->n_batch < 1 ||
+        (options->exact != 0 && options->exact != 1))
         return LC_ERR_ARGUMENT;
+    if (options->kv_type != LC_F16)
+        return LC_ERR_TYPE;
     if (!model->finished)
         return LC_ERR_STATE;
     lc_context *ctx = calloc(1, sizeof *ctx);
@@ -133,8 +136,8 @@ lc_status lc_context_create(lc_model *model, lc_pool *pool, int32_t n_ctx, int32
     ctx->pool = pool;
     lc_model_hold(model);
     lc_pool_hold(pool);
-    ctx->n_ctx = n_ctx;
-    ctx->n_batch = (int32_t)lc_min(lc_min(n_batch, n_ctx), BATCH_MAX);
+    ctx->n_ctx = options->n_ctx;
+    ctx->n_batch = (int32_t)lc_min(lc_min(options->n_batch, options->n_ctx), BATCH_MAX);
     ctx->head_stride = (int32_t)lc_round_up(h->head_dim, LC_PAD);
     ctx->attention_rows = (int32_t)lc_max(ATTENTION_ROWS, h->n_heads / h->n_kv_heads);
     if (!alloc_cache(ctx) || !alloc_floats(ctx) || !alloc_scratch(ctx) || !make_frequencies(ctx)) {

@@ -147,10 +147,17 @@ void lc_model_free(lc_model *model);
 
 typedef struct lc_context lc_context;
 
-/* Room for n_ctx tokens (1..2^24), KV in F16; prompts are evaluated up to n_batch tokens
- * at a time.  Pages of the cache become resident as they are used.  The context holds on to
- * the model and the pool: they may be freed before it, in any order. */
-lc_status lc_context_create(lc_model *model, lc_pool *pool, int32_t n_ctx, int32_t n_batch, lc_context **out);
+typedef struct lc_context_options {
+    int32_t n_ctx;    /* tokens that it has room for, 1..2^24 */
+    int32_t n_batch;  /* prompts are evaluated up to this many tokens at a time, >= 1 */
+    int32_t kv_type;  /* of the KV cache: LC_F16 */
+    int32_t exact;    /* activations of quantised matrices: 1 has 15 bits always, 0 has 8 bits in long prompts,
+                         which is about twice as fast */
+} lc_context_options;
+
+/* Pages of the cache become resident as they are used.  The context holds on to the model and the pool: they may be
+ * freed before it, in any order.  LC_ERR_TYPE: the core keeps no cache of that type. */
+lc_status lc_context_create(lc_model *model, lc_pool *pool, const lc_context_options *options, lc_context **out);
 /* Appends n token ids (each below n_vocab) and computes the logits of the last one.  The
  * flag is looked at in every layer; raised, nothing is appended and LC_ERR_CANCELLED is
  * returned.  cancel may be NULL. */

@@ -22,9 +22,10 @@ class Context:
     def __init__(self, model: Model, n_ctx: int | None = None) -> None:
         self.model = model
         self.n_ctx = n_ctx or model.info.n_ctx
+        options = ffi.new("lc_context_options *", (self.n_ctx, min(_BATCH_TOKENS, self.n_ctx), lib.LC_F16, 0))
         out: Any = ffi.new("lc_context **")
         check(
-            lib.lc_context_create(model.handle, model.pool.handle, self.n_ctx, min(_BATCH_TOKENS, self.n_ctx), out),
+            lib.lc_context_create(model.handle, model.pool.handle, options, out),
             f"a context of {self.n_ctx:,} tokens",
         )
         self.handle: Any = ffi.gc(out[0], lib.lc_context_free)

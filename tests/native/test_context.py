@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,19 +33,28 @@ def code_of(context: CoreContext, ids: list[int], cancel: object = ffi.NULL) -> 
     return error.value.code
 
 
+def options(n_ctx: int, n_batch: int, kv_type: int = lib.LC_F16, exact: int = 0) -> Any:
+    return ffi.new("lc_context_options *", (n_ctx, n_batch, kv_type, exact))
+
+
 def test_creating(model: CoreModel, pool: Pool) -> None:
     out = ffi.new("lc_context **")
     create = lib.lc_context_create
+    good = options(10, 10)
     for arguments in (
-        (ffi.NULL, pool.handle, 10, 10, out),
-        (model.handle, ffi.NULL, 10, 10, out),
-        (model.handle, pool.handle, 0, 10, out),
-        (model.handle, pool.handle, 2**24 + 1, 10, out),
-        (model.handle, pool.handle, -1, 10, out),
-        (model.handle, pool.handle, 10, 0, out),
-        (model.handle, pool.handle, 10, 10, ffi.NULL),
+        (ffi.NULL, pool.handle, good, out),
+        (model.handle, ffi.NULL, good, out),
+        (model.handle, pool.handle, ffi.NULL, out),
+        (model.handle, pool.handle, good, ffi.NULL),
+        (model.handle, pool.handle, options(0, 10), out),
+        (model.handle, pool.handle, options(2**24 + 1, 10), out),
+        (model.handle, pool.handle, options(-1, 10), out),
+        (model.handle, pool.handle, options(10, 0), out),
+        (model.handle, pool.handle, options(10, 10, exact=2), out),
+        (model.handle, pool.handle, options(10, 10, exact=-1), out),
     ):
         assert create(*arguments) == lib.LC_ERR_ARGUMENT
+    assert create(model.handle, pool.handle, options(10, 10, kv_type=lib.LC_F32), out) == lib.LC_ERR_TYPE
     assert out[0] == ffi.NULL
     lib.lc_context_free(ffi.NULL)
 
@@ -55,7 +65,7 @@ def test_more_memory_than_there_is(pool: Pool) -> None:
     tiny = TinyLlama(**{**huge, "n_vocab": 3})
     model = CoreModel(tiny.hparams(), tiny.tensors)
     out = ffi.new("lc_context **")
-    assert lib.lc_context_create(model.handle, pool.handle, 2**24, 2**31 - 1, out) == lib.LC_ERR_MEMORY
+    assert lib.lc_context_create(model.handle, pool.handle, options(2**24, 2**31 - 1), out) == lib.LC_ERR_MEMORY
 
 
 def test_evaluating(model: CoreModel, pool: Pool) -> None:

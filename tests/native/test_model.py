@@ -161,6 +161,7 @@ def test_null_and_unfinished() -> None:
     model = CoreModel(TINY.hparams(), TINY.tensors, finish=False)
     with Pool(1) as pool:
         context = ffi.new("lc_context **")
-        assert lib.lc_context_create(model.handle, pool.handle, 10, 10, context) == lib.LC_ERR_STATE
+        options = ffi.new("lc_context_options *", (10, 10, lib.LC_F16, 0))
+        assert lib.lc_context_create(model.handle, pool.handle, options, context) == lib.LC_ERR_STATE
         ok(model.finish()[0])
         CoreContext(model, pool, 10).close()
