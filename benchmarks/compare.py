@@ -15,7 +15,8 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ class Work:
     answer: int
     depth: int
     pairs: int
+    busy: bool = False
     batch: int = 512
 
     @property
@@ -69,6 +71,20 @@ class Program:
     def close(self) -> None:
         """Ends the process."""
         self.process.communicate()
+
+
+@contextmanager
+def busy_core() -> Iterator[None]:
+    """Another program at full load on the last of the cores that this one may use."""
+    core = max(os.sched_getaffinity(0))
+    process = subprocess.Popen(
+        [sys.executable, "-c", f"import os; os.sched_setaffinity(0, {{{core}}})\nwhile True: pass"]
+    )
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
 
 
 def probe(threads: int) -> dict[str, float]:
@@ -117,7 +133,11 @@ def compare(path: Path, work: Work, peer_python: str | None) -> dict[str, Any]:
     runs: dict[str, list[dict[str, float]]] = {name: [] for name in programs}
     for i in range(work.pairs + 1):
         for name, program in programs.items():
-            result = program.ask({"depth": depth, "prompt": prompt, "answer": answer})
+            request = {"depth": depth, "prompt": prompt, "answer": answer}
+            result = program.ask(request)
+            if work.busy:
+                with busy_core():
+                    result |= {f"busy_{phase}": speed for phase, speed in program.ask(request).items()}
             if i:  # the first touches memory and is not counted
                 runs[name].append(result)
         print(f"\r{label}: {i} of {work.pairs} pairs ", end="", file=sys.stderr, flush=True)
@@ -125,7 +145,7 @@ def compare(path: Path, work: Work, peer_python: str | None) -> dict[str, Any]:
     for program in programs.values():
         program.close()
     medians = {
-        name: {phase: statistics.median(run[phase] for run in results) for phase in ("prompt", "answer")}
+        name: {phase: statistics.median(run[phase] for run in results) for phase in results[0]}
         for name, results in runs.items()
     }
     n_bytes, n_ops = model_cost(path)
@@ -147,6 +167,17 @@ def row(result: dict[str, Any], machine: dict[str, float]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
+def busy_row(result: dict[str, Any]) -> str:
+    """One line of the table of what is kept beside a busy program."""
+    cells = [result["model"]]
+    for phase in ("prompt", "answer"):
+        for name in ("ours", "peer"):
+            speeds = result.get(name)
+            kept = speeds and f"{speeds[f'busy_{phase}']:,.0f} ({100 * speeds[f'busy_{phase}'] / speeds[phase]:.0f} %)"
+            cells.append(kept or "-")
+    return "| " + " | ".join(cells) + " |"
+
+
 def main() -> None:
     """Parses the command line, measures, prints a Markdown table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -157,9 +188,10 @@ def main() -> None:
     parser.add_argument("-n", "--answer", type=int, default=128, help="tokens of the answer (128)")
     parser.add_argument("--depth", type=int, default=0, help="tokens in the cache before both (0)")
     parser.add_argument("--pairs", type=int, default=5, help="measurements of each program (5)")
+    parser.add_argument("--busy", action="store_true", help="also with another program at full load on one core")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write everything measured")
     options = parser.parse_args()
-    work = Work(options.threads, options.prompt, options.answer, options.depth, options.pairs)
+    work = Work(options.threads, options.prompt, options.answer, options.depth, options.pairs, options.busy)
 
     machine = probe(work.threads)
     results = [compare(path, work, options.peer_python) for path in options.models]
@@ -172,6 +204,11 @@ def main() -> None:
     print("|---|--:|--:|--:|--:|--:|--:|" + ("--:|--:|" if machine else ""))
     for result in results:
         print(row(result, machine))
+    if work.busy:
+        print("\nBeside another program at full load on one core, and what share of the speed alone that is:\n")
+        print("| model | prompt: ours | peer | answer: ours | peer |\n|---|--:|--:|--:|--:|")
+        for result in results:
+            print(busy_row(result))
 
 
 if __name__ == "__main__":
