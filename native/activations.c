@@ -2,11 +2,12 @@
 
 #include <stdlib.h>
 
-/* A tile's bytes: floats 4 a column; integers 2 a column and two floats a block.  A multiple of 32 for any width. */
+/* A tile's bytes. */
 static size_t tile_bytes(const lc_kernels *kernels, lc_form form, int64_t cols)
 {
-    const size_t per_token = form == LC_FORM_FLOATS ? (size_t)cols * 4 : (size_t)(cols / LC_BLOCK) * (64 + 8);
-    return (size_t)lc_round_up((int64_t)(per_token * (size_t)kernels->tile), LC_CACHE_LINE);
+    const size_t bytes = form == LC_FORM_FLOATS ? (size_t)cols * (size_t)kernels->tile * sizeof(float)
+                                                : (size_t)(cols / LC_BLOCK) * lc_record_of(kernels->tile).bytes;
+    return (size_t)lc_round_up((int64_t)bytes, LC_CACHE_LINE);
 }
 
 size_t lc_activations_bytes(const lc_kernels *kernels, lc_form form, int64_t cols, int64_t n)

@@ -7,15 +7,18 @@
 #ifndef LC_KERNELS_H
 #define LC_KERNELS_H
 
-#include "panels.h"
+#include "blocks.h"
 
 #define LC_TILE_MAX 12  /* tokens that one call of a dot kernel takes at most */
 
 /* What activations look like to a dot kernel.  They are packed in tiles of a few tokens, so that a kernel reads one
  * stream; width is the number of tokens that a tile has room for (lc_kernels.width).
  *   floats:    f32 [column][token]
- *   integers:  blocks of 32 columns; x is about d * q, q an integer of 15 bits (see below), in an order of the set's
- *              own, [block][token][64 bytes]; then f32 d [block][token]; then f32 d * sum(q) [block][token]
+ *   integers:  for each block of 32 columns a record: x is about d * q, q an integer of 15 bits (see below);
+ *                q           64 bytes a token, in an order of the set's own
+ *                d           f32 [token]
+ *                start       i32 [2][token]: -128 * sum(q), of the block's 32 columns and of the first 16
+ *                scaled_sum  f32 [2][token]: d * sum(q), likewise
  */
 typedef enum lc_form { LC_FORM_FLOATS, LC_FORM_INTEGERS, LC_N_FORMS } lc_form;
 
@@ -24,6 +27,19 @@ typedef enum lc_form { LC_FORM_FLOATS, LC_FORM_INTEGERS, LC_N_FORMS } lc_form;
 #define LC_Q_MAX 16256
 /* A block whose largest magnitude is below this is zero; the inverse of its scale would not be finite. */
 #define LC_Q_TINY 1e-30f
+/* What start takes for the q of a weight that is zero: no type's is more. */
+#define LC_START_ZERO 128
+
+/* Offsets in a record of integers, and its size. */
+typedef struct lc_record {
+    size_t d, start, scaled_sum, bytes;
+} lc_record;
+
+LC_INLINE lc_record lc_record_of(int32_t width)
+{
+    const size_t n = (size_t)width;
+    return (lc_record){n * 64, n * 68, n * 76, n * 84};
+}
 
 /* out[n][rows of a panel] = the panel times n tokens of a tile. */
 typedef void lc_dot_kernel(const lc_panel_layout *layout, const uint8_t *panel, const void *tile, int32_t n,

@@ -53,42 +53,45 @@ LC_INLINE void vf_store_f16(uint16_t *p, vf v)
 #include "../templates/floats.h"
 #include "../templates/attention.h"
 
-LC_INLINE vi load_words(const uint8_t *p)
+#include "blocks.h"
+
+LC_INLINE vf column_quants(const quants *q, const int column)
 {
-    vi v;
-    memcpy(&v, p, sizeof v);
-    return v;
+    const uint8_t *rows = &q->step[column / 4][column % 4];
+    return (vf){rows[0], rows[4], rows[8], rows[12]};
 }
 
-/* The integers of one column: a byte of each row's word, or half of one and a bit from elsewhere. */
-LC_INLINE vi column_quants(const int q_bytes, const bool has_high, const uint8_t *q, vi high, const int step,
-                           const int byte)
+/* sums[width] + a block's columns times x[column][width]. One token has a sum for each column of a step, so that
+ * additions need not wait. */
+LC_INLINE void add_block(const lc_block_kind kind, const int width, const quants *q, const vf *d, const vf *m,
+                         const float *x, vf *sums)
 {
-    if (q_bytes == LC_BLOCK)
-        return load_words(q + step * PANEL * 4) << (24 - 8 * byte) >> 24;
-    const vi halves = load_words(q + step % 4 * PANEL * 4) >> (8 * byte + step / 4 * 4) & 15;
-    return has_high ? halves | (high >> (8 * byte + step) & 1) << 4 : halves;
+    #pragma GCC unroll 32
+    for (int column = 0; column < LC_BLOCK; column++) {
+        const int g = column * kind.groups / LC_BLOCK;
+        const vf offset = kind.minima ? m[g] : d[g] * (float)-kind.zero;
+        const vf weights = vf_fma(d[g], column_quants(q, column), offset);
+        #pragma GCC unroll 4
+        for (int t = 0; t < width; t++) {
+            const int sum = width == 1 ? column % 4 : t;
+            sums[sum] = vf_fma(weights, vf_set1(x[column * width + t]), sums[sum]);
+        }
+    }
 }
 
-LC_INLINE void dot_blocks(const int q_bytes, const bool has_high, const bool has_m, const int zero, const int width,
-                          const lc_panel_layout *layout, const uint8_t *panel, const float *x, int32_t n, float *out)
+LC_INLINE void dot_blocks(const int32_t type, const int width, const lc_panel_layout *layout, const uint8_t *panel,
+                          const float *x, int32_t n, float *out)
 {
-    const int high_at = PANEL * (2 + 2 * has_m), q_at = high_at + PANEL * 4 * has_high;
-    vf sums[TILE] = {{0}}; /* one token has a sum for each column of a step, so that additions need not wait */
+    const lc_block_kind kind = lc_block_kind_of(type);
+    vf sums[TILE] = {{0}};
 
-    for (int64_t block = 0; block < layout->blocks; block++, x += LC_BLOCK * width, panel += layout->record) {
-        const vf scale = vf_load_f16((const uint16_t *)(const void *)panel);
-        const vf offset = has_m ? vf_load_f16((const uint16_t *)(const void *)panel + PANEL) : scale * (float)-zero;
-        const vi high = has_high ? load_words(panel + high_at) : (vi){0};
-        #pragma GCC unroll 32
-        for (int column = 0; column < LC_BLOCK; column++) {
-            const vi quants = column_quants(q_bytes, has_high, panel + q_at, high, column / 4, column % 4);
-            const vf weights = vf_fma(scale, __builtin_convertvector(quants, vf), offset);
-            #pragma GCC unroll 4
-            for (int t = 0; t < width; t++) {
-                const int sum = width == 1 ? column % 4 : t;
-                sums[sum] = vf_fma(weights, vf_set1(x[column * width + t]), sums[sum]);
-            }
+    for (int64_t record = 0; record < layout->blocks; record++, panel += layout->record) {
+        scales s;
+        scales_of(type, panel, &s);
+        for (int i = 0; i < kind.columns / LC_BLOCK; i++, x += LC_BLOCK * width) {
+            quants q;
+            quants_of(type, panel, i, &q);
+            add_block(kind, width, &q, s.d + i * kind.groups, s.m + i * kind.groups, x, sums);
         }
     }
     if (width == 1)
@@ -97,44 +100,25 @@ LC_INLINE void dot_blocks(const int q_bytes, const bool has_high, const bool has
         vf_store(out + t * PANEL, sums[t]);
 }
 
-LC_INLINE void dot_columns(int32_t type, const int width, const lc_panel_layout *layout, const uint8_t *panel,
-                           const float *x, int32_t n, float *out)
+LC_INLINE void dot_tile(const int32_t type, const int width, const lc_panel_layout *layout, const uint8_t *panel,
+                        const float *tile, int32_t n, float *out)
 {
-    dot_floats(type, width, width == 1 ? 4 : 1, layout, panel, x, n, out);
+    if (lc_is_float(type))
+        dot_floats(type, width, width == 1 ? 4 : 1, layout, panel, tile, n, out);
+    else
+        dot_blocks(type, width, layout, panel, tile, n, out);
 }
 
-/* Each type for one token and for a tile. */
-#define DEFINE_DOT(name, function, ...)                                                                              \
-    static void name(const lc_panel_layout *layout, const uint8_t *panel, const void *tile, int32_t n, float *out)   \
-    {                                                                                                                \
-        if (n == 1)                                                                                                  \
-            function(__VA_ARGS__, 1, layout, panel, tile, n, out);                                                   \
-        else                                                                                                         \
-            function(__VA_ARGS__, TILE, layout, panel, tile, n, out);                                                \
-    }
-
-DEFINE_DOT(dot_f32, dot_columns, LC_F32)
-DEFINE_DOT(dot_f16, dot_columns, LC_F16)
-DEFINE_DOT(dot_bf16, dot_columns, LC_BF16)
-DEFINE_DOT(dot_q4_0, dot_blocks, 16, false, false, 8)
-DEFINE_DOT(dot_q4_1, dot_blocks, 16, false, true, 0)
-DEFINE_DOT(dot_q5_0, dot_blocks, 16, true, false, 16)
-DEFINE_DOT(dot_q5_1, dot_blocks, 16, true, true, 0)
-DEFINE_DOT(dot_q8_0, dot_blocks, 32, false, false, 0)
-
-static lc_dot_kernel *dot(const lc_type_info *info)
+LC_INLINE void dot_type(const int32_t type, const lc_panel_layout *layout, const uint8_t *panel, const void *tile,
+                        int32_t n, float *out)
 {
-    switch (info->type) {
-    case LC_F32: return dot_f32;
-    case LC_F16: return dot_f16;
-    case LC_BF16: return dot_bf16;
-    case LC_Q4_0: return dot_q4_0;
-    case LC_Q4_1: return dot_q4_1;
-    case LC_Q5_0: return dot_q5_0;
-    case LC_Q5_1: return dot_q5_1;
-    default: return dot_q8_0;
-    }
+    if (n == 1)
+        dot_tile(type, 1, layout, panel, tile, n, out);
+    else
+        dot_tile(type, TILE, layout, panel, tile, n, out);
 }
+
+#include "../templates/dispatch.h"
 
 static lc_form form(const lc_type_info *info)
 {

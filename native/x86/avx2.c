@@ -60,122 +60,100 @@ LC_INLINE void vf_store_f16(uint16_t *p, vf v)
 #include "../templates/floats.h"
 #include "../templates/attention.h"
 
-/* ---- integers: [block][token][pair of steps], see pack_integers ---- */
+/* ---- integers: q is [token][pair of steps], see pack_integers ---- */
 
-/* The weights of step k (columns 4k..4k+3), even (0, 2) or odd (1, 3) columns, as 16-bit integers: two for each row. */
-LC_INLINE __m256i weights_of_bytes(const uint8_t *q, const int k, const int odd)
+#include "avx2_blocks.h"
+
+/* The even (0, 2) or odd (1, 3) columns of a step as 16-bit integers: two for each row. */
+LC_INLINE __m256i words_of(__m256i bytes, const int odd)
 {
-    const __m256i bytes = _mm256_loadu_si256((const __m256i *)(const void *)(q + k * PANEL * 4));
-    return odd ? _mm256_srai_epi16(bytes, 8) : _mm256_srai_epi16(_mm256_slli_epi16(bytes, 8), 8);
+    return odd ? _mm256_srli_epi16(bytes, 8) : _mm256_and_si256(bytes, _mm256_set1_epi16(255));
 }
 
-LC_INLINE __m256i weights_of_nibbles(const uint8_t *q, const __m256i high, const bool has_high, const int k,
-                                     const int odd)
+/* sum + a group's product of integers: the minimum, or what the weights are too large by for being unsigned. */
+LC_INLINE __m256 add_group(const lc_block_kind kind, const int group, const int width, __m256i product, __m256 d,
+                           __m256 m, const uint8_t *record, const int token, __m256 sum)
 {
-    const __m256i pairs = _mm256_loadu_si256((const __m256i *)(const void *)(q + k % 4 * PANEL * 4));
-    const __m256i shifted = _mm256_srli_epi16(pairs, k / 4 * 4 + odd * 8);
-    __m256i w = _mm256_and_si256(shifted, _mm256_set1_epi16(15));
-    if (has_high) {
-        const int bit = k + 8 * odd; /* of each 16-bit word */
-        const __m256i moved =
-            bit < 4 ? _mm256_slli_epi16(high, (4 - bit) & 15) : _mm256_srli_epi16(high, (bit - 4) & 15);
-        w = _mm256_or_si256(w, _mm256_and_si256(moved, _mm256_set1_epi16(16)));
+    const lc_record at = lc_record_of(width);
+    const float scale = ((const float *)(const void *)(record + at.d))[token];
+    const float *sums = (const float *)(const void *)(record + at.scaled_sum) + token;
+    const float units = group ? sums[0] - sums[width] : sums[kind.groups == 2 ? width : 0];
+    if (!kind.minima)
+        m = _mm256_mul_ps(d, _mm256_set1_ps((float)-kind.zero));
+    sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(product), d * _mm256_set1_ps(scale), sum);
+    return _mm256_fmadd_ps(m, _mm256_set1_ps(units), sum);
+}
+
+/* sums[width] + a block's columns times a record. */
+LC_INLINE void add_block(const lc_block_kind kind, const int width, const quants *q, const __m256 *d, const __m256 *m,
+                         const uint8_t *record, __m256 *sums)
+{
+    #pragma GCC unroll 2
+    for (int g = 0; g < kind.groups; g++) {
+        const int steps = LC_STEPS / kind.groups;
+        __m256i products[TILE];
+        for (int t = 0; t < width; t++)
+            products[t] = _mm256_setzero_si256();
+        #pragma GCC unroll 16
+        for (int i = 2 * g * steps; i < 2 * (g + 1) * steps; i++) {
+            const __m256i w = words_of(q->step[i / 2], i % 2);
+            #pragma GCC unroll 4
+            for (int t = 0; t < width; t++) {
+                int32_t pair;
+                memcpy(&pair, record + t * 64 + i * 4, 4);
+                products[t] = _mm256_add_epi32(products[t], _mm256_madd_epi16(w, _mm256_set1_epi32(pair)));
+            }
+        }
+        #pragma GCC unroll 4
+        for (int t = 0; t < width; t++)
+            sums[t] = add_group(kind, g, width, products[t], d[g], m[g], record, t, sums[t]);
     }
-    return w;
 }
 
-LC_INLINE __m256 load_scales(const uint8_t *p) { return vf_load_f16((const uint16_t *)(const void *)p); }
-
-LC_INLINE void dot_integers(const int q_bytes, const bool has_high, const bool has_m, const int zero, const int width,
-                            const lc_panel_layout *layout, const uint8_t *panel, const void *tile, int32_t n,
-                            float *out)
+LC_INLINE void dot_blocks(const int32_t type, const int width, const lc_panel_layout *layout, const uint8_t *panel,
+                          const uint8_t *x, int32_t n, float *out)
 {
-    const int64_t blocks = layout->blocks;
-    const uint8_t *x = tile;
-    const float *scale = (const float *)(const void *)(x + blocks * width * 64);
-    const float *scaled_sum = scale + blocks * width;
-    const size_t m_at = PANEL * 2, high_at = m_at + PANEL * 2 * has_m, q_at = high_at + PANEL * 4 * has_high;
-    const size_t record = q_at + PANEL * (size_t)q_bytes;
+    const lc_block_kind kind = lc_block_kind_of(type);
+    const size_t x_bytes = lc_record_of(width).bytes;
     __m256 sums[TILE];
 
     for (int t = 0; t < width; t++)
         sums[t] = _mm256_setzero_ps();
-    for (int64_t b = 0; b < blocks; b++, panel += record, x += width * 64, scale += width, scaled_sum += width) {
-        const uint8_t *q = panel + q_at;
-        __m256i products[TILE];
-        __m256i high = _mm256_setzero_si256();
-        if (has_high)
-            high = _mm256_loadu_si256((const __m256i *)(const void *)(panel + high_at));
-        for (int t = 0; t < width; t++)
-            products[t] = _mm256_setzero_si256();
+    for (int64_t record = 0; record < layout->blocks; record++, panel += layout->record) {
+        scales s;
+        scales_of(type, panel, &s);
         if (width == 1)
-            lc_prefetch_ahead(panel, record);
-        #pragma GCC unroll 16
-        for (int i = 0; i < 16; i++) {
-            const int k = i / 2, odd = i % 2;
-            const __m256i w =
-                q_bytes == LC_BLOCK ? weights_of_bytes(q, k, odd) : weights_of_nibbles(q, high, has_high, k, odd);
-            #pragma GCC unroll 4
-            for (int t = 0; t < width; t++) {
-                int32_t pair;
-                memcpy(&pair, x + t * 64 + i * 4, 4);
-                products[t] = _mm256_add_epi32(products[t], _mm256_madd_epi16(w, _mm256_set1_epi32(pair)));
-            }
-        }
-        const __m256 d = load_scales(panel);
-        __m256 m = _mm256_mul_ps(d, _mm256_set1_ps((float)-zero));
-        if (has_m)
-            m = load_scales(panel + m_at);
-        #pragma GCC unroll 4
-        for (int t = 0; t < width; t++) {
-            const __m256 dot = _mm256_cvtepi32_ps(products[t]);
-            sums[t] = _mm256_fmadd_ps(dot, d * _mm256_set1_ps(scale[t]), sums[t]);
-            if (has_m || zero)
-                sums[t] = _mm256_fmadd_ps(m, _mm256_set1_ps(scaled_sum[t]), sums[t]);
+            lc_prefetch_ahead(panel, layout->record);
+        #pragma GCC unroll 8
+        for (int i = 0; i < kind.columns / LC_BLOCK; i++, x += x_bytes) {
+            quants q;
+            quants_of(type, panel, i, &q);
+            add_block(kind, width, &q, s.d + i * kind.groups, s.m + i * kind.groups, x, sums);
         }
     }
     for (int t = 0; t < n; t++)
         _mm256_storeu_ps(out + t * PANEL, sums[t]);
 }
 
-/* Each type for one token and for a tile. */
-#define DEFINE_DOT(name, function, ...)                                                                              \
-    static void name(const lc_panel_layout *layout, const uint8_t *panel, const void *tile, int32_t n, float *out)   \
-    {                                                                                                                \
-        if (n == 1)                                                                                                  \
-            function(__VA_ARGS__, 1, layout, panel, tile, n, out);                                                   \
-        else                                                                                                         \
-            function(__VA_ARGS__, TILE, layout, panel, tile, n, out);                                                \
-    }
-
-LC_INLINE void dot_columns(int32_t type, const int width, const lc_panel_layout *layout, const uint8_t *panel,
-                           const void *tile, int32_t n, float *out)
+LC_INLINE void dot_tile(const int32_t type, const int width, const lc_panel_layout *layout, const uint8_t *panel,
+                        const void *tile, int32_t n, float *out)
 {
-    dot_floats(type, width, width == 1 ? 8 : 2, layout, panel, tile, n, out);
+    if (lc_is_float(type))
+        dot_floats(type, width, width == 1 ? 8 : 2, layout, panel, tile, n, out);
+    else
+        dot_blocks(type, width, layout, panel, tile, n, out);
 }
 
-DEFINE_DOT(dot_f32, dot_columns, LC_F32)
-DEFINE_DOT(dot_f16, dot_columns, LC_F16)
-DEFINE_DOT(dot_bf16, dot_columns, LC_BF16)
-DEFINE_DOT(dot_q4_0, dot_integers, 16, false, false, 8)
-DEFINE_DOT(dot_q4_1, dot_integers, 16, false, true, 0)
-DEFINE_DOT(dot_q5_0, dot_integers, 16, true, false, 16)
-DEFINE_DOT(dot_q5_1, dot_integers, 16, true, true, 0)
-DEFINE_DOT(dot_q8_0, dot_integers, 32, false, false, 0)
-
-static lc_dot_kernel *dot(const lc_type_info *info)
+LC_INLINE void dot_type(const int32_t type, const lc_panel_layout *layout, const uint8_t *panel, const void *tile,
+                        int32_t n, float *out)
 {
-    switch (info->type) {
-    case LC_F32: return dot_f32;
-    case LC_F16: return dot_f16;
-    case LC_BF16: return dot_bf16;
-    case LC_Q4_0: return dot_q4_0;
-    case LC_Q4_1: return dot_q4_1;
-    case LC_Q5_0: return dot_q5_0;
-    case LC_Q5_1: return dot_q5_1;
-    default: return dot_q8_0;
-    }
+    if (n == 1)
+        dot_tile(type, 1, layout, panel, tile, n, out);
+    else
+        dot_tile(type, TILE, layout, panel, tile, n, out);
 }
+
+#include "../templates/dispatch.h"
 
 static lc_form form(const lc_type_info *info)
 {
@@ -213,29 +191,35 @@ LC_INLINE float largest_of(const float *x)
 
 static void pack_integers(const float *x, int64_t cols, int32_t token, int32_t width, void *tile)
 {
-    const int64_t blocks = cols / LC_BLOCK;
-    uint8_t *dst = (uint8_t *)tile + token * 64;
-    float *scale = (float *)(void *)((uint8_t *)tile + blocks * width * 64) + token;
-    float *scaled_sum = scale + blocks * width;
+    const lc_record at = lc_record_of(width);
+    uint8_t *record = tile;
 
-    for (int64_t b = 0; b < blocks; b++, dst += width * 64, scale += width, scaled_sum += width) {
+    for (int64_t b = 0; b < cols / LC_BLOCK; b++, record += at.bytes) {
+        uint8_t *dst = record + token * 64;
+        float *d = (float *)(void *)(record + at.d) + token, *scaled_sum = (float *)(void *)(record + at.scaled_sum);
+        int32_t *start = (int32_t *)(void *)(record + at.start) + token;
+        scaled_sum += token;
         const float most = x ? largest_of(x + b * LC_BLOCK) : 0.0f;
         if (most < LC_Q_TINY) {
             memset(dst, 0, 64);
-            *scale = *scaled_sum = 0.0f;
+            *d = scaled_sum[0] = scaled_sum[width] = 0.0f;
+            start[0] = start[width] = 0;
             continue;
         }
         const __m256 inverse = _mm256_set1_ps(LC_Q_MAX / most);
-        __m256i total = _mm256_setzero_si256();
-        for (int i = 0; i < LC_BLOCK; i += 16) {
-            const __m256i low = quantize(x + b * LC_BLOCK + i, inverse);
-            const __m256i high = quantize(x + b * LC_BLOCK + i + 8, inverse);
+        int32_t sums[2];
+        for (int i = 0; i < 2; i++) {
+            const float *from = x + b * LC_BLOCK + i * 16;
+            const __m256i low = quantize(from, inverse), high = quantize(from + 8, inverse);
             const __m256i both = _mm256_permute4x64_epi64(_mm256_packs_epi32(low, high), _MM_SHUFFLE(3, 1, 2, 0));
-            _mm256_storeu_si256((__m256i *)(void *)(dst + i * 2), both);
-            total = _mm256_add_epi32(total, _mm256_add_epi32(low, high));
+            _mm256_storeu_si256((__m256i *)(void *)(dst + i * 32), both);
+            sums[i] = sum_of(_mm256_add_epi32(low, high));
         }
-        *scale = most / LC_Q_MAX;
-        *scaled_sum = *scale * (float)sum_of(total);
+        *d = most / LC_Q_MAX;
+        start[0] = -LC_START_ZERO * (sums[0] + sums[1]);
+        start[width] = -LC_START_ZERO * sums[0];
+        scaled_sum[0] = *d * (float)(sums[0] + sums[1]);
+        scaled_sum[width] = *d * (float)sums[0];
     }
 }
 

@@ -50,38 +50,9 @@ LC_INLINE void vf_store_f16(uint16_t *p, vf v)
 #include "../templates/floats.h"
 #include "../templates/attention.h"
 
-/* ---- integers: [block][token]{32 high bytes, 32 low bytes} ---- */
+/* ---- integers: q is [token]{32 high bytes, 32 low bytes} ---- */
 
-#define STEPS (LC_BLOCK / 4)
-
-/* A block's weights as unsigned bytes, one register a step. */
-LC_INLINE void unpack_bytes(const uint8_t *q, __m512i weights[STEPS])
-{
-    #pragma GCC unroll 8
-    for (int k = 0; k < STEPS; k++)
-        weights[k] = _mm512_xor_si512(_mm512_loadu_si512(q + k * PANEL * 4), _mm512_set1_epi8(-128));
-}
-
-LC_INLINE void unpack_nibbles(const uint8_t *q, __m512i weights[STEPS])
-{
-    const __m512i low = _mm512_set1_epi8(15);
-    #pragma GCC unroll 4
-    for (int k = 0; k < STEPS / 2; k++) {
-        const __m512i pairs = _mm512_loadu_si512(q + k * PANEL * 4);
-        weights[k] = _mm512_and_si512(pairs, low);
-        weights[k + 4] = _mm512_and_si512(_mm512_srli_epi16(pairs, 4), low);
-    }
-}
-
-LC_INLINE void add_high_bits(const uint8_t *section, __m512i weights[STEPS])
-{
-    const __m512i high = _mm512_loadu_si512(section);
-    #pragma GCC unroll 8
-    for (int k = 0; k < STEPS; k++) {
-        const __m512i moved = k < 4 ? _mm512_slli_epi16(high, 4 - k) : _mm512_srli_epi16(high, k - 4);
-        weights[k] = _mm512_ternarylogic_epi32(weights[k], moved, _mm512_set1_epi8(16), 0xf8); /* a | (b & c) */
-    }
-}
+#include "avx512_blocks.h"
 
 LC_INLINE __m512i columns_of(const uint8_t *x)
 {
@@ -90,48 +61,63 @@ LC_INLINE __m512i columns_of(const uint8_t *x)
     return _mm512_set1_epi32(four);
 }
 
-LC_INLINE __m512 load_scales(const uint8_t *p) { return vf_load_f16((const uint16_t *)(const void *)p); }
-
-LC_INLINE void dot_integers(const int q_bytes, const bool has_high, const bool has_m, const int zero, const int width,
-                            const lc_panel_layout *layout, const uint8_t *panel, const void *tile, int32_t n,
-                            float *out)
+/* sum + a group of a block's columns times one token of a record.  What the weights are too large by, for being
+ * unsigned, is in the sum that the low plane starts with. */
+LC_INLINE __m512 add_group(const lc_block_kind kind, const int group, const int width, const quants *q, __m512 d,
+                           __m512 m, const uint8_t *record, const int token, __m512 sum)
 {
-    const int64_t blocks = layout->blocks;
-    const uint8_t *x = tile;
-    const float *scale = (const float *)(const void *)(x + blocks * width * 64);
-    const float *scaled_sum = scale + blocks * width;
-    const size_t m_at = PANEL * 2, high_at = m_at + PANEL * 2 * has_m, q_at = high_at + PANEL * 4 * has_high;
-    const size_t record = q_at + PANEL * (size_t)q_bytes;
+    const lc_record at = lc_record_of(width);
+    const float *scaled_sum = (const float *)(const void *)(record + at.scaled_sum) + token;
+    const int32_t *start = (const int32_t *)(const void *)(record + at.start) + token;
+    const int steps = LC_STEPS / kind.groups, first = group * steps;
+    const uint8_t *x = record + token * 64;
+    __m512i high = _mm512_setzero_si512(), low = _mm512_setzero_si512();
+
+    if (!kind.minima) {
+        const int32_t units = group ? start[0] - start[width] : start[kind.groups == 2 ? width : 0];
+        low = _mm512_set1_epi32(units / LC_START_ZERO * kind.zero);
+    }
+    #pragma GCC unroll 8
+    for (int k = first; k < first + steps; k++) {
+        high = _mm512_dpbusd_epi32(high, q->step[k], columns_of(x + k * 4));
+        low = _mm512_dpbusd_epi32(low, q->step[k], columns_of(x + 32 + k * 4));
+    }
+    const __m512 dot = _mm512_cvtepi32_ps(_mm512_add_epi32(_mm512_slli_epi32(high, 7), low));
+    const float scale = ((const float *)(const void *)(record + at.d))[token];
+    sum = _mm512_fmadd_ps(dot, _mm512_mul_ps(d, _mm512_set1_ps(scale)), sum);
+    if (kind.minima) {
+        const float units = group ? scaled_sum[0] - scaled_sum[width] : scaled_sum[kind.groups == 2 ? width : 0];
+        sum = _mm512_fmadd_ps(m, _mm512_set1_ps(units), sum);
+    }
+    return sum;
+}
+
+LC_INLINE void dot_blocks(const int32_t type, const int width, const lc_panel_layout *layout, const uint8_t *panel,
+                          const uint8_t *x, int32_t n, float *out)
+{
+    const lc_block_kind kind = lc_block_kind_of(type);
+    const size_t x_bytes = lc_record_of(width).bytes;
     __m512 sums[TILE];
 
     #pragma GCC unroll 12
     for (int t = 0; t < width; t++)
         sums[t] = _mm512_setzero_ps();
-    for (int64_t b = 0; b < blocks; b++, panel += record, x += width * 64, scale += width, scaled_sum += width) {
-        __m512i weights[STEPS];
-        if (q_bytes == LC_BLOCK)
-            unpack_bytes(panel + q_at, weights);
-        else
-            unpack_nibbles(panel + q_at, weights);
-        if (has_high)
-            add_high_bits(panel + high_at, weights);
+    for (int64_t record = 0; record < layout->blocks; record++, panel += layout->record) {
+        scales s;
+        scales_of(type, panel, &s);
         if (width == 1)
-            lc_prefetch_ahead(panel, record);
-        const __m512 d = load_scales(panel);
-        __m512 m = _mm512_mul_ps(d, _mm512_set1_ps((float)-zero));
-        if (has_m)
-            m = load_scales(panel + m_at);
-        #pragma GCC unroll 12
-        for (int t = 0; t < width; t++) {
-            __m512i high = _mm512_setzero_si512(), low = _mm512_setzero_si512();
-            #pragma GCC unroll 8
-            for (int k = 0; k < STEPS; k++) {
-                high = _mm512_dpbusd_epi32(high, weights[k], columns_of(x + t * 64 + k * 4));
-                low = _mm512_dpbusd_epi32(low, weights[k], columns_of(x + t * 64 + 32 + k * 4));
-            }
-            const __m512 dot = _mm512_cvtepi32_ps(_mm512_add_epi32(_mm512_slli_epi32(high, 7), low));
-            sums[t] = _mm512_fmadd_ps(dot, _mm512_mul_ps(d, _mm512_set1_ps(scale[t])), sums[t]);
-            sums[t] = _mm512_fmadd_ps(m, _mm512_set1_ps(scaled_sum[t]), sums[t]);
+            lc_prefetch_ahead(panel, layout->record);
+        #pragma GCC unroll 8
+        for (int i = 0; i < kind.columns / LC_BLOCK; i++, x += x_bytes) {
+            quants q;
+            quants_of(type, panel, i, &q);
+            #pragma GCC unroll 12
+            for (int t = 0; t < width; t++)
+                #pragma GCC unroll 2
+                for (int g = 0; g < kind.groups; g++) {
+                    const int at = i * kind.groups + g;
+                    sums[t] = add_group(kind, g, width, &q, s.d[at], s.m[at], x, t, sums[t]);
+                }
         }
     }
     #pragma GCC unroll 12
@@ -140,48 +126,30 @@ LC_INLINE void dot_integers(const int q_bytes, const bool has_high, const bool h
             _mm512_storeu_ps(out + t * PANEL, sums[t]);
 }
 
-/* Each type by the width of the tile. */
-#define DEFINE_DOT(name, function, ...)                                                                              \
-    static void name(const lc_panel_layout *layout, const uint8_t *panel, const void *tile, int32_t n, float *out)   \
-    {                                                                                                                \
-        if (n == 1)                                                                                                  \
-            function(__VA_ARGS__, 1, layout, panel, tile, n, out);                                                   \
-        else if (n <= 4)                                                                                             \
-            function(__VA_ARGS__, 4, layout, panel, tile, n, out);                                                   \
-        else if (n <= 8)                                                                                             \
-            function(__VA_ARGS__, 8, layout, panel, tile, n, out);                                                   \
-        else                                                                                                         \
-            function(__VA_ARGS__, TILE, layout, panel, tile, n, out);                                                \
-    }
-
-LC_INLINE void dot_columns(int32_t type, const int width, const lc_panel_layout *layout, const uint8_t *panel,
-                           const void *tile, int32_t n, float *out)
+LC_INLINE void dot_tile(const int32_t type, const int width, const lc_panel_layout *layout, const uint8_t *panel,
+                        const void *tile, int32_t n, float *out)
 {
-    dot_floats(type, width, width == 1 ? 8 : width == 4 ? 4 : 2, layout, panel, tile, n, out);
+    if (lc_is_float(type))
+        dot_floats(type, width, width == 1 ? 8 : width == 4 ? 4 : 2, layout, panel, tile, n, out);
+    else
+        dot_blocks(type, width, layout, panel, tile, n, out);
 }
 
-DEFINE_DOT(dot_f32, dot_columns, LC_F32)
-DEFINE_DOT(dot_f16, dot_columns, LC_F16)
-DEFINE_DOT(dot_bf16, dot_columns, LC_BF16)
-DEFINE_DOT(dot_q4_0, dot_integers, 16, false, false, 8)
-DEFINE_DOT(dot_q4_1, dot_integers, 16, false, true, 0)
-DEFINE_DOT(dot_q5_0, dot_integers, 16, true, false, 16)
-DEFINE_DOT(dot_q5_1, dot_integers, 16, true, true, 0)
-DEFINE_DOT(dot_q8_0, dot_integers, 32, false, false, 128)
-
-static lc_dot_kernel *dot(const lc_type_info *info)
+/* By the width of the tile. */
+LC_INLINE void dot_type(const int32_t type, const lc_panel_layout *layout, const uint8_t *panel, const void *tile,
+                        int32_t n, float *out)
 {
-    switch (info->type) {
-    case LC_F32: return dot_f32;
-    case LC_F16: return dot_f16;
-    case LC_BF16: return dot_bf16;
-    case LC_Q4_0: return dot_q4_0;
-    case LC_Q4_1: return dot_q4_1;
-    case LC_Q5_0: return dot_q5_0;
-    case LC_Q5_1: return dot_q5_1;
-    default: return dot_q8_0;
-    }
+    if (n == 1)
+        dot_tile(type, 1, layout, panel, tile, n, out);
+    else if (n <= 4)
+        dot_tile(type, 4, layout, panel, tile, n, out);
+    else if (n <= 8)
+        dot_tile(type, 8, layout, panel, tile, n, out);
+    else
+        dot_tile(type, TILE, layout, panel, tile, n, out);
 }
+
+#include "../templates/dispatch.h"
 
 static lc_form form(const lc_type_info *info)
 {
@@ -212,24 +180,31 @@ LC_INLINE __m512i quantize(__m512 x, __m512 inverse, uint8_t *dst)
 
 static void pack_integers(const float *x, int64_t cols, int32_t token, int32_t width, void *tile)
 {
-    const int64_t blocks = cols / LC_BLOCK;
-    uint8_t *dst = (uint8_t *)tile + token * 64;
-    float *scale = (float *)(void *)((uint8_t *)tile + blocks * width * 64) + token;
-    float *scaled_sum = scale + blocks * width;
+    const lc_record at = lc_record_of(width);
+    uint8_t *record = tile;
 
-    for (int64_t b = 0; b < blocks; b++, dst += width * 64, scale += width, scaled_sum += width) {
+    for (int64_t b = 0; b < cols / LC_BLOCK; b++, record += at.bytes) {
+        uint8_t *dst = record + token * 64;
+        float *d = (float *)(void *)(record + at.d) + token, *scaled_sum = (float *)(void *)(record + at.scaled_sum);
+        int32_t *start = (int32_t *)(void *)(record + at.start) + token;
+        scaled_sum += token;
         const __m512 first = x ? _mm512_loadu_ps(x + b * LC_BLOCK) : _mm512_setzero_ps();
         const __m512 second = x ? _mm512_loadu_ps(x + b * LC_BLOCK + 16) : _mm512_setzero_ps();
         const float most = largest_of(first, second);
         if (most < LC_Q_TINY) {
             memset(dst, 0, 64);
-            *scale = *scaled_sum = 0.0f;
+            *d = scaled_sum[0] = scaled_sum[width] = 0.0f;
+            start[0] = start[width] = 0;
             continue;
         }
         const __m512 inverse = _mm512_set1_ps(LC_Q_MAX / most);
-        const __m512i total = _mm512_add_epi32(quantize(first, inverse, dst), quantize(second, inverse, dst + 16));
-        *scale = most / LC_Q_MAX;
-        *scaled_sum = *scale * (float)_mm512_reduce_add_epi32(total);
+        const int32_t half = _mm512_reduce_add_epi32(quantize(first, inverse, dst));
+        const int32_t all = half + _mm512_reduce_add_epi32(quantize(second, inverse, dst + 16));
+        *d = most / LC_Q_MAX;
+        start[0] = -LC_START_ZERO * all;
+        start[width] = -LC_START_ZERO * half;
+        scaled_sum[0] = *d * (float)all;
+        scaled_sum[width] = *d * (float)half;
     }
 }
 

@@ -1,0 +1,55 @@
+/* blocks.h - what the kernels make of a block type's panels: 32 columns at a time, as unsigned bytes and scales.
+ *
+ * Every type of blocks is taken apart by two functions per instruction set, which are all that a set knows of it (in
+ * x86/avx512_blocks.h, x86/avx2_blocks.h, generic/blocks.h):
+ *     quants(record, i)   the i-th 32 columns of a record as unsigned bytes q, [8 steps][row][4 columns]
+ *     scales(record)      d, and m for types with minima, of every group of columns of the record
+ * A weight is d * (q - zero), or d * q + m for types with minima.
+ * To add a type: its layout (types.c, panels.c), a line in LC_BLOCK_TYPES, its kind, and the two functions in each set.
+ */
+#ifndef LC_BLOCKS_H
+#define LC_BLOCKS_H
+
+#include "panels.h"
+
+/* name and lc_type of the types that kernels exist for: templates/dispatch.h makes the functions of each. */
+#define LC_FLOAT_TYPES(X) X(f32, LC_F32) X(f16, LC_F16) X(bf16, LC_BF16)
+#define LC_BLOCK_TYPES(X) X(q4_0, LC_Q4_0) X(q4_1, LC_Q4_1) X(q5_0, LC_Q5_0) X(q5_1, LC_Q5_1) X(q8_0, LC_Q8_0)
+
+#define LC_STEPS (LC_BLOCK / 4)   /* dot-product instructions take four columns a step */
+#define LC_RECORD_GROUPS_MAX 16   /* 256 columns, a scale for each 16 */
+
+typedef struct lc_block_kind {
+    int32_t columns; /* of a record: 32, or 256 for super-blocks */
+    int32_t groups;  /* in 32 columns: 1, or 2 where 16 columns share a scale */
+    bool minima;     /* weight = d * q + m */
+    int32_t zero;    /* without minima: the q that means zero */
+} lc_block_kind;
+
+/* Constants, where the type is one. */
+LC_INLINE lc_block_kind lc_block_kind_of(int32_t type)
+{
+    switch (type) {
+    case LC_Q4_0: return (lc_block_kind){LC_BLOCK, 1, false, 8};
+    case LC_Q4_1: return (lc_block_kind){LC_BLOCK, 1, true, 0};
+    case LC_Q5_0: return (lc_block_kind){LC_BLOCK, 1, false, 16};
+    case LC_Q5_1: return (lc_block_kind){LC_BLOCK, 1, true, 0};
+    default: return (lc_block_kind){LC_BLOCK, 1, false, 128}; /* Q8_0: signed bytes, moved up to be unsigned */
+    }
+}
+
+LC_INLINE bool lc_is_float(int32_t type) { return type == LC_F32 || type == LC_F16 || type == LC_BF16; }
+LC_INLINE int lc_record_groups(const lc_block_kind kind) { return kind.columns / LC_BLOCK * kind.groups; }
+
+/* Offsets in a record of the types with 32 columns (see panels.h), by rows of a panel. */
+LC_INLINE size_t lc_record_high(int32_t type, int rows)
+{
+    return (size_t)rows * (lc_block_kind_of(type).minima ? 4 : 2);
+}
+
+LC_INLINE size_t lc_record_quants(int32_t type, int rows)
+{
+    return lc_record_high(type, rows) + (type == LC_Q5_0 || type == LC_Q5_1 ? (size_t)rows * 4 : 0);
+}
+
+#endif
