@@ -87,20 +87,27 @@ def busy_core() -> Iterator[None]:
         process.wait()
 
 
-def probe(threads: int) -> dict[str, float]:
-    """Read bandwidth and arithmetic peaks of this machine, by probe.c; empty without a C compiler."""
-    with tempfile.TemporaryDirectory() as folder:
-        binary = str(Path(folder) / "probe")
-        compiler = os.environ.get("CC", "cc")
+class Probe:
+    """What this machine can do, by probe.c: the yardstick. Without a C compiler nothing is measured."""
+
+    def __init__(self, folder: str, threads: int) -> None:
+        self._binary = str(Path(folder) / "probe")
+        self._threads = str(threads)
+        command = [os.environ.get("CC", "cc"), "-O3", "-march=native", "-pthread", str(HERE / "probe.c")]
         try:
-            subprocess.run(
-                [compiler, "-O3", "-march=native", "-pthread", str(HERE / "probe.c"), "-o", binary], check=True
-            )
-            done = subprocess.run([binary, str(threads)], check=True, stdout=subprocess.PIPE, text=True)
+            subprocess.run([*command, "-o", self._binary], check=True)
+            self.machine = self._run()
         except (OSError, subprocess.CalledProcessError) as error:
             print(f"compare: no probe: {error}", file=sys.stderr)
-            return {}
-    return dict(json.loads(done.stdout))
+            self.machine = {}
+
+    def _run(self, *arguments: str) -> dict[str, float]:
+        done = subprocess.run([self._binary, self._threads, *arguments], check=True, stdout=subprocess.PIPE, text=True)
+        return dict(json.loads(done.stdout))
+
+    def read_gb_s(self) -> float:
+        """The read bandwidth of this moment, in GB/s: neighbours of a virtual machine share its memory."""
+        return self._run("read")["read_gb_s"] if self.machine else float("nan")
 
 
 def model_cost(path: Path) -> tuple[int, int]:
@@ -114,7 +121,7 @@ def model_cost(path: Path) -> tuple[int, int]:
     return n_bytes, 2 * sum(tensor.rows * tensor.cols for tensor in in_layers)
 
 
-def compare(path: Path, work: Work, peer_python: str | None) -> dict[str, Any]:
+def compare(path: Path, work: Work, peer_python: str | None, probe: Probe) -> dict[str, Any]:
     """Medians of both programs on one file."""
     with open_weights(path) as weights:
         n_vocab, label = weights.hyperparameters.n_vocab, f"{weights.name} {weights.type_name}"
@@ -135,6 +142,8 @@ def compare(path: Path, work: Work, peer_python: str | None) -> dict[str, Any]:
         for name, program in programs.items():
             request = {"depth": depth, "prompt": prompt, "answer": answer}
             result = program.ask(request)
+            if name == "ours":
+                result["read_gb_s"] = probe.read_gb_s()
             if work.busy:
                 with busy_core():
                     result |= {f"busy_{phase}": speed for phase, speed in program.ask(request).items()}
@@ -149,7 +158,9 @@ def compare(path: Path, work: Work, peer_python: str | None) -> dict[str, Any]:
         for name, results in runs.items()
     }
     n_bytes, n_ops = model_cost(path)
-    return {"model": label, "bytes_per_token": n_bytes, "ops_per_token": n_ops, "runs": runs, **medians}
+    shares = [n_bytes * run["answer"] / 1e9 / run["read_gb_s"] for run in runs["ours"]]
+    costs = {"bytes_per_token": n_bytes, "ops_per_token": n_ops, "share_of_read": statistics.median(shares)}
+    return {"model": label, **costs, "runs": runs, **medians}
 
 
 def row(result: dict[str, Any], machine: dict[str, float]) -> str:
@@ -163,7 +174,7 @@ def row(result: dict[str, Any], machine: dict[str, float]) -> str:
     if machine:
         int8 = machine["int8_gop_s"]
         cells.append(f"{100 * result['ops_per_token'] * ours['prompt'] / 1e9 / int8:.0f} %" if int8 else "-")
-        cells.append(f"{100 * result['bytes_per_token'] * ours['answer'] / 1e9 / machine['read_gb_s']:.0f} %")
+        cells.append(f"{100 * result['share_of_read']:.0f} %")
     return "| " + " | ".join(cells) + " |"
 
 
@@ -193,8 +204,10 @@ def main() -> None:
     options = parser.parse_args()
     work = Work(options.threads, options.prompt, options.answer, options.depth, options.pairs, options.busy)
 
-    machine = probe(work.threads)
-    results = [compare(path, work, options.peer_python) for path in options.models]
+    with tempfile.TemporaryDirectory() as folder:
+        probe = Probe(folder, work.threads)
+        machine = probe.machine
+        results = [compare(path, work, options.peer_python, probe) for path in options.models]
     if options.json:
         options.json.write_text(json.dumps({"work": vars(work), "machine": machine, "results": results}, indent=1))
     print(f"{work.threads} threads, prompt {work.prompt}, answer {work.answer}, depth {work.depth}, tokens/s,")
