@@ -9,7 +9,8 @@
  * arguments alone unless that is LC_OK.  A NULL object is LC_ERR_ARGUMENT;
  * freeing NULL does nothing.  Objects are not locked: one thread at a time may
  * use a context, a sampler or a pool; a finished model is read-only and may be
- * shared.
+ * shared.  While a model or a matrix is being filled, several threads may write
+ * rows of it at once, and do nothing else with it.
  *
  * This header is also read by cffi (native/build.py drops the preprocessor
  * lines), so it holds plain declarations only.
@@ -80,8 +81,9 @@ typedef struct lc_matrix lc_matrix;
 
 /* rows x cols weights of a type, laid out for the kernels in use. */
 lc_status lc_matrix_create(int32_t type, int64_t rows, int64_t cols, lc_matrix **out);
-/* Repacks n_rows whole rows in the file's layout; each row exactly once, in any order.
- * LC_ERR_NONFINITE: a weight or a block's scale is not finite; nothing was written. */
+/* Repacks n_rows whole rows in the file's layout; each row exactly once, in any order, from any thread.  Fastest from
+ * a multiple of 16 rows on, and 16 or more at a time.  LC_ERR_STATE: one of the rows is written, or being written by
+ * another thread.  LC_ERR_NONFINITE: a weight or a block's scale is not finite; none of the rows counts as written. */
 lc_status lc_matrix_write(lc_matrix *m, int64_t first_row, int64_t n_rows, const void *bytes, size_t n_bytes);
 /* y[n][rows] = x[n][cols] times the matrix's transpose.  LC_ERR_STATE: rows are missing. */
 lc_status lc_matrix_multiply(const lc_matrix *m, lc_pool *pool, const float *x, int64_t n, float *y);
@@ -132,9 +134,8 @@ lc_status lc_model_create(const lc_hparams *hparams, lc_model **out);
 lc_status lc_model_shape(const lc_model *model, int32_t slot, int64_t *rows, int64_t *cols);
 /* Makes room for a tensor.  Each slot once; rows and cols must be lc_model_shape's. */
 lc_status lc_model_add(lc_model *model, int32_t slot, int32_t layer, int32_t type, int64_t rows, int64_t cols);
-/* Repacks whole rows of a tensor that was added; any chunking, each row exactly once.
- * LC_ERR_NONFINITE: a weight or a block's scale is not finite, or the inverse of a
- * factor of LC_ROPE_FREQS; nothing was written. */
+/* Repacks whole rows of a tensor that was added, as lc_matrix_write does.  LC_ERR_NONFINITE
+ * is also for the inverse of a factor of LC_ROPE_FREQS. */
 lc_status lc_model_write(lc_model *model, int32_t slot, int32_t layer, int64_t first_row, int64_t n_rows,
                          const void *bytes, size_t n_bytes);
 /* Checks that every required tensor is there and whole, after which the model is read-only.

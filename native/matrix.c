@@ -23,8 +23,8 @@ lc_status lc_matrix_init(lc_matrix *m, const lc_kernels *kernels, int32_t type, 
     size_t bytes;
     if (!lc_mul((size_t)m->n_panels, m->layout.bytes, &bytes))
         return LC_ERR_ARGUMENT;
-    m->written = calloc((size_t)lc_ceil_div(rows, 8), 1);
-    m->panels = m->written ? lc_arena_alloc(arena ? arena : &m->own, bytes) : NULL;
+    m->taken = calloc((size_t)lc_ceil_div(rows, 64), sizeof *m->taken);
+    m->panels = m->taken ? lc_arena_alloc(arena ? arena : &m->own, bytes) : NULL;
     if (!m->panels) {
         lc_matrix_clear(m);
         return LC_ERR_MEMORY;
@@ -34,7 +34,7 @@ lc_status lc_matrix_init(lc_matrix *m, const lc_kernels *kernels, int32_t type, 
 
 void lc_matrix_clear(lc_matrix *m)
 {
-    free(m->written);
+    free((void *)m->taken);
     lc_arena_free(&m->own);
     *m = (lc_matrix){0};
 }
@@ -69,7 +69,57 @@ LC_INLINE uint8_t *panel_of_row(const lc_matrix *m, int64_t row)
     return m->panels + (size_t)(row / m->layout.rows) * m->layout.bytes;
 }
 
-LC_INLINE bool is_written(const lc_matrix *m, int64_t row) { return m->written[row / 8] >> row % 8 & 1; }
+LC_INLINE bool is_taken(const lc_matrix *m, int64_t row) { return atomic_load(&m->taken[row / 64]) >> row % 64 & 1; }
+
+/* The bits of the rows first..last-1 in their first word. */
+LC_INLINE uint64_t bits_of(int64_t first, int64_t last)
+{
+    const int64_t n = lc_min(last - first, 64 - first % 64);
+    return (UINT64_MAX >> (64 - n)) << first % 64;
+}
+
+LC_INLINE int64_t next_word(int64_t row) { return row - row % 64 + 64; }
+
+static void give_back(lc_matrix *m, int64_t first, int64_t last)
+{
+    for (int64_t row = first; row < last; row = next_word(row))
+        atomic_fetch_and(&m->taken[row / 64], ~bits_of(row, last));
+}
+
+/* Takes rows for the caller alone; false, and nothing is taken, if one of them is somebody's.  Of two callers whose rows
+ * overlap one gets them: both go upwards, and the first word that they share decides. */
+static bool take(lc_matrix *m, int64_t first, int64_t last)
+{
+    for (int64_t row = first; row < last; row = next_word(row)) {
+        const uint64_t bits = bits_of(row, last);
+        const uint64_t before = atomic_fetch_or(&m->taken[row / 64], bits);
+        if (!(before & bits))
+            continue;
+        atomic_fetch_and(&m->taken[row / 64], ~bits | before);
+        give_back(m, first, row);
+        return false;
+    }
+    return true;
+}
+
+/* Whether all of them are finite. */
+static bool put_rows(lc_matrix *m, int64_t first, int64_t last, const uint8_t *src)
+{
+    const lc_panel_layout *layout = &m->layout;
+    bool finite = true;
+
+    for (int64_t row = first, n; row < last && finite; row += n, src += (size_t)n * layout->row_bytes) {
+        const int64_t at = row % layout->rows;
+        n = at == 0 && last - row >= layout->rows ? layout->rows : 1;
+        if (n > 1) {
+            finite = lc_panel_put_all(layout, panel_of_row(m, row), src);
+        } else {
+            finite = lc_type_all_finite(layout->info, src, layout->row_bytes);
+            lc_panel_put(layout, panel_of_row(m, row), (int32_t)at, src);
+        }
+    }
+    return finite;
+}
 
 lc_status lc_matrix_write(lc_matrix *m, int64_t first_row, int64_t n_rows, const void *bytes, size_t n_bytes)
 {
@@ -80,18 +130,14 @@ lc_status lc_matrix_write(lc_matrix *m, int64_t first_row, int64_t n_rows, const
         return LC_ERR_SHAPE;
     if (!lc_mul((size_t)n_rows, m->layout.row_bytes, &expected) || expected != n_bytes)
         return LC_ERR_SHAPE;
-    for (int64_t row = first_row; row < first_row + n_rows; row++)
-        if (is_written(m, row))
-            return LC_ERR_STATE;
-    if (!lc_type_all_finite(m->layout.info, bytes, n_bytes))
+    const int64_t last = first_row + n_rows;
+    if (!take(m, first_row, last))
+        return LC_ERR_STATE;
+    if (!put_rows(m, first_row, last, bytes)) {
+        give_back(m, first_row, last); /* what they hold now is never read: rows that are not taken count as missing */
         return LC_ERR_NONFINITE;
-
-    const uint8_t *src = bytes;
-    for (int64_t row = first_row; row < first_row + n_rows; row++, src += m->layout.row_bytes) {
-        lc_panel_put(&m->layout, panel_of_row(m, row), (int32_t)(row % m->layout.rows), src);
-        m->written[row / 8] |= (uint8_t)(1 << row % 8);
     }
-    m->n_written += n_rows;
+    atomic_fetch_add(&m->n_written, n_rows);
     return LC_OK;
 }
 
@@ -99,7 +145,7 @@ lc_status lc_matrix_row(const lc_matrix *m, int64_t row, float *dst)
 {
     if (!m || !dst || row < 0 || row >= m->rows)
         return LC_ERR_ARGUMENT;
-    if (!is_written(m, row))
+    if (!is_taken(m, row))
         return LC_ERR_STATE;
     lc_panel_expand(&m->layout, panel_of_row(m, row), (int32_t)(row % m->layout.rows), dst);
     return LC_OK;

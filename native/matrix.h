@@ -2,6 +2,8 @@
 #ifndef LC_MATRIX_H
 #define LC_MATRIX_H
 
+#include <stdatomic.h>
+
 #include "activations.h"
 #include "memory.h"
 #include "pool.h"
@@ -13,8 +15,8 @@ struct lc_matrix {
     lc_form form;             /* of the activations that dot reads */
     int64_t rows, n_panels;
     uint8_t *panels;
-    uint8_t *written;         /* one bit per row */
-    int64_t n_written;
+    _Atomic uint64_t *taken;  /* one bit per row: written, or being written */
+    _Atomic int64_t n_written;
     lc_arena own;             /* of a matrix that belongs to no model */
 };
 

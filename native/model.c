@@ -154,11 +154,13 @@ static lc_status write_vector(lc_vector *v, bool divisors, int64_t first_row, in
         return LC_ERR_STATE;
     if (first_row != 0 || n_rows != 1 || n_bytes != (size_t)v->n * sizeof(float))
         return LC_ERR_SHAPE;
-    if (v->written)
+    if (atomic_exchange(&v->taken, true))
         return LC_ERR_STATE;
     lc_type_expand(lc_type_find(LC_F32), bytes, (size_t)v->n, v->values);
-    v->written = usable(v->values, v->n, divisors);
-    return v->written ? LC_OK : LC_ERR_NONFINITE;
+    if (usable(v->values, v->n, divisors))
+        return LC_OK;
+    atomic_store(&v->taken, false);
+    return LC_ERR_NONFINITE;
 }
 
 lc_status lc_model_write(lc_model *model, int32_t slot, int32_t layer, int64_t first_row, int64_t n_rows,
@@ -187,7 +189,7 @@ static bool whole(lc_model *model, int32_t slot, int32_t layer)
 {
     const lc_vector *v = vector_at(model, slot, layer);
     if (v)
-        return v->written;
+        return v->taken;
     const lc_matrix *m = matrix_at(model, slot, layer);
     return m->n_written == m->rows;
 }

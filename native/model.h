@@ -10,7 +10,7 @@
 typedef struct lc_vector {
     float *values;   /* NULL: not added */
     int64_t n;
-    bool written;
+    _Atomic bool taken;   /* written, or being written */
 } lc_vector;
 
 typedef struct lc_layer {

@@ -2,6 +2,15 @@
 
 #define LARGEST_BLOCK 34 /* bytes, Q8_0 */
 
+/* Registers of 16 bytes, which every processor that matters has. */
+typedef uint32_t words __attribute__((vector_size(16)));
+typedef uint16_t halves __attribute__((vector_size(16)));
+#ifdef __clang__
+#define SHUFFLE(type, a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define SHUFFLE(type, a, b, ...) __builtin_shuffle(a, b, (type){__VA_ARGS__})
+#endif
+
 lc_status lc_panel_layout_make(const lc_type_info *info, int32_t rows, int64_t cols, lc_panel_layout *out)
 {
     const size_t n = (size_t)rows;
@@ -73,6 +82,144 @@ void lc_panel_put(const lc_panel_layout *layout, uint8_t *panel, int32_t row, co
         }
         for (size_t j = 0; j < (size_t)info->q_bytes / 4; j++)
             memcpy(panel + layout->q + (j * rows + r) * 4, src + info->q_offset + 4 * j, 4);
+    }
+}
+
+/* ---- all rows of a panel at once ----
+ *
+ * A record is then written from end to end while it is in the nearest cache, from as many streams as there are rows,
+ * and looked at for what is not finite in the same place.  `rows` is a constant wherever these are called. */
+
+/* Four words (of 4 bytes) of four rows: out[word] has the rows'. */
+LC_INLINE void turn_words(const words in[4], words out[4])
+{
+    const words ab_low = SHUFFLE(words, in[0], in[1], 0, 4, 1, 5), ab_high = SHUFFLE(words, in[0], in[1], 2, 6, 3, 7);
+    const words cd_low = SHUFFLE(words, in[2], in[3], 0, 4, 1, 5), cd_high = SHUFFLE(words, in[2], in[3], 2, 6, 3, 7);
+    out[0] = SHUFFLE(words, ab_low, cd_low, 0, 1, 4, 5);
+    out[1] = SHUFFLE(words, ab_low, cd_low, 2, 3, 6, 7);
+    out[2] = SHUFFLE(words, ab_high, cd_high, 0, 1, 4, 5);
+    out[3] = SHUFFLE(words, ab_high, cd_high, 2, 3, 6, 7);
+}
+
+/* Eight halves (of 2 bytes) of four rows: out[i] has the rows' halves 2i and 2i + 1. */
+LC_INLINE void turn_halves(const halves in[4], words out[4])
+{
+    const words ab_low = (words)SHUFFLE(halves, in[0], in[1], 0, 8, 1, 9, 2, 10, 3, 11);
+    const words ab_high = (words)SHUFFLE(halves, in[0], in[1], 4, 12, 5, 13, 6, 14, 7, 15);
+    const words cd_low = (words)SHUFFLE(halves, in[2], in[3], 0, 8, 1, 9, 2, 10, 3, 11);
+    const words cd_high = (words)SHUFFLE(halves, in[2], in[3], 4, 12, 5, 13, 6, 14, 7, 15);
+    out[0] = SHUFFLE(words, ab_low, cd_low, 0, 4, 1, 5);
+    out[1] = SHUFFLE(words, ab_low, cd_low, 2, 6, 3, 7);
+    out[2] = SHUFFLE(words, ab_high, cd_high, 0, 4, 1, 5);
+    out[3] = SHUFFLE(words, ab_high, cd_high, 2, 6, 3, 7);
+}
+
+/* dst[word][row] = word of src[row], for words of 4 bytes; rows of src lie `stride` bytes apart. */
+LC_INLINE void interleave_words(uint8_t *dst, const uint8_t *src, size_t stride, size_t rows, size_t n_words)
+{
+    size_t first = 0;
+    for (; first + 4 <= n_words; first += 4)
+        for (size_t r = 0; r < rows; r += 4) {
+            words in[4], out[4];
+            for (size_t i = 0; i < 4; i++)
+                memcpy(&in[i], src + (r + i) * stride + first * 4, 16);
+            turn_words(in, out);
+            for (size_t i = 0; i < 4; i++)
+                memcpy(dst + ((first + i) * rows + r) * 4, &out[i], 16);
+        }
+    for (; first < n_words; first++)
+        for (size_t r = 0; r < rows; r++)
+            memcpy(dst + (first * rows + r) * 4, src + r * stride + first * 4, 4);
+}
+
+/* The same for words of 2 bytes. */
+LC_INLINE void interleave_halves(uint8_t *dst, const uint8_t *src, size_t stride, size_t rows, size_t n_halves)
+{
+    size_t first = 0;
+    for (; first + 8 <= n_halves; first += 8)
+        for (size_t r = 0; r < rows; r += 4) {
+            halves in[4];
+            words out[4];
+            for (size_t i = 0; i < 4; i++)
+                memcpy(&in[i], src + (r + i) * stride + first * 2, 16);
+            turn_halves(in, out);
+            for (size_t i = 0; i < 8; i++)
+                memcpy(dst + ((first + i) * rows + r) * 2, (uint8_t *)&out[i / 2] + i % 2 * 8, 8);
+        }
+    for (; first < n_halves; first++)
+        for (size_t r = 0; r < rows; r++)
+            memcpy(dst + (first * rows + r) * 2, src + r * stride + first * 2, 2);
+}
+
+LC_INLINE void interleave_high(uint8_t *dst, const uint8_t *src, size_t stride, size_t rows)
+{
+    for (size_t r = 0; r < rows; r++) {
+        const uint32_t high = spread_high(lc_load32(src + r * stride));
+        memcpy(dst + r * 4, &high, 4);
+    }
+}
+
+LC_INLINE bool put_block_panel(const lc_panel_layout *layout, uint8_t *panel, const uint8_t *src, size_t rows)
+{
+    const lc_type_info *info = layout->info;
+    const size_t stride = layout->row_bytes;
+    const uint8_t *const m = src + info->m_offset, *const high = src + info->high_offset;
+    const uint8_t *const q = src + info->q_offset;
+    bool finite = true;
+
+    for (size_t block = 0, at = 0; block < (size_t)layout->blocks; block++, at += (size_t)info->bytes) {
+        interleave_halves(panel, src + at, stride, rows, 1);
+        if (info->m_offset)
+            interleave_halves(panel + layout->m, m + at, stride, rows, 1);
+        finite &= lc_all_finite_16(panel, info->m_offset ? 2 * rows : rows, LC_F16_EXPONENT);
+        if (info->high_offset)
+            interleave_high(panel + layout->high, high + at, stride, rows);
+        if (info->q_bytes == 16)
+            interleave_words(panel + layout->q, q + at, stride, rows, 4);
+        else
+            interleave_words(panel + layout->q, q + at, stride, rows, 8);
+        panel += layout->record;
+    }
+    return finite;
+}
+
+/* A cache line of each row at a time: rows of a power of two bytes share the few lines of one set of the cache. */
+LC_INLINE bool put_float_panel(const lc_panel_layout *layout, uint8_t *panel, const uint8_t *src, size_t rows,
+                               size_t size)
+{
+    const size_t stride = layout->row_bytes, at_once = LC_CACHE_LINE / size;
+    size_t left = (size_t)layout->cols;
+    bool finite = true;
+
+    for (; left >= at_once; left -= at_once, src += LC_CACHE_LINE, panel += LC_CACHE_LINE * rows) {
+        if (size == 4)
+            interleave_words(panel, src, stride, rows, LC_CACHE_LINE / 4);
+        else
+            interleave_halves(panel, src, stride, rows, LC_CACHE_LINE / 2);
+        finite &= lc_type_all_finite(layout->info, panel, LC_CACHE_LINE * rows);
+    }
+    if (size == 4)
+        interleave_words(panel, src, stride, rows, left);
+    else
+        interleave_halves(panel, src, stride, rows, left);
+    return finite & lc_type_all_finite(layout->info, panel, left * size * rows);
+}
+
+LC_INLINE bool put_panel(const lc_panel_layout *layout, uint8_t *panel, const uint8_t *src, size_t rows)
+{
+    if (lc_type_is_block(layout->info))
+        return put_block_panel(layout, panel, src, rows);
+    return layout->info->bytes == 4 ? put_float_panel(layout, panel, src, rows, 4)
+                                    : put_float_panel(layout, panel, src, rows, 2);
+}
+
+bool lc_panel_put_all(const lc_panel_layout *layout, uint8_t *panel, const uint8_t *src)
+{
+    switch (layout->rows) {
+    case 16: return put_panel(layout, panel, src, 16);
+    case 8: return put_panel(layout, panel, src, 8);
+    case 4: return put_panel(layout, panel, src, 4);
+    default: return put_panel(layout, panel, src, (size_t)layout->rows);
     }
 }
 

@@ -33,6 +33,9 @@ typedef struct lc_panel_layout {
 
 /* LC_ERR_SHAPE: cols does not fill whole blocks; LC_ERR_ARGUMENT: sizes overflow. */
 lc_status lc_panel_layout_make(const lc_type_info *info, int32_t rows, int64_t cols, lc_panel_layout *out);
+/* Puts all rows of a panel, which follow one another in src, into their places; returns whether every weight or scale
+ * is finite.  Several times as fast as row by row. */
+bool lc_panel_put_all(const lc_panel_layout *layout, uint8_t *panel, const uint8_t *src);
 /* Puts one row of file bytes into its place. */
 void lc_panel_put(const lc_panel_layout *layout, uint8_t *panel, int32_t row, const uint8_t *src);
 /* One row as floats: exactly what lc_type_expand makes of the file's bytes. */

@@ -57,25 +57,30 @@ void lc_type_expand(const lc_type_info *info, const void *src, size_t n, float *
         expand_block(info, block, dst + i);
 }
 
+static bool all_finite_32(const uint8_t *src, size_t n)
+{
+    uint32_t bad = 0;
+    for (size_t i = 0; i < n; i++)
+        bad |= (lc_load32(src + 4 * i) & 0x7f800000u) + 0x00800000u;
+    return !(bad & 0x80000000u);
+}
+
 bool lc_type_all_finite(const lc_type_info *info, const void *src, size_t n_bytes)
 {
     const uint8_t *p = src;
     bool bad = false;
 
-    if (info->type == LC_F32) {
-        for (size_t i = 0; i < n_bytes; i += 4)
-            bad |= (lc_load32(p + i) & 0x7f800000u) == 0x7f800000u;
-    } else if (info->type == LC_BF16) {
-        for (size_t i = 0; i < n_bytes; i += 2)
-            bad |= (lc_load16(p + i) & 0x7f80) == 0x7f80;
-    } else {
-        /* F16 itself, or the f16 scale and offset that lead each block */
-        const size_t step = (size_t)info->bytes;
-        const size_t m = (size_t)info->m_offset;
-        for (size_t i = 0; i < n_bytes; i += step)
-            bad |= (lc_load16(p + i) & 0x7c00) == 0x7c00 || (lc_load16(p + i + m) & 0x7c00) == 0x7c00;
+    switch (info->type) {
+    case LC_F32: return all_finite_32(p, n_bytes / 4);
+    case LC_F16: return lc_all_finite_16(p, n_bytes / 2, LC_F16_EXPONENT);
+    case LC_BF16: return lc_all_finite_16(p, n_bytes / 2, 0x7f80);
+    default: /* the f16 scale and offset that lead each block */
+        for (size_t i = 0; i < n_bytes; i += (size_t)info->bytes) {
+            bad |= (lc_load16(p + i) & LC_F16_EXPONENT) == LC_F16_EXPONENT;
+            bad |= (lc_load16(p + i + info->m_offset) & LC_F16_EXPONENT) == LC_F16_EXPONENT;
+        }
+        return !bad;
     }
-    return !bad;
 }
 
 lc_status lc_type_block(int32_t type, int32_t *elements, int32_t *bytes)

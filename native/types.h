@@ -31,6 +31,8 @@ void lc_type_expand(const lc_type_info *info, const void *src, size_t n, float *
 /* Whether every weight (or scale) in n_bytes of whole blocks is finite. */
 bool lc_type_all_finite(const lc_type_info *info, const void *src, size_t n_bytes);
 
+#define LC_F16_EXPONENT 0x7c00
+
 LC_INLINE bool lc_type_is_block(const lc_type_info *info) { return info->elements > 1; }
 
 /* f16 to f32, exact.  Multiplying the shifted bits by 2^112 moves the exponent's bias and makes
@@ -66,5 +68,16 @@ LC_INLINE float lc_f32_of_bf16(uint16_t h) { return lc_float_of_bits((uint32_t)h
 /* Little-endian reads from unaligned file bytes. */
 LC_INLINE uint16_t lc_load16(const uint8_t *p) { return (uint16_t)(p[0] | p[1] << 8); }
 LC_INLINE uint32_t lc_load32(const uint8_t *p) { return (uint32_t)lc_load16(p) | (uint32_t)lc_load16(p + 2) << 16; }
+
+/* Whether n numbers of 16 bits with the exponent in these bits are finite: an exponent of ones alone says infinity or
+ * NaN, and adding one to its lowest bit carries into the sign's. */
+LC_INLINE bool lc_all_finite_16(const uint8_t *src, size_t n, uint16_t exponent)
+{
+    const uint16_t lowest = exponent & (uint16_t)-exponent;
+    uint16_t bad = 0;
+    for (size_t i = 0; i < n; i++)
+        bad |= (uint16_t)((lc_load16(src + 2 * i) & exponent) + lowest);
+    return !(bad & 0x8000);
+}
 
 #endif

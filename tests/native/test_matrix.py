@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -107,11 +111,12 @@ def test_rows_read_back_exactly(isa: str, label: str) -> None:
     data = random_bytes(rng, label, rows, cols)
     expected = dequantize(label, data, (rows, cols))
     with chosen_isa(isa):
-        matrix = Matrix(label, rows, cols)
-        for first, n in ((30, 7), (0, 1), (1, 17), (18, 12)):  # any chunking, any order
-            ok(matrix.write(data, first, n))
-        for row in range(rows):
-            np.testing.assert_array_equal(matrix.row(row), expected[row])
+        for chunks in ([(30, 7), (0, 1), (1, 17), (18, 12)], [(16, 21), (0, 16)], [(0, 37)]):  # any chunking and order
+            matrix = Matrix(label, rows, cols)
+            for first, n in chunks:
+                ok(matrix.write(data, first, n))
+            for row in range(rows):
+                np.testing.assert_array_equal(matrix.row(row), expected[row])
 
 
 @pytest.mark.parametrize("isa", ISAS)
@@ -212,25 +217,72 @@ def test_writing() -> None:
     assert lib.lc_matrix_row(ffi.NULL, 0, floats(x)) == lib.LC_ERR_ARGUMENT
 
 
+@pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("label", IDS)
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_weights_that_are_no_numbers(label: str, bad: float) -> None:
-    """Refused in the first, a middle and the last place; the rows can still be written after."""
-    rows, cols = 3, 64
+def test_weights_that_are_no_numbers(isa: str, label: str, bad: float) -> None:
+    """Refused wherever they stand, in a whole panel or in the rows behind it; the rows can still be written after."""
+    rows, cols = 19, 64 if label in QUANTIZED else 75
     good = random_bytes(np.random.default_rng(9), label, rows, cols)
     code = {"F32": "<f4", "BF16": "<u2"}.get(label, "<f2")
     value = np.array([bad], np.float32)
     encoded = (value.view(np.uint32) >> 16).astype("<u2") if label == "BF16" else value.astype(code)
     step = len(good) // (rows * cols) if label not in QUANTIZED else len(good) // (rows * 2)
-    offsets = [0, len(good) // 2 // step * step, len(good) - step]
+    row = len(good) // rows
+    offsets = [0, len(good) // 2 // step * step, 16 * row - step, 16 * row, len(good) - step]
     if label.endswith("_1"):
-        offsets.append(len(good) - step + 2)
-    matrix = Matrix(label, rows, cols)
+        offsets += [at + 2 for at in offsets]
+    with chosen_isa(isa):
+        matrix = Matrix(label, rows, cols)
     for at in offsets:
         data = bytearray(good)
         data[at : at + encoded.itemsize] = encoded.tobytes()
         assert matrix.write(bytes(data)) == lib.LC_ERR_NONFINITE, at
     ok(matrix.write(good))
+    np.testing.assert_array_equal(matrix.row(0), dequantize(label, good, (rows, cols))[0])
+
+
+def test_threads_write_at_once() -> None:
+    """Every thread its own rows, cut so that neighbours share panels and words of the list of written rows."""
+    rng = np.random.default_rng(10)
+    rows, cols, n_threads = 1000, 64, 4
+    data = random_bytes(rng, "Q4_1", rows, cols)
+    expected = dequantize("Q4_1", data, (rows, cols))
+    for _ in range(20):
+        matrix = Matrix("Q4_1", rows, cols)
+        cuts = [0, *sorted(rng.choice(np.arange(1, rows), 99, replace=False).tolist()), rows]
+        chunks = [(first, last - first) for first, last in itertools.pairwise(cuts)]
+        statuses = write_at_once(matrix, data, [chunks[i::n_threads] for i in range(n_threads)])
+        assert set(statuses) == {lib.LC_OK}
+        for row in range(rows):
+            np.testing.assert_array_equal(matrix.row(row), expected[row])
+
+
+def test_of_threads_that_write_the_same_rows_one_may() -> None:
+    rows, cols = 4000, 512
+    data = random_bytes(np.random.default_rng(11), "Q8_0", rows, cols)
+    bad = data[:-34] + np.array([np.inf], "<f2").tobytes() + data[-32:]  # found in the last row, the others being taken
+    for _ in range(20):
+        matrix = Matrix("Q8_0", rows, cols)
+        statuses = write_at_once(matrix, data, [[(10 * i, rows - 20 * i)] for i in range(4)])
+        assert sorted(statuses) == [lib.LC_OK] + [lib.LC_ERR_STATE] * 3
+        matrix = Matrix("Q8_0", rows, cols)
+        statuses = write_at_once(matrix, bad, [[(0, rows)]] * 4)
+        assert lib.LC_ERR_NONFINITE in statuses
+        assert set(statuses) <= {lib.LC_ERR_NONFINITE, lib.LC_ERR_STATE}
+        ok(matrix.write(data))  # none of them left anything taken
+
+
+def write_at_once(matrix: Matrix, data: bytes, chunks: list[list[tuple[int, int]]]) -> list[int]:
+    """The statuses of writing (first row, rows), each list of them in a thread of its own, all begun together."""
+    gate = threading.Barrier(len(chunks))
+
+    def write(own: list[tuple[int, int]]) -> list[int]:
+        gate.wait()
+        return [matrix.write(data, first, n) for first, n in own]
+
+    with ThreadPoolExecutor(len(chunks)) as threads:
+        return [status for statuses in threads.map(write, chunks) for status in statuses]
 
 
 def test_choosing_a_set() -> None:
