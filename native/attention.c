@@ -14,33 +14,68 @@
 
 /* ---- the cache ---- */
 
-LC_INLINE uint16_t *keys_of(const lc_context *ctx, int32_t layer, int32_t kv_head)
+LC_INLINE size_t first_block_of(const lc_context *ctx, int32_t layer, int32_t kv_head)
 {
-    return ctx->k + ((size_t)layer * (size_t)ctx->model->hparams.n_kv_heads + (size_t)kv_head) * ctx->k_head;
+    return ((size_t)layer * (size_t)ctx->model->hparams.n_kv_heads + (size_t)kv_head) * ctx->n_blocks;
 }
 
-LC_INLINE uint16_t *values_of(const lc_context *ctx, int32_t layer, int32_t kv_head)
+/* n numbers, n <= 32, as a record's f16 scale and int8s, `step` bytes apart.  Like the file's Q8_0, but for the scale
+ * being rounded before the numbers are divided by it. */
+static void quantize(const float *x, int32_t n, uint16_t *scale, uint8_t *q, int32_t step)
 {
-    return ctx->v + ((size_t)layer * (size_t)ctx->model->hparams.n_kv_heads + (size_t)kv_head) * ctx->v_head;
+    uint32_t most = 0; /* compared as integers: a NaN is above all numbers, and stays */
+    for (int32_t i = 0; i < n; i++) {
+        const uint32_t magnitude = lc_bits_of_float(x[i]) & 0x7fffffffu;
+        most = magnitude > most ? magnitude : most;
+    }
+    *scale = lc_f16_of_f32(lc_float_of_bits(most) / 127.0f);
+    const float d = lc_f32_of_f16(*scale);
+    const float inverse = d > 0.0f ? 1.0f / d : 0.0f;
+    for (int32_t i = 0; i < n; i++) {
+        const float rounded = rintf(fmaxf(-127.0f, fminf(127.0f, x[i] * inverse))); /* a NaN becomes a number */
+        q[i * step] = (uint8_t)(int8_t)rounded;
+    }
+}
+
+/* Puts a key and a value, rotated, [head_dim] each, at place i of a block of 16. */
+static void store_f16(const lc_context *ctx, const float *key, const float *value, int32_t i, uint16_t *halves,
+                      uint16_t *k, uint16_t *v)
+{
+    const lc_kernels *kernels = ctx->model->kernels;
+    kernels->to_f16(key, ctx->head_stride, halves);
+    for (int32_t d = 0; d < ctx->model->hparams.head_dim; d++)
+        k[d * LC_KEY_BLOCK + i] = halves[d];
+    kernels->to_f16(value, ctx->head_stride, v + i * ctx->head_stride);
+}
+
+static void store_q8(const lc_context *ctx, const float *key, const float *value, int32_t i, uint8_t *k, uint8_t *v)
+{
+    const int32_t head_dim = ctx->model->hparams.head_dim;
+    for (int32_t d = 0; d < head_dim; d += LC_BLOCK, k += LC_KV_RECORD, v += LC_KV_RECORD) {
+        const int32_t n = (int32_t)lc_min(LC_BLOCK, head_dim - d);
+        uint16_t *k_scales = (uint16_t *)(void *)k, *v_scales = (uint16_t *)(void *)v;
+        quantize(key + d, n, k_scales + i, k + 2 * LC_KEY_BLOCK + i, LC_KEY_BLOCK);
+        quantize(value + d, n, v_scales + i, v + 2 * LC_KEY_BLOCK + i * LC_BLOCK, 1);
+    }
 }
 
 /* Puts one token's key and value of one head in the cache. */
 static void store_head(const lc_batch *b, const lc_scratch *scratch, int32_t layer, int32_t kv_head, int32_t token)
 {
     const lc_context *ctx = b->context;
-    const lc_kernels *kernels = ctx->model->kernels;
-    const int32_t head_dim = ctx->model->hparams.head_dim, stride = ctx->head_stride;
-    const size_t position = (size_t)b->start + (size_t)token;
-    const int64_t from = token * ctx->kv_stride + (int64_t)kv_head * head_dim;
-    uint16_t *halves = (uint16_t *)(void *)scratch->acc;
+    const int32_t stride = ctx->head_stride, position = b->start + token;
+    const int64_t from = token * ctx->kv_stride + (int64_t)kv_head * ctx->model->hparams.head_dim;
+    const float *key = scratch->q, *value = ctx->values + from;
+    const size_t block = first_block_of(ctx, layer, kv_head) + (size_t)position / LC_KEY_BLOCK;
+    uint8_t *k = ctx->k + block * ctx->k_block, *v = ctx->v + block * ctx->v_block;
 
-    kernels->rope(ctx->keys + from, ctx->cosine + token * stride, ctx->sine + token * stride, stride, 1.0f, scratch->q);
-    kernels->to_f16(scratch->q, stride, halves);
-    uint16_t *k = keys_of(ctx, layer, kv_head) + position / LC_KEY_BLOCK * (size_t)head_dim * LC_KEY_BLOCK +
-                  position % LC_KEY_BLOCK;
-    for (int32_t d = 0; d < head_dim; d++)
-        k[d * LC_KEY_BLOCK] = halves[d];
-    kernels->to_f16(ctx->values + from, stride, values_of(ctx, layer, kv_head) + position * (size_t)stride);
+    ctx->model->kernels->rope(ctx->keys + from, ctx->cosine + token * stride, ctx->sine + token * stride, stride, 1.0f,
+                              scratch->q);
+    if (ctx->kv_q8)
+        store_q8(ctx, key, value, position % LC_KEY_BLOCK, k, v);
+    else
+        store_f16(ctx, key, value, position % LC_KEY_BLOCK, (uint16_t *)(void *)scratch->acc, (uint16_t *)(void *)k,
+                  (uint16_t *)(void *)v);
 }
 
 void lc_attention_store(const lc_batch *b, lc_team *team, int32_t layer)
@@ -70,7 +105,7 @@ static void gather_queries(const lc_batch *b, const lc_scratch *scratch, int32_t
     const lc_context *ctx = b->context;
     const lc_hparams *h = &ctx->model->hparams;
     const int32_t group = h->n_heads / h->n_kv_heads, stride = ctx->head_stride;
-    const float scale = (float)(1.0 / sqrt(h->head_dim));
+    const float scale = (float)(1.44269504088896341 / sqrt(h->head_dim)); /* log2(e): kernels take powers of 2 */
     int32_t row = 0;
 
     for (int32_t token = first; token < end; token++)
@@ -95,16 +130,21 @@ static void attend(const lc_batch *b, const lc_scratch *scratch, int32_t layer, 
         .last = last_key,
         .q = scratch->q,
         .visible = scratch->visible,
-        .k = keys_of(ctx, layer, kv_head),
-        .v = values_of(ctx, layer, kv_head),
+        .q8 = ctx->kv_q8,
+        .k_bytes = ctx->k_block,
+        .v_bytes = ctx->v_block,
+        .k = ctx->k + first_block_of(ctx, layer, kv_head) * ctx->k_block,
+        .v = ctx->v + first_block_of(ctx, layer, kv_head) * ctx->v_block,
         .acc = scratch->acc,
         .top = scratch->top,
         .sum = scratch->sum,
+        .scratch = scratch->attention,
     };
     ctx->model->kernels->attend(&attention);
 }
 
-/* A prompt: chunks are some tokens of one KV head, the last tokens, which see most, first. */
+/* A prompt: chunks are some tokens of one KV head, the last tokens, which see most, first; head after head, so that one's
+ * keys and values stay in the second-level cache. */
 static void attend_tokens(const lc_batch *b, lc_team *team, int32_t layer, int32_t first)
 {
     const lc_context *ctx = b->context;
@@ -116,8 +156,8 @@ static void attend_tokens(const lc_batch *b, lc_team *team, int32_t layer, int32
 
     while ((chunk = lc_team_take(team, (int64_t)n_spans * h->n_kv_heads)) >= 0) {
         const lc_scratch *scratch = &ctx->scratch[lc_team_rank(team)];
-        const int32_t kv_head = chunk % h->n_kv_heads;
-        const int32_t end = b->n - chunk / h->n_kv_heads * tokens, begin = (int32_t)lc_max(end - tokens, first);
+        const int32_t kv_head = chunk / n_spans;
+        const int32_t end = b->n - chunk % n_spans * tokens, begin = (int32_t)lc_max(end - tokens, first);
         gather_queries(b, scratch, kv_head, begin, end);
         attend(b, scratch, layer, kv_head, (end - begin) * group, 0, b->start + end);
 
@@ -150,9 +190,9 @@ static parts parts_of(const lc_hparams *h, int32_t length)
 /* A part's sums, then its highest score and its sum of weights. */
 static int64_t part_floats(int32_t head_stride) { return head_stride + LC_PAD; }
 
-int64_t lc_attention_partial_floats(const lc_hparams *h)
+int64_t lc_attention_partial_floats(const lc_hparams *h, int32_t head_stride)
 {
-    return (int64_t)h->n_heads * most_parts(h) * part_floats((int32_t)lc_round_up(h->head_dim, LC_PAD));
+    return (int64_t)h->n_heads * most_parts(h) * part_floats(head_stride);
 }
 
 static float *part_at(const lc_context *ctx, int32_t head, int32_t part)
@@ -198,7 +238,7 @@ void lc_attention_join(const lc_batch *b, float *out)
             top = fmaxf(top, part_at(ctx, head, i)[stride]);
         for (int32_t i = 0; i < n_parts; i++) {
             const float *part = part_at(ctx, head, i);
-            const float weight = expf(part[stride] - top);
+            const float weight = exp2f(part[stride] - top);
             sum += part[stride + 1] * weight;
             for (int32_t d = 0; d < h->head_dim; d++)
                 out[d] = (i ? out[d] : 0.0f) + part[d] * weight;

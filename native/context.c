@@ -5,8 +5,6 @@
 #include <math.h>
 #include <stdlib.h>
 
-/* Queries that a thread attends at once: enough that a tile of keys is used well while it is in the nearest cache. */
-#define ATTENTION_ROWS 48
 /* Longest batch: more gains nothing, and scratch memory grows with it. */
 #define BATCH_MAX 4096
 
@@ -27,28 +25,29 @@ static size_t *claim(size_t *total, int64_t n, int64_t m, size_t size)
 static bool alloc_cache(lc_context *ctx)
 {
     const lc_hparams *h = &ctx->model->hparams;
-    const int64_t n_keys = lc_round_up(ctx->n_ctx, LC_KEY_TILE);
     const int64_t heads = (int64_t)h->n_layers * h->n_kv_heads;
+    const size_t stride = (size_t)ctx->head_stride;
 
-    ctx->k_head = (size_t)n_keys * (size_t)h->head_dim;
-    ctx->v_head = (size_t)n_keys * (size_t)ctx->head_stride;
-    claim(&ctx->k_bytes, heads, (int64_t)ctx->k_head, sizeof(uint16_t));
-    claim(&ctx->v_bytes, heads, (int64_t)ctx->v_head, sizeof(uint16_t));
+    ctx->n_blocks = (size_t)lc_round_up(ctx->n_ctx, LC_KEY_TILE) / LC_KEY_BLOCK;
+    ctx->k_block = ctx->kv_q8 ? stride / LC_BLOCK * LC_KV_RECORD : (size_t)h->head_dim * LC_KEY_BLOCK * 2;
+    ctx->v_block = ctx->kv_q8 ? stride / LC_BLOCK * LC_KV_RECORD : stride * LC_KEY_BLOCK * 2;
+    claim(&ctx->k_bytes, heads, (int64_t)ctx->n_blocks, ctx->k_block);
+    claim(&ctx->v_bytes, heads, (int64_t)ctx->n_blocks, ctx->v_block);
     ctx->k = ctx->k_bytes == SIZE_MAX ? NULL : lc_pages_alloc(ctx->k_bytes, false);
     ctx->v = ctx->v_bytes == SIZE_MAX ? NULL : lc_pages_alloc(ctx->v_bytes, false);
     return ctx->k && ctx->v;
 }
 
-/* Cuts the batch's vectors out of one allocation.  Strides have a whole LC_PAD to spare: kernels that work on a head at
- * an odd place read on a little. */
+/* Cuts the batch's vectors out of one allocation.  Strides have some floats to spare: kernels that work on a head at an
+ * odd place read head_stride floats. */
 static bool alloc_floats(lc_context *ctx)
 {
     const lc_hparams *h = &ctx->model->hparams;
     const int64_t n = ctx->n_batch;
     const int64_t n_logits = lc_round_up(h->n_vocab, LC_PAD);
     ctx->embd_stride = lc_round_up(h->n_embd, LC_PAD);
-    ctx->q_stride = lc_round_up((int64_t)h->n_heads * h->head_dim, LC_PAD) + LC_PAD;
-    ctx->kv_stride = lc_round_up((int64_t)h->n_kv_heads * h->head_dim, LC_PAD) + LC_PAD;
+    ctx->q_stride = lc_round_up((int64_t)h->n_heads * h->head_dim, LC_PAD) + LC_BLOCK;
+    ctx->kv_stride = lc_round_up((int64_t)h->n_kv_heads * h->head_dim, LC_PAD) + LC_BLOCK;
     ctx->ff_stride = lc_round_up(h->n_ff, LC_PAD);
 
     const struct { float **place; int64_t n, m; } vectors[] = {
@@ -56,7 +55,7 @@ static bool alloc_floats(lc_context *ctx)
         {&ctx->keys, n, ctx->kv_stride},     {&ctx->values, n, ctx->kv_stride},
         {&ctx->attended, n, ctx->q_stride},  {&ctx->hidden, n, ctx->ff_stride},
         {&ctx->cosine, n, ctx->head_stride}, {&ctx->sine, n, ctx->head_stride},
-        {&ctx->logits, 1, n_logits},         {&ctx->partial, 1, lc_attention_partial_floats(h)},
+        {&ctx->logits, 1, n_logits},         {&ctx->partial, 1, lc_attention_partial_floats(h, ctx->head_stride)},
     };
     const size_t n_vectors = sizeof vectors / sizeof *vectors;
     for (size_t i = 0; i < n_vectors; i++)
@@ -86,6 +85,7 @@ static bool alloc_scratch(lc_context *ctx)
 
     claim(claim(claim(&one, wide, 1, 4), rows, stride, 4), rows, stride, 4); /* row, q, acc */
     claim(claim(claim(&one, rows, 1, 4), rows, 1, 4), rows, 1, 4);           /* top, sum, visible */
+    claim(&one, lc_attention_scratch(rows, stride), 1, 4);
     ctx->scratch = calloc((size_t)n_threads, sizeof *ctx->scratch);
     if (one == SIZE_MAX || !ctx->scratch || !lc_mul(one, (size_t)n_threads, &ctx->scratch_bytes))
         return false;
@@ -101,7 +101,8 @@ static bool alloc_scratch(lc_context *ctx)
         s->acc = (float *)(void *)(memory + at), claim(&at, rows, stride, 4);
         s->top = (float *)(void *)(memory + at), claim(&at, rows, 1, 4);
         s->sum = (float *)(void *)(memory + at), claim(&at, rows, 1, 4);
-        s->visible = (int32_t *)(void *)(memory + at);
+        s->visible = (int32_t *)(void *)(memory + at), claim(&at, rows, 1, 4);
+        s->attention = (float *)(void *)(memory + at);
         if (!lc_activations_alloc(&s->activations, ctx->model->kernels, widest_row(ctx), 1))
             return false;
     }
@@ -124,7 +125,7 @@ lc_status lc_context_create(lc_model *model, lc_pool *pool, const lc_context_opt
     if (!model || !pool || !options || !out || options->n_ctx < 1 || options->n_ctx > 1 << 24 || options->n_batch < 1 ||
         (options->exact != 0 && options->exact != 1))
         return LC_ERR_ARGUMENT;
-    if (options->kv_type != LC_F16)
+    if (options->kv_type != LC_F16 && options->kv_type != LC_Q8_0)
         return LC_ERR_TYPE;
     if (!model->finished)
         return LC_ERR_STATE;
@@ -138,8 +139,9 @@ lc_status lc_context_create(lc_model *model, lc_pool *pool, const lc_context_opt
     lc_pool_hold(pool);
     ctx->n_ctx = options->n_ctx;
     ctx->n_batch = (int32_t)lc_min(lc_min(options->n_batch, options->n_ctx), BATCH_MAX);
-    ctx->head_stride = (int32_t)lc_round_up(h->head_dim, LC_PAD);
-    ctx->attention_rows = (int32_t)lc_max(ATTENTION_ROWS, h->n_heads / h->n_kv_heads);
+    ctx->kv_q8 = options->kv_type == LC_Q8_0;
+    ctx->head_stride = (int32_t)lc_round_up(h->head_dim, ctx->kv_q8 ? LC_BLOCK : LC_PAD);
+    ctx->attention_rows = (int32_t)lc_round_up(h->n_heads / h->n_kv_heads, LC_QUERIES);
     if (!alloc_cache(ctx) || !alloc_floats(ctx) || !alloc_scratch(ctx) || !make_frequencies(ctx)) {
         lc_context_free(ctx);
         return LC_ERR_MEMORY;

@@ -10,6 +10,7 @@ typedef struct lc_scratch {
     float *row;                  /* one token's widest vector */
     float *q, *acc, *top, *sum;  /* attention's queries and sums: [rows][stride], [rows] */
     int32_t *visible;
+    float *attention;            /* lc_attention.scratch */
 } lc_scratch;
 
 struct lc_context {
@@ -19,11 +20,13 @@ struct lc_context {
     int32_t length;              /* tokens held */
     bool has_logits;
 
-    /* KV cache, f16: for each layer and KV head, keys [n / 16][head_dim][16], values [n][stride], n being
-     * n_ctx rounded up to whole LC_KEY_TILEs. */
-    int32_t head_stride;         /* head_dim rounded up to LC_PAD */
-    size_t k_head, v_head;       /* halves in one head's keys, values */
-    uint16_t *k, *v;
+    /* KV cache: for each layer and KV head, keys and values of n_ctx tokens rounded up to whole LC_KEY_TILEs, in blocks
+     * of 16; see lc_attention. */
+    bool kv_q8;                  /* Q8_0, or f16 */
+    int32_t head_stride;         /* head_dim rounded up to LC_PAD, for Q8_0 to 32 */
+    size_t k_block, v_block;     /* bytes of a block of keys, of values */
+    size_t n_blocks;             /* of one head */
+    uint8_t *k, *v;
     size_t k_bytes, v_bytes;
 
     /* Of the tokens of a batch, each row padded with zeros to whole LC_PADs. */
@@ -41,7 +44,7 @@ struct lc_context {
 
     double *frequencies;         /* [head_dim / 2]: radians per position */
 
-    int32_t attention_rows;      /* queries that a thread attends at once */
+    int32_t attention_rows;      /* queries that a thread attends at once, a multiple of LC_QUERIES */
     lc_scratch *scratch;         /* by rank */
     uint8_t *scratch_memory;
     size_t scratch_bytes;        /* of all threads */
@@ -63,7 +66,7 @@ void lc_forward(const void *batch, lc_team *team);
 /* ---- attention.c: stages of a layer ---- */
 
 /* Floats that one token's attention in parts needs. */
-int64_t lc_attention_partial_floats(const lc_hparams *h);
+int64_t lc_attention_partial_floats(const lc_hparams *h, int32_t head_stride);
 /* Rotates the batch's keys, and stores keys and values in the cache. */
 void lc_attention_store(const lc_batch *batch, lc_team *team, int32_t layer);
 /* Attends the queries of the tokens first..n-1 of a batch that is stored.  Leaves results in ctx->attended; if it is

@@ -47,23 +47,42 @@ typedef void lc_dot_kernel(const lc_panel_layout *layout, const uint8_t *panel, 
 /* Packs one token of cols values into a tile as number token; x may be NULL: zeros. */
 typedef void lc_pack_kernel(const float *x, int64_t cols, int32_t token, int32_t width, void *tile);
 
-/* Attention of some queries, all of one KV head, over the keys first..last-1: online softmax, tile by tile. */
-typedef struct lc_attention {
-    int32_t head_dim;
-    int32_t stride;         /* head_dim rounded up to LC_PAD: floats in a row of q and acc, halves in a row of v */
-    int32_t n_rows;         /* queries */
-    int32_t first, last;    /* keys; first is a multiple of LC_KEY_TILE */
-    const float *q;         /* [n_rows][stride], scaled by 1/sqrt(head_dim) */
-    const int32_t *visible; /* [n_rows], ascending: a query sees the keys below this */
-    const uint16_t *k;      /* f16 [key / 16][head_dim][16] */
-    const uint16_t *v;      /* f16 [key][stride] */
-    float *acc;             /* [n_rows][stride]: sum of exp(score - top) * v */
-    float *top;             /* [n_rows]: the highest score */
-    float *sum;             /* [n_rows]: sum of exp(score - top) */
-} lc_attention;
+/* ---- attention ---- */
 
 #define LC_KEY_BLOCK 16 /* keys stored side by side */
 #define LC_KEY_TILE 64  /* keys that one step of attention reads; a cache has room for whole tiles */
+
+/* The cache of one KV head is a row of blocks of 16 keys, and likewise of values.
+ *   f16:   keys [head_dim][16 keys], values [16 keys][stride], stride being head_dim rounded up to LC_PAD
+ *   Q8_0:  for every 32 dimensions (the last ones padded with zeros) a record: f16 scales [16 keys], then int8 of
+ *          keys [32 dimensions][16 keys], of values [16 keys][32 dimensions]; stride is head_dim rounded up to 32 */
+#define LC_KV_RECORD (LC_KEY_BLOCK * (2 + LC_BLOCK))
+
+/* Attention of some queries, all of one KV head, over the keys first..last-1: online softmax, tile by tile. */
+typedef struct lc_attention {
+    int32_t head_dim;
+    int32_t stride;         /* floats in a row of q and acc */
+    int32_t n_rows;         /* queries */
+    int32_t first, last;    /* keys; first is a multiple of LC_KEY_TILE */
+    bool q8;                /* the cache's type: Q8_0, or f16 */
+    size_t k_bytes, v_bytes; /* of a block of 16 keys */
+    const uint8_t *k, *v;   /* the cache */
+    const float *q;         /* [n_rows][stride], times log2(e) / sqrt(head_dim); zeros from head_dim on */
+    const int32_t *visible; /* [n_rows], ascending: a query sees the keys below this */
+    float *acc;             /* [n_rows][stride]: sum of 2^(score - top) * v */
+    float *top;             /* [n_rows]: the highest score */
+    float *sum;             /* [n_rows]: sum of 2^(score - top) */
+    float *scratch;         /* lc_attention_scratch floats.  It, q, acc, visible, top and sum have room for n_rows
+                               rounded up to LC_QUERIES rows. */
+} lc_attention;
+
+#define LC_QUERIES 48       /* a multiple of how many queries any set attends together */
+
+/* Floats of lc_attention.scratch for n_rows (a multiple of LC_QUERIES). */
+LC_INLINE int64_t lc_attention_scratch(int64_t n_rows, int64_t stride)
+{
+    return 2 * n_rows * stride + LC_KEY_TILE * (2 * stride + LC_QUERIES);
+}
 
 typedef struct lc_kernels {
     const char *name;

@@ -46,12 +46,16 @@ LC_INLINE void vf_store_f16(uint16_t *p, vf v)
         p[i] = lc_f16_of_f32(v[i]);
 }
 
-#define ATTENTION_ROWS 3
-#define ATTENTION_VECTORS 2
+LC_INLINE vf vf_load_i8(const int8_t *p) { return (vf){p[0], p[1], p[2], p[3]}; }
+
+#define ATTENTION_VECTORS(rows) ((rows) <= 3 ? 2 : 1)
+#define ATTENTION_QUERIES 2
+#define ATTENTION_STEP 4
 
 #include "../templates/vector.h"
 #include "../templates/floats.h"
-#include "../templates/attention.h"
+#include "../templates/attention_few.h"
+#include "../templates/attention_many.h"
 
 #include "blocks.h"
 

@@ -53,12 +53,19 @@ LC_INLINE void vf_store_f16(uint16_t *p, vf v)
     _mm_storeu_si128((__m128i *)(void *)p, _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT));
 }
 
-#define ATTENTION_ROWS 6
-#define ATTENTION_VECTORS 2
+LC_INLINE vf vf_load_i8(const int8_t *p)
+{
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)p)));
+}
+
+#define ATTENTION_VECTORS(rows) ((rows) <= 6 ? 2 : 1)
+#define ATTENTION_QUERIES 3
+#define ATTENTION_STEP 4
 
 #include "../templates/vector.h"
 #include "../templates/floats.h"
-#include "../templates/attention.h"
+#include "../templates/attention_few.h"
+#include "../templates/attention_many.h"
 
 /* ---- integers: q is [token][pair of steps], see pack_integers ---- */
 

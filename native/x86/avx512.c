@@ -43,12 +43,19 @@ LC_INLINE void vf_store_f16(uint16_t *p, vf v)
     _mm256_storeu_si256((__m256i *)(void *)p, _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT));
 }
 
-#define ATTENTION_ROWS 6
-#define ATTENTION_VECTORS 4
+LC_INLINE vf vf_load_i8(const int8_t *p)
+{
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)p)));
+}
+
+#define ATTENTION_VECTORS(rows) ((rows) <= 6 ? 4 : 2)
+#define ATTENTION_QUERIES 3
+#define ATTENTION_STEP 8
 
 #include "../templates/vector.h"
 #include "../templates/floats.h"
-#include "../templates/attention.h"
+#include "../templates/attention_few.h"
+#include "../templates/attention_many.h"
 
 /* ---- integers: q is [token]{32 high bytes, 32 low bytes} ---- */
 

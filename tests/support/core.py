@@ -152,9 +152,9 @@ class CoreModel:
 class CoreContext:
     """A context; ``eval`` returns the logits of the last token."""
 
-    def __init__(self, model: CoreModel, pool: Pool, n_ctx: int, n_batch: int = 64, *, exact: bool = False) -> None:
+    def __init__(self, model: CoreModel, pool: Pool, n_ctx: int, n_batch: int = 64, *, exact: bool = False, kv: str = "F16") -> None:
         self.model, self.pool = model, pool
-        options = ffi.new("lc_context_options *", (n_ctx, n_batch, lib.LC_F16, exact))
+        options = ffi.new("lc_context_options *", (n_ctx, n_batch, IDS[kv], exact))
         out = ffi.new("lc_context **")
         ok(lib.lc_context_create(model.handle, pool.handle, options, out))
         self.handle: Any = ffi.gc(out[0], lib.lc_context_free)

@@ -19,6 +19,18 @@ from tests.support.core import Place
 Doubles = NDArray[np.float64]
 
 
+def rounded_to_bytes(x: Doubles) -> Doubles:
+    """The last axis in blocks of 32, the last one shorter: bytes times a float16 scale, which makes 127 the largest."""
+    out = np.empty_like(x)
+    for first in range(0, x.shape[-1], 32):
+        block = x[..., first : first + 32]
+        scale = (np.abs(block).max(axis=-1, keepdims=True) / 127).astype(np.float16).astype(np.float64)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            whole = np.where(scale > 0, np.clip(np.rint(block / scale), -127, 127), 0)
+        out[..., first : first + 32] = whole * scale
+    return out
+
+
 @dataclass
 class TinyLlama:
     """A model of random weights. ``label`` is the type of all matrices; ``labels`` overrides it by slot."""
@@ -98,13 +110,13 @@ class TinyLlama:
 
     # ---- the forward pass ----
 
-    def logits(self, ids: Sequence[int]) -> Doubles:
-        """[len(ids)][n_vocab]. Keys and values are rounded to float16, as the cache stores them; nothing else is."""
+    def logits(self, ids: Sequence[int], kv: str = "F16") -> Doubles:
+        """[len(ids)][n_vocab]. Keys and values are rounded as a cache of the type ``kv`` is; nothing else is."""
         w = self.values
         x = w["token_embd", 0][list(ids)].astype(np.float64)
         for layer in range(self.n_layers):
             h = self._rmsnorm(x, w["attn_norm", layer])
-            x = x + self._attention(h, layer) @ w["attn_output", layer].T
+            x = x + self._attention(h, layer, kv) @ w["attn_output", layer].T
             h = self._rmsnorm(x, w["ffn_norm", layer])
             gate = h @ w["ffn_gate", layer].T
             x = x + (gate / (1 + np.exp(-gate)) * (h @ w["ffn_up", layer].T)) @ w["ffn_down", layer].T
@@ -126,10 +138,11 @@ class TinyLlama:
         turned = (x[..., 0::2] + 1j * x[..., 1::2]) * np.exp(1j * angle)
         return np.stack([turned.real, turned.imag], axis=-1).reshape(x.shape)
 
-    def _attention(self, h: Doubles, layer: int) -> Doubles:
+    def _attention(self, h: Doubles, layer: int, kv: str) -> Doubles:
+        rounded = {"F16": lambda x: x.astype(np.float16), "Q8_0": rounded_to_bytes}[kv]
         q = self._rope(self._heads(h @ self.values["attn_q", layer].T, self.n_heads))
-        k = self._rope(self._heads(h @ self.values["attn_k", layer].T, self.n_kv_heads)).astype(np.float16)
-        v = self._heads(h @ self.values["attn_v", layer].T, self.n_kv_heads).astype(np.float16)
+        k = rounded(self._rope(self._heads(h @ self.values["attn_k", layer].T, self.n_kv_heads)))
+        v = rounded(self._heads(h @ self.values["attn_v", layer].T, self.n_kv_heads))
         out = np.zeros_like(q)
         for head in range(self.n_heads):
             shared = head // (self.n_heads // self.n_kv_heads)
