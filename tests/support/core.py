@@ -152,7 +152,9 @@ class CoreModel:
 class CoreContext:
     """A context; ``eval`` returns the logits of the last token."""
 
-    def __init__(self, model: CoreModel, pool: Pool, n_ctx: int, n_batch: int = 64, *, exact: bool = False, kv: str = "F16") -> None:
+    def __init__(
+        self, model: CoreModel, pool: Pool, n_ctx: int, n_batch: int = 64, *, exact: bool = False, kv: str = "F16"
+    ) -> None:
         self.model, self.pool = model, pool
         options = ffi.new("lc_context_options *", (n_ctx, n_batch, IDS[kv], exact))
         out = ffi.new("lc_context **")
