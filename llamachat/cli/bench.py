@@ -64,7 +64,7 @@ measured so far.
 """
 
 
-@with_options(_OWN, TOKENS | {"n_ctx", "threads"})
+@with_options(_OWN, TOKENS | {"n_ctx", "threads", "exact"})
 @click.command(cls=HelpCommand, context_settings=CONTEXT, examples=_EXAMPLES, note=_NOTE)
 @click.pass_context
 def bench(context: click.Context, /, **_options: object) -> None:

@@ -58,7 +58,7 @@ class Invocation:
         from llamachat.engine.base import ModelSource
 
         tokenizer = self.get("tokenizer") or usual_tokenizer(self.data_dir, path)
-        return ModelSource(path, tokenizer, self.get("n_ctx"), self.get("threads"))
+        return ModelSource(path, tokenizer, self.get("n_ctx"), self.get("threads"), exact=self.get("exact", False))
 
 
 def _from_command_line(context: click.Context, option: Option) -> dict[str, Any]:

@@ -22,6 +22,7 @@ class ModelSource:
     tokenizer: Path | None = None  #: for weight files without a vocabulary
     n_ctx: int | None = None  #: tokens of context
     threads: int | None = None
+    exact: bool = False  #: long prompts at full precision: activations of 15 bits instead of 8
 
 
 class Engine(Protocol):

@@ -22,7 +22,8 @@ class Context:
     def __init__(self, model: Model, n_ctx: int | None = None) -> None:
         self.model = model
         self.n_ctx = n_ctx or model.info.n_ctx
-        options = ffi.new("lc_context_options *", (self.n_ctx, min(_BATCH_TOKENS, self.n_ctx), lib.LC_F16, 0))
+        exact = int(model.source.exact)
+        options = ffi.new("lc_context_options *", (self.n_ctx, min(_BATCH_TOKENS, self.n_ctx), lib.LC_F16, exact))
         out: Any = ffi.new("lc_context **")
         check(
             lib.lc_context_create(model.handle, model.pool.handle, options, out),

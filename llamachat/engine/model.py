@@ -61,8 +61,9 @@ def name_of(slot: int, layer: int) -> str:
 class Model:
     """Weights laid out for this machine's kernels, with their tokenizer and threads. Read-only once loaded."""
 
-    def __init__(self, handle: Any, info: ModelInfo, tokenizer: Tokenizer, pool: Pool) -> None:
+    def __init__(self, handle: Any, info: ModelInfo, tokenizer: Tokenizer, pool: Pool, source: ModelSource) -> None:
         self.handle = handle
+        self.source = source
         self.info = info
         self.tokenizer = tokenizer
         self.pool = pool
@@ -94,7 +95,7 @@ class Model:
             handle = _create(weights)
             _fill(handle, weights, progress, cancelled)
             _finish(handle, weights)
-            return cls(handle, _describe(weights, tokenizer, source), tokenizer, Pool(source.threads))
+            return cls(handle, _describe(weights, tokenizer, source), tokenizer, Pool(source.threads), source)
 
     def close(self) -> None:
         """Frees the weights and ends the threads; contexts must be closed before."""

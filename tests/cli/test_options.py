@@ -11,6 +11,7 @@ import pytest
 from llamachat.cli.help import HelpCommand
 from llamachat.cli.invocation import Invocation
 from llamachat.cli.options import COMMON, with_options
+from llamachat.engine.base import ModelSource
 from llamachat.engine.settings import PARAMETERS, Parameter
 from llamachat.errors import FileError
 from tests.cli.program import Run, assert_one_line
@@ -83,6 +84,15 @@ def test_switches_in_the_environment(monkeypatch: pytest.MonkeyPatch, word: str,
     monkeypatch.setenv("LLAMACHAT_PLAIN", word)
     assert resolve().get("plain") is value
     assert resolve("--plain").get("plain") is True
+
+
+def test_what_a_model_is_loaded_with(monkeypatch: pytest.MonkeyPatch, own_home: Path) -> None:
+    path = own_home / "model.gguf"
+    assert resolve().source(path) == ModelSource(path)
+    given = resolve("--exact", "--threads", "3", "--n-ctx", "77").source(path)
+    assert given == ModelSource(path, n_ctx=77, threads=3, exact=True)
+    monkeypatch.setenv("LLAMACHAT_EXACT", "yes")
+    assert resolve().source(path) == ModelSource(path, exact=True)
 
 
 def test_paths_in_a_file_are_meant_from_there(config: Path, own_home: Path) -> None:
