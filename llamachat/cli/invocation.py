@@ -56,7 +56,8 @@ class Invocation:
         """How to load the model at ``path``: as the options say, and nothing else."""
         from llamachat.engine.base import ModelSource
 
-        return ModelSource(path, self.get("tokenizer"), self.get("n_ctx"), self.get("threads"), exact=self.get("exact", False))
+        exact = self.get("exact", False)
+        return ModelSource(path, self.get("tokenizer"), self.get("n_ctx"), self.get("threads"), exact=exact)
 
     def source_as_before(self, path: Path) -> ModelSource:
         """Likewise for a chat: the tokenizer file that a chat used with it last need not be named again."""
