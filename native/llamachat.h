@@ -58,6 +58,13 @@ typedef enum lc_type {
     LC_Q5_0 = 6,
     LC_Q5_1 = 7,
     LC_Q8_0 = 8,
+    LC_Q2_K = 10,
+    LC_Q3_K = 11,
+    LC_Q4_K = 12,
+    LC_Q5_K = 13,
+    LC_Q6_K = 14,
+    LC_IQ4_NL = 20,
+    LC_IQ4_XS = 23,
     LC_BF16 = 30
 } lc_type;
 

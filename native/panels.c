@@ -1,6 +1,8 @@
 #include "panels.h"
 
-#define LARGEST_BLOCK 34 /* bytes, Q8_0 */
+#include "superblocks.h"
+
+#define LARGEST_BLOCK LC_SUPER_BYTES_MAX
 
 /* Registers of 16 bytes, which every processor that matters has. */
 typedef uint32_t words __attribute__((vector_size(16)));
@@ -21,7 +23,7 @@ lc_status lc_panel_layout_make(const lc_type_info *info, int32_t rows, int64_t c
     if (cols % info->elements)
         return LC_ERR_SHAPE;
     layout.blocks = cols / info->elements;
-    if (lc_type_is_block(info)) {
+    if (lc_type_is_block(info) && !lc_type_is_super(info)) {
         layout.m = n * 2;
         layout.high = layout.m + (info->m_offset ? n * 2 : 0);
         layout.q = layout.high + (info->high_offset ? n * 4 : 0);
@@ -64,6 +66,40 @@ static uint32_t gather_high(uint32_t spread)
     return out;
 }
 
+/* ---- super-blocks ---- */
+
+static void put_super(const lc_panel_layout *layout, uint8_t *record, size_t row, const uint8_t *src)
+{
+    const lc_super_parts parts = lc_super_parts_of(layout->info->type);
+    const size_t rows = (size_t)layout->rows;
+    uint16_t row_halves[2];
+    uint32_t row_words[LC_SUPER_WORDS_MAX];
+
+    lc_super_split(layout->info, src, row_halves, row_words);
+    for (size_t i = 0; i < (size_t)parts.halves; i++)
+        memcpy(record + (i * rows + row) * 2, &row_halves[i], 2);
+    record += rows * 2 * (size_t)parts.halves;
+    for (size_t i = 0; i < (size_t)parts.words; i++)
+        memcpy(record + (i * rows + row) * 4, &row_words[i], 4);
+}
+
+static void get_super(const lc_panel_layout *layout, const uint8_t *record, size_t row, uint8_t *dst)
+{
+    const lc_super_parts parts = lc_super_parts_of(layout->info->type);
+    const size_t rows = (size_t)layout->rows;
+    uint16_t row_halves[2];
+    uint32_t row_words[LC_SUPER_WORDS_MAX];
+
+    for (size_t i = 0; i < (size_t)parts.halves; i++)
+        memcpy(&row_halves[i], record + (i * rows + row) * 2, 2);
+    record += rows * 2 * (size_t)parts.halves;
+    for (size_t i = 0; i < (size_t)parts.words; i++)
+        memcpy(&row_words[i], record + (i * rows + row) * 4, 4);
+    lc_super_join(layout->info, row_halves, row_words, dst);
+}
+
+/* ---- blocks ---- */
+
 void lc_panel_put(const lc_panel_layout *layout, uint8_t *panel, int32_t row, const uint8_t *src)
 {
     const lc_type_info *info = layout->info;
@@ -73,6 +109,10 @@ void lc_panel_put(const lc_panel_layout *layout, uint8_t *panel, int32_t row, co
     }
     const size_t rows = (size_t)layout->rows, r = (size_t)row;
     for (int64_t block = 0; block < layout->blocks; block++, src += info->bytes, panel += layout->record) {
+        if (lc_type_is_super(info)) {
+            put_super(layout, panel, r, src);
+            continue;
+        }
         memcpy(panel + r * 2, src, 2);
         if (info->m_offset)
             memcpy(panel + layout->m + r * 2, src + info->m_offset, 2);
@@ -183,6 +223,25 @@ LC_INLINE bool put_block_panel(const lc_panel_layout *layout, uint8_t *panel, co
     return finite;
 }
 
+LC_INLINE bool put_super_panel(const lc_panel_layout *layout, uint8_t *panel, const uint8_t *src, size_t rows)
+{
+    const lc_super_parts parts = lc_super_parts_of(layout->info->type);
+    const size_t n_halves = (size_t)parts.halves, n_scales = layout->info->m_offset ? 2 : 1;
+    uint16_t all_halves[LC_PANEL_ROWS_MAX][2];
+    uint32_t all_words[LC_PANEL_ROWS_MAX][LC_SUPER_WORDS_MAX];
+    bool finite = true;
+
+    for (int64_t block = 0; block < layout->blocks; block++, src += layout->info->bytes, panel += layout->record) {
+        for (size_t r = 0; r < rows; r++)
+            lc_super_split(layout->info, src + r * layout->row_bytes, all_halves[r], all_words[r]);
+        interleave_halves(panel, (const uint8_t *)all_halves, sizeof *all_halves, rows, n_halves);
+        interleave_words(panel + rows * 2 * n_halves, (const uint8_t *)all_words, sizeof *all_words, rows,
+                         (size_t)parts.words);
+        finite &= lc_all_finite_16(panel, rows * n_scales, LC_F16_EXPONENT);
+    }
+    return finite;
+}
+
 /* A cache line of each row at a time: rows of a power of two bytes share the few lines of one set of the cache. */
 LC_INLINE bool put_float_panel(const lc_panel_layout *layout, uint8_t *panel, const uint8_t *src, size_t rows,
                                size_t size)
@@ -207,6 +266,8 @@ LC_INLINE bool put_float_panel(const lc_panel_layout *layout, uint8_t *panel, co
 
 LC_INLINE bool put_panel(const lc_panel_layout *layout, uint8_t *panel, const uint8_t *src, size_t rows)
 {
+    if (lc_type_is_super(layout->info))
+        return put_super_panel(layout, panel, src, rows);
     if (lc_type_is_block(layout->info))
         return put_block_panel(layout, panel, src, rows);
     return layout->info->bytes == 4 ? put_float_panel(layout, panel, src, rows, 4)
@@ -229,6 +290,10 @@ static void get_block(const lc_panel_layout *layout, const uint8_t *record, size
     const lc_type_info *info = layout->info;
     const size_t rows = (size_t)layout->rows;
 
+    if (lc_type_is_super(info)) {
+        get_super(layout, record, row, dst);
+        return;
+    }
     memcpy(dst, record + row * 2, 2);
     if (info->m_offset)
         memcpy(dst + info->m_offset, record + layout->m + row * 2, 2);
@@ -249,7 +314,7 @@ void lc_panel_expand(const lc_panel_layout *layout, const uint8_t *panel, int32_
         uint8_t block[LARGEST_BLOCK];
         for (int64_t b = 0; b < layout->blocks; b++, panel += layout->record) {
             get_block(layout, panel, (size_t)row, block);
-            lc_type_expand(info, block, LC_BLOCK, dst + b * LC_BLOCK);
+            lc_type_expand(info, block, (size_t)info->elements, dst + b * info->elements);
         }
         return;
     }

@@ -11,6 +11,9 @@
  *   high    u8  [row][4]            Q5_0, Q5_1: bit k of byte b is the fifth bit of column 4k + b
  *   quants  u8  [step][row][4]      nibbles: 4 steps, byte b of step j holds columns 4j + b (low half) and
  *                                   4j + b + 16 (high half); bytes: 8 steps, columns 4j + b
+ * Super-blocks: one record for each 256 columns, see superblocks.h:
+ *   halves  u16 [half][row]
+ *   words   u32 [word][row]
  * Four neighbouring columns stay together because the dot-product instructions (vpdpbusd, sdot) want them so.
  */
 #ifndef LC_PANELS_H
@@ -25,7 +28,7 @@ typedef struct lc_panel_layout {
     int32_t rows;             /* in a panel */
     int64_t cols;
     int64_t blocks;           /* in a row; columns, for float types */
-    size_t m, high, q;        /* offsets in a record; d is at 0 */
+    size_t m, high, q;        /* offsets in a record of 32 columns; d is at 0 */
     size_t record;            /* bytes of a block of all rows */
     size_t bytes;             /* of a panel, a multiple of 64 */
     size_t row_bytes;         /* of a row in the file's layout */

@@ -1,16 +1,23 @@
 /* types.c - the table of weight types, and the scalar expansion that all kernels are held to. */
-#include "types.h"
+#include "superblocks.h"
 
 static const lc_type_info TYPES[] = {
-    /* type     n   bytes m  hi  q  q_bytes zero */
-    {LC_F32,    1,  4,   0,  0,  0,  0,    0},
-    {LC_F16,    1,  2,   0,  0,  0,  0,    0},
-    {LC_BF16,   1,  2,   0,  0,  0,  0,    0},
-    {LC_Q4_0,  32, 18,   0,  0,  2, 16,    8},
-    {LC_Q4_1,  32, 20,   2,  0,  4, 16,    0},
-    {LC_Q5_0,  32, 22,   0,  2,  6, 16,   16},
-    {LC_Q5_1,  32, 24,   2,  4,  8, 16,    0},
-    {LC_Q8_0,  32, 34,   0,  0,  2, 32,    0},
+    /* type       n   bytes  d    m  hi   q  q_bytes zero */
+    {LC_F32,      1,    4,   0,   0,  0,  0,    0,    0},
+    {LC_F16,      1,    2,   0,   0,  0,  0,    0,    0},
+    {LC_BF16,     1,    2,   0,   0,  0,  0,    0,    0},
+    {LC_Q4_0,    32,   18,   0,   0,  0,  2,   16,    8},
+    {LC_Q4_1,    32,   20,   0,   2,  0,  4,   16,    0},
+    {LC_Q5_0,    32,   22,   0,   0,  2,  6,   16,   16},
+    {LC_Q5_1,    32,   24,   0,   2,  4,  8,   16,    0},
+    {LC_Q8_0,    32,   34,   0,   0,  0,  2,   32,    0},
+    {LC_IQ4_NL,  32,   18,   0,   0,  0,  2,   16,    0},
+    {LC_Q2_K,   256,   84,  80,  82,  0,  0,    0,    0},
+    {LC_Q3_K,   256,  110, 108,   0,  0,  0,    0,    0},
+    {LC_Q4_K,   256,  144,   0,   2,  0,  0,    0,    0},
+    {LC_Q5_K,   256,  176,   0,   2,  0,  0,    0,    0},
+    {LC_Q6_K,   256,  210, 208,   0,  0,  0,    0,    0},
+    {LC_IQ4_XS, 256,  136,   0,   0,  0,  0,    0,    0},
 };
 
 const lc_type_info *lc_type_find(int32_t type)
@@ -42,6 +49,8 @@ static void expand_block(const lc_type_info *info, const uint8_t *block, float *
             value = (int8_t)q[i];
         else
             value = (i < 16 ? q[i] & 15 : q[i - 16] >> 4) + (int)((high >> i & 1) << 4);
+        if (info->type == LC_IQ4_NL)
+            value = LC_IQ4_VALUES[value];
         dst[i] = info->m_offset ? d * (float)value + m : d * (float)(value - info->zero);
     }
 }
@@ -53,8 +62,11 @@ void lc_type_expand(const lc_type_info *info, const void *src, size_t n, float *
         return;
     }
     const uint8_t *block = src;
-    for (size_t i = 0; i < n; i += LC_BLOCK, block += info->bytes)
-        expand_block(info, block, dst + i);
+    for (size_t i = 0; i < n; i += (size_t)info->elements, block += info->bytes)
+        if (lc_type_is_super(info))
+            lc_super_expand(info->type, block, dst + i);
+        else
+            expand_block(info, block, dst + i);
 }
 
 static bool all_finite_32(const uint8_t *src, size_t n)
@@ -74,12 +86,14 @@ bool lc_type_all_finite(const lc_type_info *info, const void *src, size_t n_byte
     case LC_F32: return all_finite_32(p, n_bytes / 4);
     case LC_F16: return lc_all_finite_16(p, n_bytes / 2, LC_F16_EXPONENT);
     case LC_BF16: return lc_all_finite_16(p, n_bytes / 2, 0x7f80);
-    default: /* the f16 scale and offset that lead each block */
+    default: { /* a block's f16 scale, and its offset */
+        const size_t d = (size_t)info->d_offset, m = info->m_offset ? (size_t)info->m_offset : d;
         for (size_t i = 0; i < n_bytes; i += (size_t)info->bytes) {
-            bad |= (lc_load16(p + i) & LC_F16_EXPONENT) == LC_F16_EXPONENT;
-            bad |= (lc_load16(p + i + info->m_offset) & LC_F16_EXPONENT) == LC_F16_EXPONENT;
+            bad |= (lc_load16(p + i + d) & LC_F16_EXPONENT) == LC_F16_EXPONENT;
+            bad |= (lc_load16(p + i + m) & LC_F16_EXPONENT) == LC_F16_EXPONENT;
         }
         return !bad;
+    }
     }
 }
 

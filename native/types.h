@@ -1,8 +1,9 @@
-/* types.h - numbers as files store them: half precisions, and blocks of 32 quantised weights.
+/* types.h - numbers as files store them: half precisions, and blocks of quantised weights.
  *
  * A block holds 32 neighbouring weights of a row: a scale d, for the "_1" types also an
- * offset m, and small integers q.  Each weight is d * (q - zero) or d * q + m.  Nibbles
- * are split: byte i holds weight i in its low half and weight i + 16 in its high half.
+ * offset m, and small integers q.  Each weight is d * (q - zero) or d * q + m; in IQ4_NL
+ * d times what a table has for q.  Nibbles are split: byte i holds weight i in its low half
+ * and weight i + 16 in its high half.  Blocks of 256 are told of in superblocks.h.
  */
 #ifndef LC_TYPES_H
 #define LC_TYPES_H
@@ -11,17 +12,18 @@
 
 #define LC_BLOCK 32
 
-/* What the core knows of a type.  For block types the parts of a block lie in the order d, m, high bits,
- * quants; offsets of absent parts are 0. */
+/* What the core knows of a type.  Offsets are in a block; that of an absent part is 0. */
 typedef struct lc_type_info {
     int32_t type;
-    int32_t elements;   /* weights in a block; 1 for float types */
-    int32_t bytes;      /* of a block */
-    int32_t m_offset;   /* f16 m */
+    int32_t elements;    /* weights in a block; 1 for float types */
+    int32_t bytes;       /* of a block */
+    int32_t d_offset;    /* f16 d */
+    int32_t m_offset;    /* f16 m, or dmin of super-blocks */
+    /* Of blocks of 32 alone: */
     int32_t high_offset; /* u32: fifth bits, bit i of weight i */
     int32_t q_offset;
-    int32_t q_bytes;    /* 16 (nibbles) or 32 (bytes) */
-    int32_t zero;       /* the q that means zero, for types without m */
+    int32_t q_bytes;     /* 16 (nibbles) or 32 (bytes) */
+    int32_t zero;        /* the q that means zero, for types without m */
 } lc_type_info;
 
 /* NULL if the core does not compute the type. */
@@ -34,6 +36,7 @@ bool lc_type_all_finite(const lc_type_info *info, const void *src, size_t n_byte
 #define LC_F16_EXPONENT 0x7c00
 
 LC_INLINE bool lc_type_is_block(const lc_type_info *info) { return info->elements > 1; }
+LC_INLINE bool lc_type_is_super(const lc_type_info *info) { return info->elements > LC_BLOCK; }
 
 /* f16 to f32, exact.  Multiplying the shifted bits by 2^112 moves the exponent's bias and makes
  * subnormals right by itself; only infinities and NaNs need care.  Written without a branch so that compilers

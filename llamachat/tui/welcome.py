@@ -45,10 +45,7 @@ class Welcome(Widget):
             return [Content.assemble((clean_line(model.name, 60), "$text")), Content(figures)]
         if session.source is not None:
             return [Content(f"opening {clean_line(session.source.path.name, 60)}")]
-        return [
-            Content("No model yet."),
-            Content.assemble(("^o", "$text"), " opens a model file, ", ("/pull", "$text"), " fetches a small one"),
-        ]
+        return [Content("No model yet."), Content.assemble(("^o", "$text"), " opens a model file")]
 
     def render(self) -> Content:
         """The card."""

@@ -102,6 +102,13 @@ CONVERSIONS: Mapping[str, Callable[[bytes], bytes]] = {
     "big-endian Q5_0": _swap(2, 4, *[1] * 16),
     "big-endian Q5_1": _swap(2, 2, 4, *[1] * 16),
     "big-endian Q8_0": _swap(2, *[1] * 32),
+    "big-endian Q2_K": _swap(*[1] * 80, 2, 2),
+    "big-endian Q3_K": _swap(*[1] * 108, 2),
+    "big-endian Q4_K": _swap(2, 2, *[1] * 140),
+    "big-endian Q5_K": _swap(2, 2, *[1] * 172),
+    "big-endian Q6_K": _swap(*[1] * 208, 2),
+    "big-endian IQ4_NL": _swap(2, *[1] * 16),
+    "big-endian IQ4_XS": _swap(2, 2, *[1] * 132),
 }
 
 

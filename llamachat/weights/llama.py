@@ -12,7 +12,11 @@ from llamachat.weights.files import Refusal, quoted
 
 #: Types that the C core computes with.
 SUPPORTED_TYPES = frozenset(
-    TensorType[label] for label in ("F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0")
+    TensorType[label]
+    for label in (
+        *("F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0"),
+        *("Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL", "IQ4_XS"),
+    )
 )
 
 #: More context than any Llama has; what a file claims beyond is cut to it.

@@ -17,12 +17,36 @@ LC_INLINE void quants_of_nibbles(const uint8_t *q, quants *out)
         }
 }
 
-LC_INLINE void quants_of_five(const uint8_t *high, const uint8_t *q, quants *out)
+/* Two bits a column. */
+LC_INLINE void quants_of_pairs(const uint8_t *pairs, quants *out)
 {
-    quants_of_nibbles(q, out);
     for (int k = 0; k < LC_STEPS; k++)
         for (int i = 0; i < PANEL * 4; i++)
-            out->step[k][i] |= (uint8_t)((high[i] >> k & 1) << 4);
+            out->step[k][i] = pairs[k / 4 * PANEL * 4 + i] >> k % 4 * 2 & 3;
+}
+
+LC_INLINE void quants_of_table(const uint8_t *nibbles, quants *out)
+{
+    quants_of_nibbles(nibbles, out);
+    for (int k = 0; k < LC_STEPS; k++)
+        for (int i = 0; i < PANEL * 4; i++)
+            out->step[k][i] = (uint8_t)(LC_IQ4_VALUES[out->step[k][i]] + 128);
+}
+
+/* One bit a column, of the value 2^place. */
+LC_INLINE void add_bits(const uint8_t *bits, const int place, quants *out)
+{
+    for (int k = 0; k < LC_STEPS; k++)
+        for (int i = 0; i < PANEL * 4; i++)
+            out->step[k][i] |= (uint8_t)((bits[i] >> k & 1) << place);
+}
+
+/* Two bits a column, above four. */
+LC_INLINE void add_pairs(const uint8_t *pairs, quants *out)
+{
+    for (int k = 0; k < LC_STEPS; k++)
+        for (int i = 0; i < PANEL * 4; i++)
+            out->step[k][i] |= (uint8_t)((pairs[k / 4 * PANEL * 4 + i] >> k % 4 * 2 & 3) << 4);
 }
 
 LC_INLINE void quants_of_bytes(const uint8_t *q, quants *out)
@@ -32,25 +56,4 @@ LC_INLINE void quants_of_bytes(const uint8_t *q, quants *out)
             out->step[k][i] = q[i] ^ 0x80;
 }
 
-/* The i-th 32 columns of a record. */
-LC_INLINE void quants_of(const int32_t type, const uint8_t *record, const int i, quants *out)
-{
-    const uint8_t *high = record + lc_record_high(type, PANEL), *q = record + lc_record_quants(type, PANEL);
-    (void)i; /* types of more than 32 columns */
-    switch (type) {
-    case LC_Q4_0:
-    case LC_Q4_1: quants_of_nibbles(q, out); break;
-    case LC_Q5_0:
-    case LC_Q5_1: quants_of_five(high, q, out); break;
-    default: quants_of_bytes(q, out);
-    }
-}
-
-LC_INLINE vf scales_at(const uint8_t *p) { return vf_load_f16((const uint16_t *)(const void *)p); }
-
-LC_INLINE void scales_of(const int32_t type, const uint8_t *record, scales *out)
-{
-    out->d[0] = scales_at(record);
-    if (lc_block_kind_of(type).minima)
-        out->m[0] = scales_at(record + PANEL * 2);
-}
+#include "../templates/blocks.h"

@@ -1,4 +1,4 @@
-/* avx2_blocks.h - panels of block types in registers of 8 rows: see blocks.h. Part of avx2.c. */
+/* avx2_blocks.h - panels of block types in registers of 8 rows: see ../blocks.h. Part of avx2.c. */
 
 typedef struct quants {
     __m256i step[LC_STEPS]; /* unsigned bytes: columns 4k..4k+3 of each row */
@@ -21,15 +21,48 @@ LC_INLINE void quants_of_nibbles(const uint8_t *q, quants *out)
     }
 }
 
-LC_INLINE void quants_of_five(const uint8_t *section, const uint8_t *q, quants *out)
+/* Two bits a column. */
+LC_INLINE void quants_of_pairs(const uint8_t *pairs, quants *out)
 {
-    const __m256i high = bytes_at(section);
-    quants_of_nibbles(q, out);
     #pragma GCC unroll 8
     for (int k = 0; k < LC_STEPS; k++) {
-        const __m256i moved = k < 4 ? _mm256_slli_epi16(high, 4 - k) : _mm256_srli_epi16(high, k - 4);
-        out->step[k] = _mm256_or_si256(out->step[k], _mm256_and_si256(moved, _mm256_set1_epi8(16)));
+        const __m256i four = bytes_at(pairs + k / 4 * PANEL * 4);
+        out->step[k] = _mm256_and_si256(_mm256_srli_epi16(four, k % 4 * 2), _mm256_set1_epi8(3));
     }
+}
+
+LC_INLINE void quants_of_table(const uint8_t *nibbles, quants *out)
+{
+    const __m128i table = _mm_loadu_si128((const __m128i *)(const void *)LC_IQ4_VALUES);
+    const __m256i values = _mm256_broadcastsi128_si256(_mm_xor_si128(table, _mm_set1_epi8(-128)));
+    quants_of_nibbles(nibbles, out);
+    #pragma GCC unroll 8
+    for (int k = 0; k < LC_STEPS; k++)
+        out->step[k] = _mm256_shuffle_epi8(values, out->step[k]);
+}
+
+/* bytes | (the bits of v that the mask keeps, moved to the left, or to the right where that is negative) */
+LC_INLINE __m256i with_bits(__m256i bytes, __m256i v, const int left, const int mask)
+{
+    const __m256i moved = left >= 0 ? _mm256_slli_epi16(v, left) : _mm256_srli_epi16(v, -left);
+    return _mm256_or_si256(bytes, _mm256_and_si256(moved, _mm256_set1_epi8((char)mask)));
+}
+
+/* One bit a column, of the value 2^place. */
+LC_INLINE void add_bits(const uint8_t *bits, const int place, quants *out)
+{
+    const __m256i eight = bytes_at(bits);
+    #pragma GCC unroll 8
+    for (int k = 0; k < LC_STEPS; k++)
+        out->step[k] = with_bits(out->step[k], eight, place - k, 1 << place);
+}
+
+/* Two bits a column, above four. */
+LC_INLINE void add_pairs(const uint8_t *pairs, quants *out)
+{
+    #pragma GCC unroll 8
+    for (int k = 0; k < LC_STEPS; k++)
+        out->step[k] = with_bits(out->step[k], bytes_at(pairs + k / 4 * PANEL * 4), 4 - k % 4 * 2, 0x30);
 }
 
 LC_INLINE void quants_of_bytes(const uint8_t *q, quants *out)
@@ -39,25 +72,4 @@ LC_INLINE void quants_of_bytes(const uint8_t *q, quants *out)
         out->step[k] = _mm256_xor_si256(bytes_at(q + k * PANEL * 4), _mm256_set1_epi8(-128));
 }
 
-/* The i-th 32 columns of a record. */
-LC_INLINE void quants_of(const int32_t type, const uint8_t *record, const int i, quants *out)
-{
-    const uint8_t *high = record + lc_record_high(type, PANEL), *q = record + lc_record_quants(type, PANEL);
-    (void)i; /* types of more than 32 columns */
-    switch (type) {
-    case LC_Q4_0:
-    case LC_Q4_1: quants_of_nibbles(q, out); break;
-    case LC_Q5_0:
-    case LC_Q5_1: quants_of_five(high, q, out); break;
-    default: quants_of_bytes(q, out);
-    }
-}
-
-LC_INLINE __m256 scales_at(const uint8_t *p) { return vf_load_f16((const uint16_t *)(const void *)p); }
-
-LC_INLINE void scales_of(const int32_t type, const uint8_t *record, scales *out)
-{
-    out->d[0] = scales_at(record);
-    if (lc_block_kind_of(type).minima)
-        out->m[0] = scales_at(record + PANEL * 2);
-}
+#include "../templates/blocks.h"

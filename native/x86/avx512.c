@@ -104,6 +104,7 @@ LC_INLINE void dot_blocks(const int32_t type, const int width, const lc_panel_la
 {
     const lc_block_kind kind = lc_block_kind_of(type);
     const size_t x_bytes = lc_record_of(width).bytes;
+    const size_t part = (size_t)(kind.bytes * PANEL / (kind.columns / LC_BLOCK)); /* of a record: 32 columns */
     __m512 sums[TILE];
 
     #pragma GCC unroll 12
@@ -112,12 +113,12 @@ LC_INLINE void dot_blocks(const int32_t type, const int width, const lc_panel_la
     for (int64_t record = 0; record < layout->blocks; record++, panel += layout->record) {
         scales s;
         scales_of(type, panel, &s);
-        if (width == 1)
-            lc_prefetch_ahead(panel, layout->record);
         #pragma GCC unroll 8
         for (int i = 0; i < kind.columns / LC_BLOCK; i++, x += x_bytes) {
             quants q;
             quants_of(type, panel, i, &q);
+            if (width == 1)
+                lc_prefetch_ahead(panel + (size_t)i * part, part);
             #pragma GCC unroll 12
             for (int t = 0; t < width; t++)
                 #pragma GCC unroll 2

@@ -1,4 +1,4 @@
-/* avx512_blocks.h - panels of block types in registers of 16 rows: see blocks.h. Part of avx512.c. */
+/* avx512_blocks.h - panels of block types in registers of 16 rows: see ../blocks.h. Part of avx512.c. */
 
 typedef struct quants {
     __m512i step[LC_STEPS]; /* unsigned bytes: columns 4k..4k+3 of each row */
@@ -19,15 +19,48 @@ LC_INLINE void quants_of_nibbles(const uint8_t *q, quants *out)
     }
 }
 
-LC_INLINE void quants_of_five(const uint8_t *section, const uint8_t *q, quants *out)
+/* Two bits a column. */
+LC_INLINE void quants_of_pairs(const uint8_t *pairs, quants *out)
 {
-    const __m512i high = _mm512_loadu_si512(section);
-    quants_of_nibbles(q, out);
     #pragma GCC unroll 8
     for (int k = 0; k < LC_STEPS; k++) {
-        const __m512i moved = k < 4 ? _mm512_slli_epi16(high, 4 - k) : _mm512_srli_epi16(high, k - 4);
-        out->step[k] = _mm512_ternarylogic_epi32(out->step[k], moved, _mm512_set1_epi8(16), 0xf8); /* a | (b & c) */
+        const __m512i four = _mm512_loadu_si512(pairs + k / 4 * PANEL * 4);
+        out->step[k] = _mm512_and_si512(_mm512_srli_epi16(four, k % 4 * 2), _mm512_set1_epi8(3));
     }
+}
+
+LC_INLINE void quants_of_table(const uint8_t *nibbles, quants *out)
+{
+    const __m128i table = _mm_loadu_si128((const __m128i *)(const void *)LC_IQ4_VALUES);
+    const __m512i values = _mm512_broadcast_i32x4(_mm_xor_si128(table, _mm_set1_epi8(-128)));
+    quants_of_nibbles(nibbles, out);
+    #pragma GCC unroll 8
+    for (int k = 0; k < LC_STEPS; k++)
+        out->step[k] = _mm512_shuffle_epi8(values, out->step[k]);
+}
+
+/* bytes | (the bits of v that the mask keeps, moved to the left, or to the right where that is negative) */
+LC_INLINE __m512i with_bits(__m512i bytes, __m512i v, const int left, const int mask)
+{
+    const __m512i moved = left >= 0 ? _mm512_slli_epi16(v, left) : _mm512_srli_epi16(v, -left);
+    return _mm512_ternarylogic_epi32(bytes, moved, _mm512_set1_epi8((char)mask), 0xf8); /* a | (b & c) */
+}
+
+/* One bit a column, of the value 2^place. */
+LC_INLINE void add_bits(const uint8_t *bits, const int place, quants *out)
+{
+    const __m512i eight = _mm512_loadu_si512(bits);
+    #pragma GCC unroll 8
+    for (int k = 0; k < LC_STEPS; k++)
+        out->step[k] = with_bits(out->step[k], eight, place - k, 1 << place);
+}
+
+/* Two bits a column, above four. */
+LC_INLINE void add_pairs(const uint8_t *pairs, quants *out)
+{
+    #pragma GCC unroll 8
+    for (int k = 0; k < LC_STEPS; k++)
+        out->step[k] = with_bits(out->step[k], _mm512_loadu_si512(pairs + k / 4 * PANEL * 4), 4 - k % 4 * 2, 0x30);
 }
 
 LC_INLINE void quants_of_bytes(const uint8_t *q, quants *out)
@@ -37,25 +70,4 @@ LC_INLINE void quants_of_bytes(const uint8_t *q, quants *out)
         out->step[k] = _mm512_xor_si512(_mm512_loadu_si512(q + k * PANEL * 4), _mm512_set1_epi8(-128));
 }
 
-/* The i-th 32 columns of a record. */
-LC_INLINE void quants_of(const int32_t type, const uint8_t *record, const int i, quants *out)
-{
-    const uint8_t *high = record + lc_record_high(type, PANEL), *q = record + lc_record_quants(type, PANEL);
-    (void)i; /* types of more than 32 columns */
-    switch (type) {
-    case LC_Q4_0:
-    case LC_Q4_1: quants_of_nibbles(q, out); break;
-    case LC_Q5_0:
-    case LC_Q5_1: quants_of_five(high, q, out); break;
-    default: quants_of_bytes(q, out);
-    }
-}
-
-LC_INLINE __m512 scales_at(const uint8_t *p) { return vf_load_f16((const uint16_t *)(const void *)p); }
-
-LC_INLINE void scales_of(const int32_t type, const uint8_t *record, scales *out)
-{
-    out->d[0] = scales_at(record);
-    if (lc_block_kind_of(type).minima)
-        out->m[0] = scales_at(record + PANEL * 2);
-}
+#include "../templates/blocks.h"

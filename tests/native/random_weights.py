@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tests.support.blocks import block_size
+from tests.support.super_blocks import SUPER_BLOCKS
 
 
 def random_bytes(rng: np.random.Generator, label: str, rows: int, cols: int) -> bytes:
@@ -18,7 +19,14 @@ def random_bytes(rng: np.random.Generator, label: str, rows: int, cols: int) -> 
             return (values.view(np.uint32) >> 16).astype("<u2").tobytes()
         return values.astype({"F32": "<f4", "F16": "<f2"}[label]).tobytes()
     blocks = rng.integers(0, 256, (n, size), dtype=np.uint8)
-    for at in (0, 2)[: 2 if label.endswith("_1") else 1]:
+    for at in scale_offsets(label):
         scale = (rng.standard_normal(n) * 10.0 ** rng.integers(-5, 0, n)).astype("<f2")
         blocks[:, at : at + 2] = scale.view(np.uint8).reshape(n, 2)
     return blocks.tobytes()
+
+
+def scale_offsets(label: str) -> tuple[int, ...]:
+    """Where a block of a type has float16 scales: of its weights, and of its minima if it has them."""
+    if label in SUPER_BLOCKS:
+        return SUPER_BLOCKS[label][1]
+    return (0, 2) if label.endswith("_1") else (0,)

@@ -14,6 +14,7 @@ import pytest
 from tests.support.blocks import QUANTIZED, Floats
 from tests.support.core import CoreContext, CoreModel, Pool, StatusError, chosen_isa, ffi, lib, supported_isas
 from tests.support.llama_reference import TinyLlama
+from tests.support.super_blocks import SUPER_BLOCKS
 
 ISAS = supported_isas()
 
@@ -29,7 +30,8 @@ MODELS: dict[str, dict[str, Any]] = {
     "many heads": {"n_heads": 120, "n_kv_heads": 2, "head_dim": 4, "n_embd": 17, "n_layers": 1},
     "F16": {"label": "F16", "n_ff": 172},
     "BF16": {"label": "BF16", "n_ff": 172, "tied": False},
-    **{label: {"label": label, "tied": label != "Q4_1"} for label in QUANTIZED},
+    **{label: {"label": label, "tied": label != "Q4_1"} for label in QUANTIZED if label not in SUPER_BLOCKS},
+    **{label: {"label": label, "n_embd": 256, "n_ff": 512, "head_dim": 64, "n_vocab": 40} for label in SUPER_BLOCKS},
     "mixed": {
         "label": "Q4_0",
         "labels": {"token_embd": "Q8_0", "attn_v": "Q5_1", "attn_k": "F16", "ffn_up": "F32", "ffn_down": "BF16"},

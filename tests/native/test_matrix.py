@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from tests.native.random_weights import random_bytes
+from tests.native.random_weights import random_bytes, scale_offsets
 from tests.support.blocks import BLOCK, IDS, QUANTIZED, Floats, block_size, dequantize
 from tests.support.core import Matrix, Pool, chosen_isa, ffi, floats, lib, ok, supported_isas
 
@@ -31,12 +31,33 @@ def activations(rng: np.random.Generator, n: int, cols: int) -> Floats:
     return x
 
 
+#: By type: the largest q of a kernel (bytes from zero up) times what multiplies it beside d; and the largest multiple
+#: that is taken off, of the second scale, or of d where there is no second one.
+LARGEST = {
+    "Q4_0": (15, 8),
+    "Q4_1": (15, 1),
+    "Q5_0": (31, 16),
+    "Q5_1": (31, 1),
+    "Q8_0": (255, 128),
+    "IQ4_NL": (255, 128),
+    "Q2_K": (15 * 3, 15),
+    "Q3_K": (32 * 7, 32 * 4),
+    "Q4_K": (63 * 15, 63),
+    "Q5_K": (63 * 31, 63),
+    "Q6_K": (128 * 63, 128 * 32),
+    "IQ4_XS": (32 * 255, 32 * 128),
+}
+
+
 def block_magnitudes(label: str, data: bytes, rows: int) -> np.ndarray:
-    """[rows][blocks]: the largest that d * q (q unsigned) and the offset beside it can be."""
-    blocks = np.frombuffer(data, np.uint8).reshape(rows, -1, block_size(label)[1])
-    d, m = (np.abs(blocks[..., at : at + 2].copy().view("<f2")[..., 0].astype(np.float64)) for at in (0, 2))
-    offset = m if label.endswith("_1") else {"Q4_0": 8, "Q5_0": 16, "Q8_0": 128}[label] * d
-    return np.asarray({"4": 15, "5": 31, "8": 255}[label[1]] * d + offset)
+    """[rows][blocks of 32]: the largest that d * q (q unsigned) and the offset beside it can be."""
+    elements, size = block_size(label)
+    blocks = np.frombuffer(data, np.uint8).reshape(rows, -1, size)
+    scales = [
+        np.abs(blocks[..., at : at + 2].copy().view("<f2")[..., 0].astype(np.float64)) for at in scale_offsets(label)
+    ]
+    quants, offset = LARGEST[label]
+    return np.repeat(quants * scales[0] + offset * scales[-1], elements // BLOCK, axis=1)
 
 
 def error_bound(label: str, data: bytes, weights: Floats, x: Floats) -> np.ndarray:
@@ -60,15 +81,26 @@ def error_bound(label: str, data: bytes, weights: Floats, x: Floats) -> np.ndarr
 
 
 SHAPES = [(1, 32), (5, 64), (16, 96), (33, 160), (100, 576), (172, 1536)]
+SUPER_SHAPES = [(1, 256), (33, 512), (172, 1536)]
 ODD_SHAPES = [(1, 1), (3, 7), (64, 172), (172, 64), (17, 1031)]
+
+
+def shapes_of(label: str) -> list[tuple[int, int]]:
+    if label not in QUANTIZED:
+        return SHAPES + ODD_SHAPES
+    return SHAPES if block_size(label)[0] == BLOCK else SUPER_SHAPES
+
+
+def some_cols(label: str) -> int:
+    """Columns of a small matrix: three blocks."""
+    return block_size(label)[0] * 3 if label in QUANTIZED else 75
 
 
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("label", IDS)
 def test_products(isa: str, label: str) -> None:
-    shapes = SHAPES + (ODD_SHAPES if label not in QUANTIZED else [])
     with Pool(2) as pool, chosen_isa(isa):
-        for rows, cols in shapes:
+        for rows, cols in shapes_of(label):
             rng = np.random.default_rng([rows, cols])
             data = random_bytes(rng, label, rows, cols)
             weights = dequantize(label, data, (rows, cols))
@@ -86,7 +118,7 @@ def test_products(isa: str, label: str) -> None:
 def test_a_token_does_not_see_its_neighbours(isa: str, label: str) -> None:
     """Whatever tile a token is in, its result is the same up to the order of sums: NaN beside it does not leak."""
     rng = np.random.default_rng(3)
-    rows, cols = 40, 96
+    rows, cols = 40, some_cols(label)
     with Pool(1) as pool, chosen_isa(isa):
         matrix = Matrix(label, rows, cols)
         data = random_bytes(rng, label, rows, cols)
@@ -107,7 +139,7 @@ def test_a_token_does_not_see_its_neighbours(isa: str, label: str) -> None:
 @pytest.mark.parametrize("label", IDS)
 def test_rows_read_back_exactly(isa: str, label: str) -> None:
     rng = np.random.default_rng(4)
-    rows, cols = 37, 96 if label in QUANTIZED else 75
+    rows, cols = 37, some_cols(label)
     data = random_bytes(rng, label, rows, cols)
     expected = dequantize(label, data, (rows, cols))
     with chosen_isa(isa):
@@ -124,10 +156,11 @@ def test_threads_do_not_change_a_bit(isa: str) -> None:
     rng = np.random.default_rng(5)
     with chosen_isa(isa):
         for label in IDS:
-            matrix = Matrix(label, 200, 160)
-            ok(matrix.write(random_bytes(rng, label, 200, 160)))
+            cols = some_cols(label)
+            matrix = Matrix(label, 200, cols)
+            ok(matrix.write(random_bytes(rng, label, 200, cols)))
             for n in (1, 30):
-                x = activations(rng, n, 160)
+                x = activations(rng, n, cols)
                 results = []
                 for n_threads in (1, 2, 3):
                     with Pool(n_threads) as pool:
@@ -222,16 +255,16 @@ def test_writing() -> None:
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_weights_that_are_no_numbers(isa: str, label: str, bad: float) -> None:
     """Refused wherever they stand, in a whole panel or in the rows behind it; the rows can still be written after."""
-    rows, cols = 19, 64 if label in QUANTIZED else 75
+    elements, size = block_size(label)
+    rows, cols = 19, 2 * elements if label in QUANTIZED else 75
     good = random_bytes(np.random.default_rng(9), label, rows, cols)
     code = {"F32": "<f4", "BF16": "<u2"}.get(label, "<f2")
     value = np.array([bad], np.float32)
     encoded = (value.view(np.uint32) >> 16).astype("<u2") if label == "BF16" else value.astype(code)
-    step = len(good) // (rows * cols) if label not in QUANTIZED else len(good) // (rows * 2)
-    row = len(good) // rows
-    offsets = [0, len(good) // 2 // step * step, 16 * row - step, 16 * row, len(good) - step]
-    if label.endswith("_1"):
-        offsets += [at + 2 for at in offsets]
+    row = cols // elements  # blocks
+    blocks = (0, rows * row // 2, 16 * row - 1, 16 * row, rows * row - 1)
+    places = scale_offsets(label) if label in QUANTIZED else (0,)
+    offsets = [block * size + at for block in blocks for at in places]
     with chosen_isa(isa):
         matrix = Matrix(label, rows, cols)
     for at in offsets:

@@ -2,7 +2,7 @@
 
 Block layouts are those of GGUF: a row is cut into blocks of 32 elements, each with its own scale (and, for the
 ``_1`` types, minimum) in float16. Nibbles are split: element i < 16 is the low half of byte i, element i >= 16 the
-high half of byte i - 16.
+high half of byte i - 16. Blocks of 256 are in ``super_blocks``.
 """
 
 from __future__ import annotations
@@ -12,11 +12,14 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from tests.support.super_blocks import IQ4_VALUES, SUPER, SUPER_BLOCKS, expand_super, stand_in
+
 Floats = NDArray[np.float32]
 
 BLOCK = 32
 IDS = {"F32": 0, "F16": 1, "Q4_0": 2, "Q4_1": 3, "Q5_0": 6, "Q5_1": 7, "Q8_0": 8, "BF16": 30}
-QUANTIZED = ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0")
+IDS |= {"Q2_K": 10, "Q3_K": 11, "Q4_K": 12, "Q5_K": 13, "Q6_K": 14, "IQ4_NL": 20, "IQ4_XS": 23}
+QUANTIZED = tuple(label for label in IDS if label not in ("F32", "F16", "BF16"))
 
 _LAYOUTS = {
     "Q4_0": np.dtype([("d", "<f2"), ("q", "u1", 16)]),
@@ -24,6 +27,7 @@ _LAYOUTS = {
     "Q5_0": np.dtype([("d", "<f2"), ("h", "<u4"), ("q", "u1", 16)]),
     "Q5_1": np.dtype([("d", "<f2"), ("m", "<f2"), ("h", "<u4"), ("q", "u1", 16)]),
     "Q8_0": np.dtype([("d", "<f2"), ("q", "i1", 32)]),
+    "IQ4_NL": np.dtype([("d", "<f2"), ("q", "u1", 16)]),
 }
 
 
@@ -31,14 +35,21 @@ def block_size(label: str) -> tuple[int, int]:
     """(elements, bytes) of one block of a type."""
     if label in _LAYOUTS:
         return BLOCK, _LAYOUTS[label].itemsize
+    if label in SUPER_BLOCKS:
+        return SUPER, SUPER_BLOCKS[label][0]
     return 1, {"F32": 4, "F16": 2, "BF16": 2}[label]
 
 
 def quantize(label: str, values: Floats) -> bytes:
-    """The bytes of ``values`` (rows along the last axis, whole blocks each) in a tensor type."""
+    """The bytes of ``values`` (rows along the last axis, whole blocks each) in a tensor type.
+
+    Blocks of 256 are random, of the same size on average: ``stand_in``.
+    """
     values = np.ascontiguousarray(values, np.float32)
     if label in _LAYOUTS:
         return _QUANTIZERS[label](values.reshape(-1, BLOCK)).tobytes()
+    if label in SUPER_BLOCKS:
+        return stand_in(label, values)
     if label == "BF16":
         bits = values.view(np.uint32)
         return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype("<u2").tobytes()  # to nearest, ties to even
@@ -56,10 +67,14 @@ def dequantize(label: str, data: bytes, shape: tuple[int, ...]) -> Floats:
             q = np.concatenate([blocks["q"] & 15, blocks["q"] >> 4], axis=1).astype(np.int32)
             if "h" in blocks.dtype.fields:  # type: ignore[operator]  # numpy types it as a read-only mapping or None
                 q |= (((blocks["h"][:, None] >> np.arange(BLOCK, dtype=np.uint32)) & 1) << 4).astype(np.int32)
-            if label.endswith("_1"):
+            if label == "IQ4_NL":
+                values = d * IQ4_VALUES[q].astype(np.float32)
+            elif label.endswith("_1"):
                 values = d * q.astype(np.float32) + blocks["m"].astype(np.float32)[:, None]
             else:
                 values = d * (q - {"Q4_0": 8, "Q5_0": 16}[label]).astype(np.float32)
+    elif label in SUPER_BLOCKS:
+        values = expand_super(label, data)
     elif label == "BF16":
         values = (np.frombuffer(data, "<u2").astype(np.uint32) << 16).view(np.float32)
     else:
@@ -111,6 +126,15 @@ def _q8_0(x: Floats) -> NDArray[np.void]:
     return blocks
 
 
+def _iq4_nl(x: Floats) -> NDArray[np.void]:
+    blocks = np.zeros(len(x), _LAYOUTS["IQ4_NL"])
+    d = np.abs(x).max(axis=1, keepdims=True) / 113
+    q = np.abs((x * _inverse(d))[..., None] - IQ4_VALUES).argmin(axis=2).astype(np.uint8)
+    blocks["d"] = d[:, 0].astype("<f2")
+    blocks["q"] = q[:, :16] | q[:, 16:] << 4
+    return blocks
+
+
 def _inverse(d: NDArray[np.floating]) -> Floats:
     out = np.zeros(d.shape, np.float32)
     np.divide(1.0, d, out=out, where=d != 0)
@@ -123,4 +147,5 @@ _QUANTIZERS: dict[str, Callable[[Floats], NDArray[np.void]]] = {
     "Q5_0": _symmetric("Q5_0", 5),
     "Q5_1": _affine("Q5_1", 5),
     "Q8_0": _q8_0,
+    "IQ4_NL": _iq4_nl,
 }

@@ -15,6 +15,7 @@ from llamachat.vocabulary import TokenKind
 from llamachat.weights import WeightFile, open_weights, read_vocabulary
 from tests.support.blocks import Floats, dequantize
 from tests.support.containers import RawTensor, ggml
+from tests.support.super_blocks import SUPER, SUPER_BLOCKS
 from tests.support.tiny_models import TinyShape, ggml_bytes, meta_name, random_model, spm_vocabulary, write_ggml
 
 SHAPE = TinyShape(n_vocab=300, n_layers=1, tied=False)
@@ -32,7 +33,7 @@ TYPES = {
     "ggmf v1": ("F32", "F16", "Q4_0", "Q4_1"),
     "ggjt v1": ("F32", "F16", "Q4_0", "Q4_1", "Q4_2", "Q4_3", "Q5_0", "Q5_1", "Q8_0"),
     "ggjt v2": ("F32", "F16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0"),
-    "ggjt v3": ("F32", "F16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0"),
+    "ggjt v3": ("F32", "F16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K"),
 }
 CASES = [(kind, label) for kind, labels in TYPES.items() for label in labels]
 
@@ -46,7 +47,8 @@ def read_all(weights: WeightFile, name: str, shape: tuple[int, ...], step: int =
 
 @pytest.mark.parametrize(("kind", "label"), CASES)
 def test_every_type_comes_back_as_it_was_written(tmp_path: Path, kind: str, label: str) -> None:
-    held = write_ggml(tmp_path / "m", random_model(SHAPE), kind=kind, types=label)
+    shape = replace(SHAPE, n_embd=SUPER, n_ff=SUPER) if label in SUPER_BLOCKS else SHAPE
+    held = write_ggml(tmp_path / "m", random_model(shape), kind=kind, types=label)
     scale_is_f32 = kind != "ggjt v3" and label in ("Q4_0", "Q4_1", "Q4_2", "Q4_3", "Q8_0")
     with open_weights(tmp_path / "m") as weights:
         assert (weights.format, weights.type_name) == (kind, "F32" if scale_is_f32 else label)

@@ -12,6 +12,7 @@ from llamachat.vocabulary import TokenKind
 from llamachat.weights import WeightFile, open_weights
 from tests.support.blocks import IDS, dequantize
 from tests.support.containers import RawTensor, array, gguf, scalar
+from tests.support.super_blocks import SUPER, SUPER_BLOCKS
 from tests.support.tiny_models import (
     TinyShape,
     bpe_vocabulary,
@@ -33,7 +34,8 @@ def values(weights: WeightFile, name: str, step: int = 7) -> np.ndarray[Any, np.
 @pytest.mark.parametrize("label", IDS)
 @pytest.mark.parametrize("version", [2, 3])
 def test_every_type_comes_back_as_it_was_written(tmp_path: Path, label: str, version: int) -> None:
-    model = random_model(TinyShape(tied=version == 2, rope_freqs=version == 3))
+    width = {"n_embd": SUPER, "n_ff": SUPER} if label in SUPER_BLOCKS else {}
+    model = random_model(TinyShape(tied=version == 2, rope_freqs=version == 3, **width))
     held = write_gguf(tmp_path / "m", model, types=label, version=version)
     with open_weights(tmp_path / "m") as weights:
         assert weights.format == f"GGUF v{version}"

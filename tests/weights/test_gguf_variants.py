@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from llamachat.errors import WeightsError
 from llamachat.weights import open_weights
 from tests.support.blocks import _LAYOUTS, IDS, Floats, dequantize, quantize
 from tests.support.containers import RawTensor, gguf_plain
+from tests.support.super_blocks import SUPER, SUPER_BLOCKS
 from tests.support.tiny_models import (
     TinyShape,
     gguf_metadata,
@@ -22,31 +24,38 @@ from tests.support.tiny_models import (
 )
 
 SHAPE = TinyShape(n_vocab=300, n_layers=1)
-RECORDS = gguf_metadata(SHAPE, spm_vocabulary(300))
 
 
 def turned(label: str, data: bytes) -> bytes:
     """The same values, big-endian."""
+    if label in SUPER_BLOCKS:
+        size, halves = SUPER_BLOCKS[label]
+        blocks = np.frombuffer(data, np.uint8).reshape(-1, size).copy()
+        for at in (*halves, 2) if label == "IQ4_XS" else halves:  # which has two bytes of scales' high bits
+            blocks[:, at : at + 2] = blocks[:, [at + 1, at]]
+        return blocks.tobytes()
     layout = _LAYOUTS.get(label) or np.dtype({"F32": "<f4", "F16": "<f2", "BF16": "<u2"}[label])
     return np.frombuffer(data, layout).astype(layout.newbyteorder(">")).tobytes()
 
 
 def written(path: Path, label: str, *, version: int, order: str = "<", nul: bool = False) -> dict[str, Floats]:
     raw, held = [], {}
-    for name, values in random_model(SHAPE).weights.items():
+    shape = replace(SHAPE, n_embd=SUPER, n_ff=SUPER) if label in SUPER_BLOCKS else SHAPE
+    records = gguf_metadata(shape, spm_vocabulary(300))
+    for name, values in random_model(shape).weights.items():
         kind = label if values.ndim == 2 else "F32"
         data = quantize(kind, values)
         held[name] = dequantize(kind, data, values.shape)
         data = turned(kind, data) if order == ">" else data
         raw.append(RawTensor(name, tuple(reversed(values.shape)), IDS[kind], data))
-    path.write_bytes(gguf_plain(RECORDS, raw, version=version, order=order, nul=nul))
+    path.write_bytes(gguf_plain(records, raw, version=version, order=order, nul=nul))
     return held
 
 
 def check(path: Path, format_name: str, label: str, held: dict[str, Floats]) -> None:
     with open_weights(path) as weights:
         assert (weights.format, weights.type_name) == (format_name, label)
-        assert weights.hyperparameters.n_ff == 96
+        assert weights.hyperparameters.n_ff == len(held["blk.0.ffn_gate.weight"])
         assert weights.hyperparameters.norm_eps == pytest.approx(1e-5)
         assert weights.vocabulary == spm_vocabulary(300)
         assert set(weights.tensors) == set(held)
