@@ -143,7 +143,7 @@ static void attend(const lc_batch *b, const lc_scratch *scratch, int32_t layer, 
     ctx->model->kernels->attend(&attention);
 }
 
-/* A prompt: chunks are some tokens of one KV head, the last tokens, which see most, first; head after head, so that one's
+/* A prompt: chunks are some tokens of one KV head, the last tokens, which see most, first; head after head, so that its
  * keys and values stay in the second-level cache. */
 static void attend_tokens(const lc_batch *b, lc_team *team, int32_t layer, int32_t first)
 {
