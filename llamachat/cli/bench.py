@@ -57,14 +57,14 @@ llamachat bench --json | jq '.[].tokens_per_second'
 """
 _NOTE = """\
 Tokens per second are the median over the repetitions, beside their standard deviation. Depth is what the context holds
-already. Bandwidth is the share of the memory bandwidth that answers use: bytes of weights read for a token times tokens
-per second, over what as many threads read from a large buffer just before. A model that fits the processor's cache may
-show more than 100 %. Random tokens are evaluated; nothing is drawn or printed meanwhile. Ctrl+C ends it with what was
-measured so far.
+already. Bandwidth is the share of the memory bandwidth that answers use: bytes of weights and KV cache read for a token
+times tokens per second, over what as many threads read from a large buffer just before. A model that fits the
+processor's cache may show more than 100 %. Random tokens are evaluated; nothing is drawn or printed meanwhile. Ctrl+C
+ends it with what was measured so far.
 """
 
 
-@with_options(_OWN, TOKENS | {"n_ctx", "threads", "exact"})
+@with_options(_OWN, TOKENS | {"n_ctx", "threads", "kv_type", "exact"})
 @click.command(cls=HelpCommand, context_settings=CONTEXT, examples=_EXAMPLES, note=_NOTE)
 @click.pass_context
 def bench(context: click.Context, /, **_options: object) -> None:
@@ -172,7 +172,7 @@ class _Report:
         size = f"{info.n_params / 1e6:,.1f} M parameters, {megabytes(info.size_bytes)}"
         threads = f"{event.n_threads} thread{'s' if event.n_threads > 1 else ''}"
         print(clean_line(f"{info.name}: {info.type_name}, {size}"))
-        print(f"{event.isa}, {threads}, memory read at {event.read_bandwidth / 1e9:.1f} GB/s")
+        print(f"{event.isa}, {threads}, memory read at {event.read_bandwidth / 1e9:.1f} GB/s, KV cache {event.kv_type}")
         print()
         print(self._ROW.format("phase", "tokens", "depth", "tokens/s", "stddev", "bandwidth"), flush=True)
 
@@ -201,6 +201,8 @@ class _Report:
                 "bandwidth_share": None if share is None else round(share, 4),
                 "read_bandwidth": round(started.read_bandwidth),
                 "weight_bytes": started.weight_bytes,
+                "cache_bytes": started.cache_bytes,
+                "kv_type": started.kv_type.value,
                 "isa": started.isa,
                 "threads": started.n_threads,
                 "model": started.info.name,

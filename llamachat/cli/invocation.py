@@ -55,10 +55,17 @@ class Invocation:
     def source(self, path: Path) -> ModelSource:
         """How to load the model at ``path``; a tokenizer file that it was last used with need not be named again."""
         from llamachat.cli.model_files import usual_tokenizer
-        from llamachat.engine.base import ModelSource
+        from llamachat.engine.base import KvType, ModelSource
 
         tokenizer = self.get("tokenizer") or usual_tokenizer(self.data_dir, path)
-        return ModelSource(path, tokenizer, self.get("n_ctx"), self.get("threads"), exact=self.get("exact", False))
+        return ModelSource(
+            path,
+            tokenizer,
+            self.get("n_ctx"),
+            self.get("threads"),
+            self.get("kv_type", KvType.F16),
+            exact=self.get("exact", False),
+        )
 
 
 def _from_command_line(context: click.Context, option: Option) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import click
 
+from llamachat.engine.base import KvType
 from llamachat.engine.settings import PARAMETERS, Parameter
 from llamachat.errors import LlamachatError
 
@@ -97,6 +98,13 @@ def _format_name(value: object) -> str:
     return name
 
 
+def _kv_type(value: object) -> KvType:
+    name = _name(value).lower()
+    if name not in set(KvType):
+        raise ValueError
+    return KvType(name)
+
+
 def _theme_name(value: object) -> str:
     from llamachat import paths
     from llamachat.tui.themes import ThemeShelf
@@ -178,6 +186,9 @@ COMMON: tuple[Option, ...] = (
            MODEL, "NAME"),
     number(N_CTX, MODEL),
     number(THREADS, MODEL),
+    Option("kv_type", _kv_type, "one of " + ", ".join(KvType),
+           "The KV cache's numbers. q8_0 takes half the memory, and reads long contexts nearly as well. [default f16]",
+           MODEL, "f16|q8_0"),
     flag("exact", "Prompts at full precision: activations of 15 bits, where 8 are nearly as good and faster.", MODEL),
     *SAMPLING_OPTIONS,
     Option("data_dir", _path, "a folder", "Where sessions and models are kept.", PROGRAM, "DIR"),

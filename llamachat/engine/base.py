@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -14,6 +15,13 @@ if TYPE_CHECKING:  # a face can speak of engines before the tokenizers are impor
     from llamachat.tokenizer import Tokenizer
 
 
+class KvType(StrEnum):
+    """How the KV cache stores keys and values."""
+
+    F16 = "f16"
+    Q8_0 = "q8_0"  #: blocks of 32 along a head: bytes and a float16 scale, half as much memory
+
+
 @dataclass(frozen=True, slots=True)
 class ModelSource:
     """A model to load, and how: None leaves the choice to the engine."""
@@ -22,6 +30,7 @@ class ModelSource:
     tokenizer: Path | None = None  #: for weight files without a vocabulary
     n_ctx: int | None = None  #: tokens of context
     threads: int | None = None
+    kv_type: KvType = KvType.F16
     exact: bool = False  #: long prompts at full precision: activations of 15 bits instead of 8
 
 

@@ -14,10 +14,11 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from llamachat.engine.bandwidth import read_bandwidth
-from llamachat.engine.base import ModelSource
+from llamachat.engine.base import KvType, ModelSource
 from llamachat.engine.context import Context
 from llamachat.engine.core import StopFlag, select_isa
 from llamachat.engine.events import LoadProgress, ModelInfo
+from llamachat.engine.memory import cache_bytes_per_token
 from llamachat.engine.model import Model, slot_of
 from llamachat.errors import Cancelled
 from llamachat.vocabulary import TokenKind, Vocabulary
@@ -96,13 +97,18 @@ class Started:
     n_threads: int
     read_bandwidth: float  #: bytes per second, with as many threads
     weight_bytes: int  #: read for one token of an answer
+    cache_bytes: int  #: read for one token of an answer, for each token before it
+    kv_type: KvType
     notices: tuple[str, ...]  #: where less is measured than was asked for, a line each
 
     def bandwidth_share(self, measurement: Measurement) -> float | None:
-        """The share of the bandwidth that reading the weights took; None for prompts, which read them once for many."""
-        if measurement.trial.phase is Phase.PROMPT:
+        """The share of the bandwidth that reading weights and cache took; None for prompts, which read them once."""
+        trial = measurement.trial
+        if trial.phase is Phase.PROMPT:
             return None
-        return self.weight_bytes * measurement.tokens_per_second / self.read_bandwidth
+        mean_length = trial.depth + (trial.n + 1) / 2
+        n_bytes = self.weight_bytes + self.cache_bytes * mean_length
+        return n_bytes * measurement.tokens_per_second / self.read_bandwidth
 
 
 BenchEvent = LoadProgress | Started | Progress | Measurement
@@ -118,9 +124,14 @@ def bench(source: ModelSource, plan: Plan, tell: Callable[[BenchEvent], None], s
     with closing(model), closing(Context(model)) as context:
         with open_weights(source.path, tokenizer=source.tokenizer) as weights:
             weight_bytes = weight_bytes_per_token(weights)
+            cache_bytes = cache_bytes_per_token(weights.hyperparameters, source.kv_type)
         trials, notices = choose_trials(plan, context.n_ctx)
         bandwidth = read_bandwidth(model.pool, stop)
-        tell(Started(model.info, select_isa(), model.pool.n_threads, bandwidth, weight_bytes, notices))
+        n_threads = model.pool.n_threads
+        started = Started(
+            model.info, select_isa(), n_threads, bandwidth, weight_bytes, cache_bytes, source.kv_type, notices
+        )
+        tell(started)
         for measurement in measure(context, trials, plan.repeat, stop, tell):
             tell(measurement)
 

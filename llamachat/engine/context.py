@@ -6,6 +6,7 @@ import time
 from collections.abc import Generator, Sequence
 from typing import Any
 
+from llamachat.engine.base import KvType
 from llamachat.engine.core import StopFlag, check, ffi, lib
 from llamachat.engine.events import Alternative, PrefillProgress
 from llamachat.engine.model import Model
@@ -16,14 +17,17 @@ from llamachat.errors import EngineError
 _BATCH_TOKENS = 256
 
 
+_KV_TYPES = {KvType.F16: lib.LC_F16, KvType.Q8_0: lib.LC_Q8_0}
+
+
 class Context:
     """A model with the tokens it has read. One thread at a time may use it."""
 
     def __init__(self, model: Model, n_ctx: int | None = None) -> None:
         self.model = model
         self.n_ctx = n_ctx or model.info.n_ctx
-        exact = int(model.source.exact)
-        options = ffi.new("lc_context_options *", (self.n_ctx, min(_BATCH_TOKENS, self.n_ctx), lib.LC_F16, exact))
+        kv_type, exact = _KV_TYPES[model.source.kv_type], int(model.source.exact)
+        options = ffi.new("lc_context_options *", (self.n_ctx, min(_BATCH_TOKENS, self.n_ctx), kv_type, exact))
         out: Any = ffi.new("lc_context **")
         check(
             lib.lc_context_create(model.handle, model.pool.handle, options, out),

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from llamachat.engine.base import KvType
+
+if TYPE_CHECKING:
+    from llamachat.weights import Hyperparameters
 
 # A file may claim a context of millions of tokens; few conversations need more than this, and
 # whoever does says so with --n-ctx.
@@ -26,6 +32,13 @@ def _cgroup_bytes() -> int:
         return int(Path("/sys/fs/cgroup/memory.max").read_text())
     except (OSError, ValueError):  # "max", or no cgroup
         return 2**63 - 1
+
+
+def cache_bytes_per_token(h: Hyperparameters, kv_type: KvType) -> int:
+    """Bytes of KV cache that a token takes in all layers, as the C core lays it out."""
+    blocks = -(-h.head_dim // 32)  # of 32 bytes and a float16
+    head = {KvType.F16: 2 * h.head_dim, KvType.Q8_0: 34 * blocks}[kv_type]
+    return 2 * h.n_layers * h.n_kv_heads * head
 
 
 def choose_n_ctx(wanted: int | None, trained: int, bytes_per_token: int) -> int:

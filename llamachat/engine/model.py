@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from llamachat.engine.base import ModelSource
 from llamachat.engine.core import Pool, check, ffi, lib, select_isa
 from llamachat.engine.events import ModelInfo
-from llamachat.engine.memory import choose_n_ctx
+from llamachat.engine.memory import cache_bytes_per_token, choose_n_ctx
 from llamachat.errors import Cancelled, EngineError, WeightsError
 from llamachat.tokenizer import Tokenizer, load_tokenizer
 from llamachat.weights import WeightFile, open_weights
@@ -161,7 +161,7 @@ def _finish(handle: Any, weights: WeightFile) -> None:
 
 def _describe(weights: WeightFile, tokenizer: Tokenizer, source: ModelSource) -> ModelInfo:
     h = weights.hyperparameters
-    n_ctx = choose_n_ctx(source.n_ctx, h.n_ctx_train, bytes_per_token=4 * h.n_layers * h.n_kv_heads * h.head_dim)
+    n_ctx = choose_n_ctx(source.n_ctx, h.n_ctx_train, cache_bytes_per_token(h, source.kv_type))
     if n_ctx < 1:
         raise EngineError(f"{weights.path}: not enough memory for a context of any length")
     return ModelInfo(

@@ -42,7 +42,7 @@ def measured(llamachat: Run, *arguments: str | Path, **how: Any) -> Any:
 
 
 def test_the_json_is_a_list_of_measurements(llamachat: Run, model: Path) -> None:
-    found = measured(llamachat, "-m", model, *QUICK, "--depth", "0,64", "--threads", "2")
+    found = measured(llamachat, "-m", model, *QUICK, "--depth", "0,64", "--threads", "2", "--kv-type", "q8_0")
     assert [(one["phase"], one["n"], one["depth"]) for one in found] == [
         ("prompt", 16, 0), ("answer", 4, 0), ("prompt", 16, 64), ("answer", 4, 64),
     ]  # fmt: skip
@@ -51,11 +51,12 @@ def test_the_json_is_a_list_of_measurements(llamachat: Run, model: Path) -> None
         assert one["stddev"] >= 0
         assert one["read_bandwidth"] > 0
         assert (one["repeat"], one["threads"], one["isa"]) == (2, 2, select_isa())
-        assert (one["model"], one["type"]) == ("tiny", "Q8_0")
+        assert (one["model"], one["type"], one["kv_type"]) == ("tiny", "Q8_0", "q8_0")
         if one["phase"] == "prompt":
             assert one["bandwidth_share"] is None
         else:
-            share = one["weight_bytes"] * one["tokens_per_second"] / one["read_bandwidth"]
+            read = one["weight_bytes"] + one["cache_bytes"] * (one["depth"] + 2.5)
+            share = read * one["tokens_per_second"] / one["read_bandwidth"]
             assert one["bandwidth_share"] == pytest.approx(share, abs=1e-3)
 
 
@@ -66,7 +67,7 @@ def test_the_table_says_what_was_used_and_found(llamachat: Run, model: Path) -> 
     assert about.startswith("tiny: Q8_0, 0.1 M parameters, ")
     n_threads = default_threads()
     assert machine.startswith(f"{select_isa()}, {n_threads} thread{'s' if n_threads > 1 else ''}, memory read at ")
-    assert machine.endswith(" GB/s")
+    assert machine.endswith(" GB/s, KV cache f16")
     assert empty == ""
     assert head.split() == ["phase", "tokens", "depth", "tokens/s", "stddev", "bandwidth"]
     assert [row.split()[:3] for row in rows] == [["prompt", "16", "64"], ["answer", "4", "64"]]

@@ -11,7 +11,7 @@ import pytest
 from llamachat.cli.help import HelpCommand
 from llamachat.cli.invocation import Invocation
 from llamachat.cli.options import COMMON, with_options
-from llamachat.engine.base import ModelSource
+from llamachat.engine.base import KvType, ModelSource
 from llamachat.engine.settings import PARAMETERS, Parameter
 from llamachat.errors import FileError
 from tests.cli.program import Run, assert_one_line
@@ -89,10 +89,12 @@ def test_switches_in_the_environment(monkeypatch: pytest.MonkeyPatch, word: str,
 def test_what_a_model_is_loaded_with(monkeypatch: pytest.MonkeyPatch, own_home: Path) -> None:
     path = own_home / "model.gguf"
     assert resolve().source(path) == ModelSource(path)
-    given = resolve("--exact", "--threads", "3", "--n-ctx", "77").source(path)
-    assert given == ModelSource(path, n_ctx=77, threads=3, exact=True)
+    given = resolve("--exact", "--threads", "3", "--n-ctx", "77", "--kv-type", "Q8_0").source(path)
+    assert given == ModelSource(path, n_ctx=77, threads=3, kv_type=KvType.Q8_0, exact=True)
     monkeypatch.setenv("LLAMACHAT_EXACT", "yes")
-    assert resolve().source(path) == ModelSource(path, exact=True)
+    monkeypatch.setenv("LLAMACHAT_KV_TYPE", "q8_0")
+    assert resolve().source(path) == ModelSource(path, kv_type=KvType.Q8_0, exact=True)
+    assert resolve("--kv-type", "f16").source(path) == ModelSource(path, exact=True)
 
 
 def test_paths_in_a_file_are_meant_from_there(config: Path, own_home: Path) -> None:
@@ -114,7 +116,7 @@ def test_every_option_has_a_flag_a_variable_and_a_key(
     option: Any, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     special = {"temperature": "0.5", "top_p": "0.5", "min_p": "0.5", "repeat_penalty": "1.5"}
-    special |= {"prompt_format": "ChatML", "theme": "moss"}
+    special |= {"prompt_format": "ChatML", "theme": "moss", "kv_type": "q8_0"}
     text = special.get(option.name, "3")
     if option.name == "config":
         text = str(tmp_path / "named.toml")
@@ -151,6 +153,7 @@ def test_usage_errors_are_one_line_and_exit_2(llamachat: Run) -> None:
         (["ask", "--top-k", "x", "hi"], "--top-k takes 0 to 1000000, not 'x'"),
         (["--n-ctx", "0", "complete", "x"], "--n-ctx takes 1 to "),
         (["--threads", "0", "models"], "--threads takes 1 to "),
+        (["--kv-type", "q4_0", "complete", "x"], "--kv-type takes one of f16, q8_0"),
         (["complete", "--frobnicate"], "--frobnicate"),
         (["ask", "--system"], "--system"),
         (["ask", "one", "two"], "unexpected extra argument"),

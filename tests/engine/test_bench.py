@@ -283,7 +283,8 @@ def test_it_loads_and_says_what_it_uses_and_measures(tiny_path: Path, small_prob
         if event.trial.phase is Phase.PROMPT:
             assert share is None
         else:
-            assert share == event.tokens_per_second * started.weight_bytes / started.read_bandwidth
+            cache = started.cache_bytes * (event.trial.depth + 2.5)  # of 1, 2, 3 and 4 tokens after the depth
+            assert share == event.tokens_per_second * (started.weight_bytes + cache) / started.read_bandwidth
 
 
 def test_stopped_at_once_it_measures_nothing(tiny_path, small_probe):
