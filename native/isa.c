@@ -4,6 +4,8 @@
 #include "kernels.h"
 #if defined(__x86_64__)
 #include "x86/cpu.h"
+#elif defined(__aarch64__)
+#include "arm/cpu.h"
 #endif
 
 static bool always(void) { return true; }
@@ -18,6 +20,8 @@ static const isa SETS[] = {
 #if defined(__x86_64__)
     {&lc_kernels_avx2, lc_cpu_has_avx2},
     {&lc_kernels_avx512, lc_cpu_has_avx512},
+#elif defined(__aarch64__)
+    {&lc_kernels_neon, lc_cpu_has_dotprod},
 #endif
 };
 

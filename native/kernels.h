@@ -127,6 +127,8 @@ extern const lc_kernels lc_kernels_generic;
 #if defined(__x86_64__)
 extern const lc_kernels lc_kernels_avx2;
 extern const lc_kernels lc_kernels_avx512;
+#elif defined(__aarch64__)
+extern const lc_kernels lc_kernels_neon;
 #endif
 
 #endif
