@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -122,6 +122,12 @@ class WeightFile(ABC):
     tensors: Mapping[str, Tensor]
     chat_template: str | None = None  #: Jinja source; untrusted
     size_bytes: int
+    group_size: int = 0  #: weights that share a scale, where matrices are int8 in groups through all rows
+
+    @property
+    @abstractmethod
+    def source_paths(self) -> Sequence[Path]:
+        """The files that the weights are read from."""
 
     @abstractmethod
     def read(self, name: str, first_row: int, n_rows: int) -> bytes:
@@ -180,7 +186,11 @@ class StoredWeights(WeightFile):
         self.chat_template = chat_template
         self.size_bytes = files.size_bytes
 
-    def read(self, name: str, first_row: int, n_rows: int) -> bytes:  # noqa: D102  (see WeightFile)
+    @property
+    def source_paths(self) -> Sequence[Path]:  # noqa: D102  (see WeightFile)
+        return self._files.weight_paths
+
+    def read(self, name: str, first_row: int, n_rows: int) -> bytes:  # noqa: D102
         tensor = self.tensors[name]
         if not 0 <= first_row <= first_row + n_rows <= tensor.rows:
             raise IndexError(f"{name} has {tensor.rows} rows, not {first_row}..{first_row + n_rows}")

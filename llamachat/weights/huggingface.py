@@ -120,6 +120,18 @@ def _canonical(name: str) -> str:
     return f"{layer}{_ROLES[match[2]]}.weight"
 
 
+_NAMES_OF_ROLES = {role: name for name, role in _ROLES.items()}
+
+
+def huggingface_name(name: str) -> str:
+    """Hugging Face's name for one of GGUF's that a Llama model has."""
+    if name.startswith("blk."):
+        _, layer, role = name.removesuffix(".weight").split(".")
+        return f"model.layers.{layer}.{_NAMES_OF_ROLES[role]}.weight"
+    role = name.removesuffix(".weight")
+    return f"{'' if role == 'output' else 'model.'}{_NAMES_OF_ROLES[role]}.weight"
+
+
 def _open(files: ModelFiles, tensors: _Found) -> StoredWeights:
     text = files.text(CONFIG, CONFIG_LIMIT)
     if text is None:

@@ -32,7 +32,7 @@ _LLAMA3 = (
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 #: GGUF's names of pre-tokenizers, by their steps.
-_PRE_TOKENIZERS = {
+PRE_TOKENIZERS = {
     ("ByteLevel regex",): "gpt-2",
     ("Digits each", "ByteLevel regex"): "smollm",
     ("Split " + _LLAMA3.replace("DIGITS", r"\p{N}{1,3}"), "ByteLevel"): "llama-bpe",
@@ -166,7 +166,7 @@ def _from_json(tokenizer: Fields, n_vocab: int, extra: Fields) -> Vocabulary:
         scores=() if byte_level else _scores(pieces, merges),
         kinds=tuple(kinds),
         merges=tuple(merges) if byte_level else (),
-        pre=_PRE_TOKENIZERS.get(tuple(steps), ", ".join(step.split(" ")[0] for step in steps)) if byte_level else "",
+        pre=PRE_TOKENIZERS.get(tuple(steps), ", ".join(step.split(" ")[0] for step in steps)) if byte_level else "",
         unk_id=unknown,
         add_bos=_adds_first(tokenizer.values.get("post_processor"), _token_text(extra, "bos_token")),
         add_space_prefix=not byte_level and _prefixes_space(tokenizer),

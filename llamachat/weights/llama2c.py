@@ -25,38 +25,38 @@ from llamachat.weights.rows import GroupedRows, Rows, StoredRows
 
 MAGIC = b"24ka"
 
-_NUMBERS = struct.Struct("<7i")
-_LATER = struct.Struct("<4si7iBi")
-_LATER_BYTES = 256
+NUMBERS = struct.Struct("<7i")
+LATER = struct.Struct("<4si7iBi")
+LATER_BYTES = 256
 
 _NORMS = ("attn_norm", "ffn_norm")
 _MATRICES = ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_down", "ffn_up")
 #: Order of the arrays that each layer has, in version 0.
 _PER_LAYER = ("attn_norm", "attn_q", "attn_k", "attn_v", "attn_output", "ffn_norm", "ffn_gate", "ffn_down", "ffn_up")
 
-_FREQUENCIES = "freqs"  # cosines and sines of RoPE, which are computed here instead
+FREQUENCIES = "freqs"  # cosines and sines of RoPE, which are computed here instead
 
 
 def is_llama2c(head: bytes, size: int) -> bool:
     """Whether the first bytes can be the header of version 0, whatever the file's size."""
     try:
-        return size >= _NUMBERS.size and bool(_hyperparameters(_NUMBERS.unpack(head[: _NUMBERS.size])))
+        return size >= NUMBERS.size and bool(_hyperparameters(NUMBERS.unpack(head[: NUMBERS.size])))
     except Refusal:
         return False
 
 
 def open_llama2c(files: ModelFiles) -> StoredWeights:
     """The model in a file of version 0; its vocabulary is None. ``Refusal`` if the size is not what its numbers ask."""
-    numbers = _NUMBERS.unpack(files.first.read(0, _NUMBERS.size))
+    numbers = NUMBERS.unpack(files.first.read(0, NUMBERS.size))
     h = _hyperparameters(numbers)
-    return _open(files, 0, h, _NUMBERS.size, _arrays_of_version_0(h, tied=numbers[5] > 0))
+    return _open(files, 0, h, NUMBERS.size, arrays_of_version_0(h, tied=numbers[5] > 0))
 
 
 def open_llama2c_later(files: ModelFiles) -> StoredWeights:
     """The model in a file of version 1 or 2, likewise."""
-    if files.first.size < _LATER_BYTES:
+    if files.first.size < LATER_BYTES:
         raise Refusal("is cut short: it ends inside the header")
-    _, version, *numbers, tied, group = _LATER.unpack(files.first.read(0, _LATER.size))
+    _, version, *numbers, tied, group = LATER.unpack(files.first.read(0, LATER.size))
     if version not in (1, 2):
         raise Refusal(f"is a llama2.c file of version {version}; versions 0 to 2 are known")
     if tied > 1:
@@ -66,7 +66,7 @@ def open_llama2c_later(files: ModelFiles) -> StoredWeights:
         raise Refusal(f"states a vocabulary of {numbers[5]} tokens")
     if version == 2 and group < 1:
         raise Refusal(f"states groups of {group} weights")
-    return _open(files, version, h, _LATER_BYTES, _arrays_later(h, tied=bool(tied)), group if version == 2 else 0)
+    return _open(files, version, h, LATER_BYTES, arrays_later(h, tied=bool(tied)), group if version == 2 else 0)
 
 
 def _open(
@@ -96,8 +96,10 @@ def _open(
         cut = "is cut short" if offset > file.size else "has more than it should"
         what = cut if version or offset > file.size else "is no weight file that llamachat knows"
         raise Refusal(f"{what}: as a llama2.c model it would have {offset} bytes, not {file.size}")
-    tensors.pop(_FREQUENCIES, None)
-    return StoredWeights(files, f"llama2.c v{version}", h, tensors)
+    tensors.pop(FREQUENCIES, None)
+    weights = StoredWeights(files, f"llama2.c v{version}", h, tensors)
+    weights.group_size = group
+    return weights
 
 
 def _hyperparameters(numbers: tuple[int, ...]) -> Hyperparameters:
@@ -118,18 +120,19 @@ def _hyperparameters(numbers: tuple[int, ...]) -> Hyperparameters:
     return hyperparameters
 
 
-def _arrays_of_version_0(h: Hyperparameters, *, tied: bool) -> Iterator[tuple[str, int, int]]:
+def arrays_of_version_0(h: Hyperparameters, *, tied: bool) -> Iterator[tuple[str, int, int]]:
     """(name, rows, cols) of every array in the file's order."""
     shapes = required_shapes(h)
     yield "token_embd.weight", *shapes["token_embd.weight"]
     yield from _layers(h, _PER_LAYER)
     yield "output_norm.weight", *shapes["output_norm.weight"]
-    yield _FREQUENCIES, 2 * h.n_ctx_train, h.head_dim // 2
+    yield FREQUENCIES, 2 * h.n_ctx_train, h.head_dim // 2
     if not tied:
         yield "output.weight", *shapes["token_embd.weight"]
 
 
-def _arrays_later(h: Hyperparameters, *, tied: bool) -> Iterator[tuple[str, int, int]]:
+def arrays_later(h: Hyperparameters, *, tied: bool) -> Iterator[tuple[str, int, int]]:
+    """The same for versions 1 and 2."""
     shapes = required_shapes(h)
     yield from _layers(h, _NORMS)
     yield "output_norm.weight", *shapes["output_norm.weight"]

@@ -31,3 +31,14 @@ def canonical(name: str) -> str:
         return name
     layer = "" if match[1] is None else f"blk.{int(match[1])}."
     return f"{layer}{_ROLES[match[2]]}.weight"
+
+
+_META_ROLES = {role: name for name, role in _ROLES.items()}
+
+
+def meta_name(name: str) -> str:
+    """Meta's name for one of GGUF's that a Llama model has."""
+    if name.startswith("blk."):
+        _, layer, role = name.removesuffix(".weight").split(".")
+        return f"layers.{layer}.{_META_ROLES[role]}.weight"
+    return f"{_META_ROLES[name.removesuffix('.weight')]}.weight"

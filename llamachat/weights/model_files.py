@@ -30,6 +30,11 @@ class ModelFiles:
         """Bytes of all weight files opened so far."""
         return sum(file.size for file in self._weights)
 
+    @property
+    def weight_paths(self) -> list[Path]:
+        """The paths of all weight files opened so far."""
+        return [file.path for file in self._weights]
+
     def open(self, name: str) -> RegularFile:
         """Opens a weight file beside the first; the first itself if it is that one."""
         if name == self.first.path.name:

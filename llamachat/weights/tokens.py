@@ -17,7 +17,8 @@ STOP_TEXTS = frozenset(
     )
 )
 
-_ADDED_SCORE = -1000
+#: Of tokens that a converter added to an original vocabulary.
+ADDED_SCORE = -1000
 
 _KINDS = {int(kind): kind for kind in TokenKind}
 
@@ -83,7 +84,7 @@ def classify_by_id(texts: Sequence[bytes], scores: Sequence[float]) -> Vocabular
 def _count_added(scores: Sequence[float]) -> int:
     """How many tokens at the end were added. In a vocabulary of 1260 the last one has that score by its rank."""
     last = len(scores)
-    while last > 259 and scores[last - 1] == _ADDED_SCORE and last - 1 != 259 - _ADDED_SCORE:
+    while last > 259 and scores[last - 1] == ADDED_SCORE and last - 1 != 259 - ADDED_SCORE:
         last -= 1
     return len(scores) - last
 

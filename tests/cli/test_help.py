@@ -19,6 +19,8 @@ COMMANDS: tuple[list[str], ...] = (
     ["pull"],
     ["models"],
     ["bench"],
+    ["convert"],
+    ["quantize"],
     ["sessions"],
     ["sessions", "list"],
     ["sessions", "show"],
