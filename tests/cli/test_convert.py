@@ -150,5 +150,5 @@ def test_a_signal_ends_it_and_leaves_nothing(tmp_path: Path, own_home: Path, num
         assert len(list(tmp_path.iterdir())) == 2
         terminal.signal(number)
         assert terminal.wait() == 128 + number
-    assert re.search(r"new\.gguf \S+ +\d+ %  [\d.]+ MB of [\d.]+ MB, \d+ s left", terminal.screen_text)
+    assert re.search(r"new\.gguf \S+ +\d+ % [\d.]+ MB of [\d.]+ MB, [\d.]+ s left", terminal.screen_text)
     assert [path.name for path in tmp_path.iterdir()] == ["m.bin"]

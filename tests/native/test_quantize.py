@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from tests.support.blocks import IDS, QUANTIZED, Floats, block_size, dequantize, quantize
 from tests.support.core import ffi, floats, lib, ok
@@ -16,7 +17,7 @@ def quantized(label: str, values: Floats) -> bytes:
     return bytes(out)
 
 
-def samples() -> dict[str, Floats]:
+def samples() -> dict[str, NDArray[np.float64]]:
     rng = np.random.default_rng(3)
     shape = (4096, 32)
     return {

@@ -20,8 +20,7 @@ from llamachat.weights.write.parts import Model
 
 #: What ``--type`` takes.
 CHOICES: Mapping[str, TensorType] = {
-    label.lower(): TensorType[label]
-    for label in ("F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1")
+    label.lower(): TensorType[label] for label in ("F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1")
 }
 
 #: The types that the output's matrix is lifted from.
