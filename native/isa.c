@@ -6,6 +6,7 @@
 #include "x86/cpu.h"
 #elif defined(__aarch64__)
 #include "arm/cpu.h"
+#include "arm/target.h"
 #endif
 
 static bool always(void) { return true; }
@@ -20,7 +21,7 @@ static const isa SETS[] = {
 #if defined(__x86_64__)
     {&lc_kernels_avx2, lc_cpu_has_avx2},
     {&lc_kernels_avx512, lc_cpu_has_avx512},
-#elif defined(__aarch64__)
+#elif defined(LC_HAS_NEON)
     {&lc_kernels_neon, lc_cpu_has_dotprod},
 #endif
 };

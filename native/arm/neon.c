@@ -4,14 +4,14 @@
  * of a register of sixteen.  Both sides are signed, so weights that are unsigned bytes by 128 too large are moved down
  * again; the others fit as they are, and what they are too large by is taken off with the sums' start value.
  */
-#if defined(__aarch64__)
+#include "target.h"
+#if defined(LC_HAS_NEON)
 #include <arm_neon.h>
 #include <float.h>
 #include <math.h>
 
 #include "../kernels.h"
 
-#include "target.h"
 LC_TARGET_BEGIN_DOTPROD
 
 #define LANES 4
@@ -228,5 +228,5 @@ const lc_kernels lc_kernels_neon = {
 
 LC_TARGET_END
 #else
-typedef int lc_not_aarch64; /* a file may not be empty */
+typedef int lc_no_neon; /* a file may not be empty */
 #endif

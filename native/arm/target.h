@@ -1,6 +1,14 @@
-/* target.h - lets the functions between BEGIN and END use instructions that the rest of the core may not. */
+/* target.h - lets the functions between BEGIN and END use instructions that the rest of the core may not.
+ *
+ * LC_HAS_NEON is set where the compiler can: clang before 16 declares the functions of an instruction only if all of
+ * the program may use it.
+ */
 #ifndef LC_ARM_TARGET_H
 #define LC_ARM_TARGET_H
+
+#if defined(__aarch64__) && (!defined(__clang__) || __clang_major__ >= 16 || defined(__ARM_FEATURE_DOTPROD))
+#define LC_HAS_NEON
+#endif
 
 #if defined(__clang__)
 #define LC_TARGET_BEGIN_DOTPROD _Pragma("clang attribute push(__attribute__((target(\"dotprod\"))), apply_to = function)")
