@@ -43,6 +43,9 @@ class Face(Protocol):
     def pick_model(self) -> None:
         """Shows the models to choose from."""
 
+    def fetch_model(self) -> None:
+        """Fetches the default model and has the session open it."""
+
 
 Run = Callable[["ChatSession", Face, str], None]
 Complete = Callable[["ChatSession", Face, str], list[str]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _FENCE = re.compile(r"^(`{3,}|~{3,})[^\n]*\n(.*?)^\1[`~]*[ \t]*$", re.MULTILINE | re.DOTALL)
 _AUTO = "auto"
+_DIALOG_COLUMNS = 66  # of text in the widest dialog of the full screen; line mode has more
 
 
 # ---- what there is to act on ---------------------------------------------------
@@ -202,20 +204,25 @@ def _set(session: ChatSession, face: Face, argument: str) -> None:
     if value.strip():
         session.set_parameter(parameter.name, value.strip())
     now = session.settings.to_dict()[parameter.name]
-    face.say(f"{parameter.name} {parameter.format(now)}  ({parameter.range_text})")
+    face.say(f"{parameter.key} {parameter.format(now)}  ({parameter.range_text})")
 
 
 def _complete_set(session: ChatSession, _face: Face, typed: str) -> list[str]:
-    word = typed.replace("-", "_").lower()
+    word = typed.replace("_", "-").lower()
     values = session.settings.to_dict()
-    return [f"{p.name} {p.format(values[p.name])}" for p in PARAMETERS if f"{p.name} ".startswith(word)]
+    return [f"{p.key} {p.format(values[p.name])}" for p in PARAMETERS if f"{p.key} ".startswith(word)]
 
 
 def _params(session: ChatSession, face: Face, _argument: str) -> None:
     values = session.settings.to_dict()
-    width = max(len(p.name) for p in PARAMETERS)
-    shown = [f"{p.name:<{width}}  {p.format(values[p.name]):>8}  {p.help}" for p in PARAMETERS]
+    width = max(len(p.key) for p in PARAMETERS)
+    shown = [_with_help(f"{p.key:<{width}}  {p.format(values[p.name]):>6}  ", p.help) for p in PARAMETERS]
     face.say("\n".join(shown))
+
+
+def _with_help(name: str, text: str) -> str:
+    """A name with its help beside it, as narrow as a dialog is."""
+    return textwrap.fill(text, _DIALOG_COLUMNS, initial_indent=name, subsequent_indent=" " * len(name))
 
 
 def _reset(session: ChatSession, face: Face, argument: str) -> None:
@@ -229,7 +236,7 @@ def _reset(session: ChatSession, face: Face, argument: str) -> None:
 
 
 def _complete_names(_session: ChatSession, _face: Face, typed: str) -> list[str]:
-    return [p.name for p in PARAMETERS if p.name.startswith(typed.replace("-", "_").lower())]
+    return [p.key for p in PARAMETERS if p.key.startswith(typed.replace("_", "-").lower())]
 
 
 def _system(session: ChatSession, face: Face, argument: str) -> None:
@@ -337,6 +344,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("system", "Change the system prompt of this chat ('-' for none).", _system, "[TEXT]"),
     Command("model", "Open another model: a file, or a name in the models folder.", _model, "[FILE|NAME]",
             complete=_complete_models),
+    Command("pull", "Fetch the default model, and open it.", lambda _, face, __: face.fetch_model()),
     Command("format", "Show or change the prompt format of this chat.", _format, "[NAME]", complete=_complete_formats),
     Command("info", "Show the model, the context, and the figures of the last answer.", _info),
     Command("theme", "Change the theme.", _theme, "[NAME]", complete=_complete_themes),

@@ -35,7 +35,7 @@ def find_command(name: str) -> Command:
     found = _BY_NAME.get(word)
     if found is not None:
         return found
-    meant = {known: f"/{known}" for known in _BY_NAME} | {p.name: f"/set {p.name}" for p in PARAMETERS}
+    meant = {known: f"/{known}" for known in _BY_NAME} | {p.name: f"/set {p.key}" for p in PARAMETERS}
     begun = [known for known in meant if word and known.startswith(word)]
     near = begun or difflib.get_close_matches(word.replace("-", "_"), meant, n=1, cutoff=0.6)
     hint = f"did you mean {meant[near[0]]}?" if near else "/help lists the commands"

@@ -14,7 +14,7 @@ def describe(session: ChatSession) -> str:
     """Chat, model, context, figures and settings, a line each."""
     facts = [*_chat(session), *_model(session), *_figures(session)]
     values = session.settings.to_dict()
-    facts.append(("sampling", ", ".join(f"{p.name} {p.format(values[p.name])}" for p in PARAMETERS)))
+    facts.append(("sampling", ", ".join(f"{p.key} {p.format(values[p.name])}" for p in PARAMETERS)))
     facts.append(("saved in", "memory only" if session.store.in_memory else str(session.store.data_dir)))
     return "\n".join(f"{name:<10}{fact}" for name, fact in facts)
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from llamachat.chat.store import SessionSummary
 
 NO_MODEL = "no model yet; fetch the default one with: llamachat pull"
+NO_MODEL_HERE = "no model yet; /pull fetches the default one, /model FILE opens another"  #: said in a chat
 LAST = "last"
 _SHORT_ID = 8
 _MOST_NAMED = 3

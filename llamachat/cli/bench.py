@@ -50,7 +50,7 @@ _DEPTH = replace(
 _OWN = (_PROMPT, _ANSWER, _DEPTH, _REPEAT, _JSON)
 
 _EXAMPLES = """\
-llamachat bench                                  the model that a chat starts with
+llamachat bench                                  the default model
 llamachat bench -m model.gguf --threads 4
 llamachat bench -p 0 -n 64 --depth 0,1024,4096   answers only, deeper and deeper
 llamachat bench --json | jq '.[].tokens_per_second'

@@ -11,7 +11,7 @@ from llamachat import paths
 from llamachat.chat.names import find_model, find_session
 from llamachat.cli import log
 from llamachat.cli.invocation import Invocation
-from llamachat.cli.model_files import default_model, remember_model
+from llamachat.cli.model_files import default_model, model_used_last, remember_model
 from llamachat.cli.shelf import Shelf
 from llamachat.cli.status_line import is_terminal
 from llamachat.engine.settings import SamplingSettings
@@ -55,9 +55,9 @@ def chat(invocation: Invocation, wanted: str | None) -> int:
             session.new()
             session.set_settings(SamplingSettings())
         _apply(session, invocation)
-        model = named_model or _model_of(session) or default_model(invocation.data_dir)
-        source = invocation.source(model) if model else None
-        if _someone_types() and not invocation.get("plain"):
+        model = named_model or _model_of(session) or _usual_model(invocation.data_dir)
+        source = invocation.source_as_before(model) if model else None
+        if _someone_types() and is_terminal(sys.stderr) and not invocation.get("plain"):  # the screen is drawn there
             return _full_screen(session, source, invocation)
         from llamachat.cli.line_mode import run
 
@@ -85,6 +85,12 @@ def _model_of(session: ChatSession) -> Path | None:
     """The model that the opened chat was last led with, if its file is still there."""
     path = Path(session.conversation.model_path)
     return path if session.conversation.model_path and path.exists() else None
+
+
+def _usual_model(data_dir: Path) -> Path | None:
+    """What a new chat opens: the model used last if a person is there, who sees which it is; else the default one."""
+    used_last = model_used_last(data_dir) if _someone_types() else None
+    return used_last or default_model(data_dir)
 
 
 def _open(session: ChatSession, wanted: str) -> None:

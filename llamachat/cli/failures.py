@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import io
 import os
 import signal
 import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from types import FrameType
-from typing import NoReturn
+from typing import IO, Any, NoReturn
 
 import click
 
@@ -115,9 +117,22 @@ def _mend_streams() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         stream = getattr(sys, name)
         if stream is None:  # closed by the caller
-            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115, PTH123
+            null = open(os.devnull, mode, encoding="utf-8")  # noqa: SIM115, PTH123 - also keeps the number taken
+            setattr(sys, name, _Closed(null) if name == "stdout" else null)
         elif mode == "w":
             stream.reconfigure(errors="replace")
+
+
+class _Closed(io.TextIOBase):
+    """Standard output where the caller closed it: what should be written there is lost, and that is an error."""
+
+    def __init__(self, place: IO[Any]) -> None:
+        self._place = place  # kept open, or the next file opened would be standard output
+
+    def write(self, text: str) -> int:
+        if text:
+            raise OSError(errno.EBADF, "is closed", "standard output")
+        return 0
 
 
 def _settle() -> None:

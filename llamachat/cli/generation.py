@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from llamachat.cli.failures import ended_by, note, soft_signals
 from llamachat.cli.status_line import StatusLine, bar
+from llamachat.cli.word_wrap import WordWrap
 from llamachat.display import clean
 from llamachat.engine.events import (
     Alternative,
@@ -44,10 +46,11 @@ def load_error(message: str, source: ModelSource | None) -> LlamachatError:
 
 
 class Printer:
-    """Text on standard output, as it comes. A terminal gets it cleaned, a file or a pipe to the letter."""
+    """Text on standard output, as it comes. A terminal gets it cleaned and broken between words, a file or a pipe to
+    the letter."""
 
     def __init__(self) -> None:
-        self._cleaned = sys.stdout.isatty()
+        self._wrap = WordWrap(lambda: shutil.get_terminal_size().columns) if sys.stdout.isatty() else None
         self._last = ""
 
     @property
@@ -59,13 +62,18 @@ class Printer:
         """Prints ``text`` at once."""
         if text:
             self._last = text[-1]
-            sys.stdout.write(clean(text) if self._cleaned else text)
-            sys.stdout.flush()
+            self._print(self._wrap.feed(clean(text)) if self._wrap else text)
 
     def end(self) -> None:
         """Ends the last line, if it is open."""
         if self._last != "\n":
             self.write("\n")
+
+    @staticmethod
+    def _print(text: str) -> None:
+        if text:
+            sys.stdout.write(text)
+            sys.stdout.flush()
 
 
 @dataclass(slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,19 +53,24 @@ class Invocation:
         return {option.name: self.values[option.name] for option in SAMPLING_OPTIONS if option.name in self.values}
 
     def source(self, path: Path) -> ModelSource:
-        """How to load the model at ``path``; a tokenizer file that it was last used with need not be named again."""
-        from llamachat.cli.model_files import usual_tokenizer
+        """How to load the model at ``path``: as the options say, and nothing else."""
         from llamachat.engine.base import KvType, ModelSource
 
-        tokenizer = self.get("tokenizer") or usual_tokenizer(self.data_dir, path)
         return ModelSource(
             path,
-            tokenizer,
+            self.get("tokenizer"),
             self.get("n_ctx"),
             self.get("threads"),
             self.get("kv_type", KvType.F16),
             exact=self.get("exact", False),
         )
+
+    def source_as_before(self, path: Path) -> ModelSource:
+        """Likewise for a chat: the tokenizer file that a chat used with it last need not be named again."""
+        from llamachat.cli.model_files import usual_tokenizer
+
+        source = self.source(path)
+        return source if source.tokenizer else replace(source, tokenizer=usual_tokenizer(self.data_dir, path))
 
 
 def _from_command_line(context: click.Context, option: Option) -> dict[str, Any]:

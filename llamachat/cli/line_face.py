@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +13,9 @@ from typing import TYPE_CHECKING
 
 from llamachat import paths
 from llamachat.chat.commands import COMMANDS
-from llamachat.chat.names import NO_MODEL, model_files, model_name
+from llamachat.chat.names import NO_MODEL_HERE, model_files, model_name
 from llamachat.chat.session import ChatSession
+from llamachat.cli.failures import soft_signals
 from llamachat.cli.line_reader import QUOTES, Reader
 from llamachat.cli.status_line import is_terminal
 from llamachat.display import clean, clean_line
@@ -47,8 +50,10 @@ class LineFace:
         """Prints keys and commands."""
         width = max((len(command.usage) for command in COMMANDS), default=0)
         print(_KEYS)
+        columns = max(shutil.get_terminal_size().columns - 1, 40)
         for command in COMMANDS:
-            print(f"  {command.usage.ljust(width)}  {command.help}")
+            name = f"  {command.usage.ljust(width)}  "
+            print(textwrap.fill(command.help, columns, initial_indent=name, subsequent_indent=" " * len(name)))
 
     def quit(self) -> None:
         """Ends after this turn."""
@@ -94,12 +99,25 @@ class LineFace:
         """Lists the models there are and opens the one that is chosen."""
         files = model_files(self._models)
         if not files:
-            raise LlamachatError(NO_MODEL)
+            raise LlamachatError(NO_MODEL_HERE)
         chosen = self._pick("Which model?", [model_name(file) for file in files])
         if chosen is not None:
-            # Another model, opened like the one before it; but a tokenizer file belongs to one model.
-            like = self._session.source or ModelSource(files[chosen])
-            self._session.open_model(replace(like, path=files[chosen], tokenizer=None))
+            self._open(files[chosen])
+
+    def fetch_model(self) -> None:
+        """Fetches the default model, which Ctrl+C stops, and opens it."""
+        from llamachat.cli.pull import DEFAULT
+        from llamachat.cli.pull_command import fetch_shown
+
+        signals: list[int] = []
+        with soft_signals(signals.append):
+            path = fetch_shown(DEFAULT, self._models, lambda: bool(signals))
+        self._open(path)
+
+    def _open(self, path: Path) -> None:
+        """Another model, opened like the one before it; but a tokenizer file belongs to one model."""
+        like = self._session.source or ModelSource(path)
+        self._session.open_model(replace(like, path=path, tokenizer=None))
 
     def _pick(self, question: str, names: Sequence[str]) -> int | None:
         for number, name in enumerate(names, 1):

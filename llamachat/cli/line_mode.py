@@ -10,14 +10,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from llamachat import paths
 from llamachat.chat.commands import as_message, complete_line, is_command, run_line
 from llamachat.chat.conversation import Message, Role, Status
-from llamachat.chat.names import NO_MODEL
+from llamachat.chat.names import NO_MODEL_HERE, model_files, model_name
 from llamachat.chat.session import ChatSession, Phase
 from llamachat.cli.failures import FAILED, OK, ended_by, error_line, soft_signals, tell
 from llamachat.cli.generation import Printer, load_error
 from llamachat.cli.line_face import LineFace
 from llamachat.cli.line_reader import PlainReader, Reader
+from llamachat.cli.model_files import no_choice
 from llamachat.cli.status_line import StatusLine, bar, is_terminal
 from llamachat.display import clean
 from llamachat.engine.events import Event, Finished, LoadFailed, Timings
@@ -48,6 +50,7 @@ class LineMode:
         self._on_terminal = sys.stdin.isatty() and sys.stdout.isatty()
         self._line = StatusLine()
         self._status = OK
+        self._data_dir = data_dir
         self._reader = self._make_reader(data_dir)
         self._face = LineFace(session, self._reader, data_dir)
 
@@ -56,9 +59,9 @@ class LineMode:
         if source is not None:
             self._session.open_model(source)
         elif not self._on_terminal:
-            raise LlamachatError(NO_MODEL)
+            raise LlamachatError(no_choice(self._data_dir))
         else:
-            self._note(NO_MODEL)
+            self._note(self._no_model())
         self._tell_news()
         if self._on_terminal:
             if self._session.conversation.path:
@@ -107,7 +110,7 @@ class LineMode:
         elif not answers and (now := chat.leaf) is not None and now is not leaf:  # an alternative was chosen
             place, count = chat.siblings(now)
             self._note(f"{place + 1} of {count}")
-            print(clean(_quoted(now)))
+            _print(_quoted(now))
         return goes_on
 
     def _follow(self) -> bool:
@@ -135,7 +138,7 @@ class LineMode:
             if number != signal.SIGINT or not self._on_terminal:
                 raise ended_by(number)
         if session.queued is not None:
-            self._note(NO_MODEL)
+            self._note(self._no_model())
         self._tell_news()
         return True
 
@@ -217,7 +220,12 @@ class LineMode:
         path = self._session.conversation.path
         self._note(f"{self._session.conversation.shown_title} ({len(path)} messages)")
         for message in path[-2:]:
-            print(clean(_quoted(message)))
+            _print(_quoted(message))
+
+    def _no_model(self) -> str:
+        """What to do where no model is there, or none was chosen."""
+        names = [model_name(path) for path in model_files(paths.models_dir(self._data_dir))]
+        return f"which model? /model NAME opens one: {', '.join(names)}" if names else NO_MODEL_HERE
 
     def _tell_news(self) -> None:
         for notice in self._session.take_notices():
@@ -258,6 +266,12 @@ class AnswerView:
     def end(self) -> None:
         """Ends the last line."""
         self._printer.end()
+
+
+def _print(text: str) -> None:
+    printer = Printer()
+    printer.write(text)
+    printer.end()
 
 
 def _quoted(message: Message) -> str:

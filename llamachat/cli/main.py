@@ -75,7 +75,7 @@ class _OpenSession(HelpCommand):
 
 
 _EXAMPLES = """\
-llamachat                                  talk with the model used last
+llamachat                                  talk with the model used last, or the default one
 llamachat -m model.gguf --temperature 0.5  talk with this one
 llamachat "Autumn article"                 go on with a stored chat
 llamachat ask "What is gravity?"           one answer on standard output
@@ -105,6 +105,9 @@ def llamachat(context: click.Context, /, **_options: object) -> None:
 
     SESSION is the title or id of a stored chat; "last" is the one used last. Without a terminal, or with --plain,
     the chat goes line by line.
+
+    Without -m, a new chat opens the model that the last one used. Commands, and chats through a pipe, do not look back:
+    theirs is the one named by --model, LLAMACHAT_MODEL or the configuration file, else the default model.
     """
     if context.invoked_subcommand is None:
         _chat(context, None)

@@ -1,4 +1,7 @@
-"""Which model to start with: the one that was asked for, or the one used last."""
+"""Which model to use: the one that was asked for, else the default one; a person's new chat takes the one used last.
+
+What a command says must not depend on which chat somebody had in between, so only chats look at what was used last.
+"""
 
 from __future__ import annotations
 
@@ -8,29 +11,43 @@ import tempfile
 from pathlib import Path
 
 from llamachat import paths
-from llamachat.chat.names import NO_MODEL, find_model, model_files
+from llamachat.chat.names import NO_MODEL, find_model, model_files, model_name
 from llamachat.cli.pull import DEFAULT
 from llamachat.errors import LlamachatError
 
 _LAST_USED = "last-model"
 _MOST_BYTES = 16_384  # of a remembered path; whatever is longer is none
+_MOST_NAMED = 6
 
 
 def default_model(data_dir: Path) -> Path | None:
-    """The model used last, if its file is still there; else the default one; else any of the models folder."""
-    remembered, _ = _remembered(data_dir)
-    if remembered is not None and remembered.exists():
-        return remembered
+    """The default model, if it was fetched; else the only one of the models folder; else None."""
     files = model_files(paths.models_dir(data_dir))
-    return next((file for file in files if file.name == DEFAULT.file_name), files[0] if files else None)
+    only = files[0] if len(files) == 1 else None
+    return next((file for file in files if file.name == DEFAULT.file_name), only)
+
+
+def model_used_last(data_dir: Path) -> Path | None:
+    """The model that a chat was led with last, if its file is still there."""
+    remembered, _ = _remembered(data_dir)
+    return remembered if remembered is not None and remembered.exists() else None
 
 
 def chosen_model(wanted: str | None, data_dir: Path) -> Path:
-    """The model to use; ``LlamachatError`` says how to get one where there is none."""
+    """The model to use; ``LlamachatError`` says how to get one where there is none, or names those there are."""
     path = find_model(wanted, data_dir) if wanted else default_model(data_dir)
     if path is None:
-        raise LlamachatError(NO_MODEL)
+        raise LlamachatError(no_choice(data_dir))
     return path
+
+
+def no_choice(data_dir: Path) -> str:
+    """Why there is no default model: none at all, or several to choose from."""
+    files = model_files(paths.models_dir(data_dir))
+    if not files:
+        return NO_MODEL
+    names = ", ".join(model_name(file) for file in files[:_MOST_NAMED]) + (", ..." if len(files) > _MOST_NAMED else "")
+    return f"which model? Name one with -m (or set model in config.toml): {names}"
 
 
 def usual_tokenizer(data_dir: Path, path: Path) -> Path | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 import click
 
@@ -42,6 +44,12 @@ def pull(context: click.Context, /, name: str | None, **_options: object) -> Non
     another = name is None and invocation.get("model")  # nothing is missing where another model was chosen
     if invocation.get("if_missing") and (another or fetching.is_there(offer, models)):
         return
+    place = fetch_shown(offer, models)
+    sys.stderr.write(f"{offer.file_name} is in {place.parent}\n")
+
+
+def fetch_shown(offer: fetching.Offer, models: Path, cancelled: Callable[[], bool] = lambda: False) -> Path:
+    """Fetches with a line of progress on a terminal; returns the file's path, raises what ``pull.fetch`` does."""
     with StatusLine(after_s=0.0) as line:
         started = time.monotonic()
 
@@ -50,5 +58,4 @@ def pull(context: click.Context, /, name: str | None, **_options: object) -> Non
             amount = f"{megabytes(done)} of {megabytes(total)}, {megabytes(int(rate))}/s" if done else "connecting"
             line.show(f"{offer.name} {bar(done, total)}  {amount}")
 
-        place = fetching.fetch(offer, models, progress, lambda: False)
-    sys.stderr.write(f"{offer.file_name} is in {place.parent}\n")
+        return fetching.fetch(offer, models, progress, cancelled)

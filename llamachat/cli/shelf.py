@@ -29,7 +29,7 @@ class Shelf:
 
     def source(self, path: Path) -> ModelSource:
         """How to open a model file: as the command line says."""
-        return self._invocation.source(path)
+        return self._invocation.source_as_before(path)
 
     def fetch(self, progress: Callable[[int, int], None], cancelled: Callable[[], bool]) -> Path:
         """Fetches the default model; blocks. ``Cancelled`` if stopped, ``LlamachatError`` if it fails."""

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from llamachat.engine.base import ModelSource
-from llamachat.engine.core import Pool, check, ffi, lib, select_isa
+from llamachat.engine.core import Pool, check, default_threads, ffi, lib, select_isa
 from llamachat.engine.events import ModelInfo
+from llamachat.engine.loading import Loading
 from llamachat.engine.memory import cache_bytes_per_token, choose_n_ctx
-from llamachat.errors import Cancelled, EngineError, WeightsError
+from llamachat.errors import EngineError, WeightsError
 from llamachat.tokenizer import Tokenizer, load_tokenizer
 from llamachat.weights import WeightFile, open_weights
 
 if TYPE_CHECKING:
     from llamachat.vocabulary import Vocabulary
-
-# Small enough that a click on "stop" is felt at once, large enough that the calls cost nothing.
-_CHUNK_BYTES = 8 << 20
 
 _MODEL_SLOTS = {
     "token_embd.weight": lib.LC_TOKEN_EMBD,
@@ -82,7 +80,7 @@ class Model:
     ) -> Model:
         """Reads and repacks a weight file.
 
-        ``progress(done_bytes, total_bytes)`` is called after every chunk. Raises ``WeightsError`` for a file
+        ``progress(done_bytes, total_bytes)`` is called as it goes on. Raises ``WeightsError`` for a file
         that is broken, ``TokenizerError`` for its vocabulary, ``EngineError`` where memory is short, and
         ``Cancelled`` once ``cancelled()`` is true.
         """
@@ -91,9 +89,11 @@ class Model:
             weights = opened.enter_context(open_weights(source.path, tokenizer=source.tokenizer))
             if weights.vocabulary is None:
                 raise WeightsError(source.path, "this file holds no vocabulary: pass --tokenizer FILE")
-            tokenizer = load_tokenizer(weights.vocabulary)
             handle = _create(weights)
-            _fill(handle, weights, progress, cancelled)
+            wanted = [(tensor, place) for name, tensor in weights.tensors.items() if (place := slot_of(name))]
+            with Loading(handle, weights, wanted, source.threads or default_threads()) as loading:
+                tokenizer = load_tokenizer(weights.vocabulary)
+                loading.wait(progress, cancelled)
             _finish(handle, weights)
             return cls(handle, _describe(weights, tokenizer, source), tokenizer, Pool(source.threads), source)
 
@@ -123,33 +123,6 @@ def _create(weights: WeightFile) -> Any:
     out: Any = ffi.new("lc_model **")
     check(lib.lc_model_create(hparams, out), f"{weights.path}: hyperparameters")
     return ffi.gc(out[0], lib.lc_model_free)
-
-
-def _chunks(rows: int, row_bytes: int) -> Iterator[tuple[int, int]]:
-    step = max(1, _CHUNK_BYTES // max(1, row_bytes))
-    for first in range(0, rows, step):
-        yield first, min(step, rows - first)
-
-
-def _fill(
-    handle: Any, weights: WeightFile, progress: Callable[[int, int], None], cancelled: Callable[[], bool]
-) -> None:
-    wanted = [(tensor, place) for name, tensor in weights.tensors.items() if (place := slot_of(name))]
-    total = sum(tensor.n_bytes for tensor, _ in wanted)
-    done = 0
-    for tensor, (slot, layer) in wanted:
-        where = f"{weights.path}: {tensor.name}"
-        check(lib.lc_model_add(handle, slot, layer, tensor.type.id, tensor.rows, tensor.cols), where)
-        for first, n_rows in _chunks(tensor.rows, tensor.n_bytes // tensor.rows):
-            if cancelled():
-                raise Cancelled
-            data = weights.read(tensor.name, first, n_rows)
-            check(
-                lib.lc_model_write(handle, slot, layer, first, n_rows, ffi.from_buffer(data), len(data)),
-                where,
-            )
-            done += len(data)
-            progress(done, total)
 
 
 def _finish(handle: Any, weights: WeightFile) -> None:

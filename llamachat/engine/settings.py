@@ -32,7 +32,12 @@ class Parameter:
     @property
     def flag(self) -> str:
         """The command-line flag: ``--top-p``."""
-        return "--" + self.name.replace("_", "-")
+        return "--" + self.key
+
+    @property
+    def key(self) -> str:
+        """The name as a person types and reads it: ``top-p``."""
+        return self.name.replace("_", "-")
 
     @property
     def range_text(self) -> str:
@@ -79,7 +84,7 @@ class Parameter:
         return self.kind(round(min(max(moved, self.minimum), self.maximum), 6))
 
     def _refusal(self, value: object) -> LlamachatError:
-        return LlamachatError(f"{self.name} takes {self.range_text}, not {str(value)[:40]!r}")
+        return LlamachatError(f"{self.key} takes {self.range_text}, not {str(value)[:40]!r}")
 
 
 PARAMETERS: tuple[Parameter, ...] = (
@@ -108,7 +113,7 @@ def parameter_named(name: str) -> Parameter:
     """The parameter with this name (``top-p`` and ``top_p`` alike); ``LlamachatError`` lists them all."""
     found = PARAMETER.get(name.strip().lower().replace("-", "_"))
     if found is None:
-        raise LlamachatError(f"no parameter {name[:40]!r}: there are {', '.join(PARAMETER)}")
+        raise LlamachatError(f"no parameter {name[:40]!r}: there are {', '.join(p.key for p in PARAMETERS)}")
     return found
 
 

@@ -6,10 +6,13 @@ import asyncio
 import logging
 import signal
 from pathlib import Path
+from types import FrameType
 from typing import ClassVar
 
 from textual.app import App
 from textual.binding import Binding, BindingType
+from textual.events import Event, Key, Paste
+from textual.message import Message
 from textual.screen import Screen
 
 from llamachat import paths
@@ -40,6 +43,9 @@ class ChatApp(App[int]):
         Binding("ctrl+q", "quit", "Quit", show=False, priority=True, id="app.quit"),
     ]
 
+    class Ready(Message):
+        """The first frame is drawn: the composer is there."""
+
     def __init__(
         self,
         session: ChatSession,
@@ -55,6 +61,8 @@ class ChatApp(App[int]):
         self.session = session
         self.models = models
         self._source = source
+        self._early: list[Event] | None = []
+        self._offered = False  #: whether the model being opened was chosen on the first screen
         self.shelf_of_themes = ThemeShelf(paths.shipped_themes(), user_themes)
         self._register_themes()
         self._first_notices = list(self.shelf_of_themes.notices)
@@ -102,20 +110,50 @@ class ChatApp(App[int]):
         assert isinstance(screen, ChatScreen)  # noqa: S101
         return screen
 
+    async def on_event(self, event: Event) -> None:
+        """Keys that come before there is anything to type into wait for it."""
+        if self._early is not None and isinstance(event, Key | Paste):
+            self._early.append(event)
+        else:
+            await super().on_event(event)
+
+    async def on_chat_app_ready(self) -> None:
+        """Types what was typed before the first frame, but not into a screen that nobody had seen by then."""
+        early, self._early = self._early or [], None
+        if isinstance(self.screen, ChatScreen):
+            for event in early:
+                await super().on_event(event)
+
     def on_mount(self) -> None:
         """Everything that can wait begins after the first frame."""
+        self.call_after_refresh(lambda: self.post_message(self.Ready()))
         if not self.is_headless:
             self.set_timer(_WARM_UP_SECONDS, self._warm_up)
             for number in ENDING_SIGNALS:
                 asyncio.get_running_loop().add_signal_handler(number, self._end_by_signal, number)
+            self.app_resume_signal.subscribe(self, lambda _: self.refresh(layout=True))  # the terminal forgot all
+            signal.signal(signal.SIGCONT, self._continued)
         if self._first_notices:
             self.call_after_refresh(lambda: self.chat_screen.say_notice(" · ".join(self._first_notices)))
-        if self._source is None and self.session.model is None and not self.session.busy:
-            from llamachat.tui.first_run import FirstRunScreen
-
-            self.push_screen(FirstRunScreen(self.models), self._first_model)
-        else:
+        if self._source is not None or self.session.model is not None or self.session.busy:
             self.call_after_refresh(self._after_first_frame)
+        elif self.models is not None and self.models.files():  # several, and none that goes before the others
+            self.call_after_refresh(self.chat_screen.face.pick_model)
+        else:
+            self.offer_model()
+
+    def offer_model(self, problem: str = "", *, fetch: bool = False) -> None:
+        """Shows the ways to a model, with what went wrong before; ``fetch`` begins to fetch at once."""
+        from llamachat.tui.first_run import FirstRunScreen
+
+        has_model = self.session.model is not None
+        self.push_screen(FirstRunScreen(self.models, problem, fetch=fetch, has_model=has_model), self._first_model)
+
+    def model_failed(self, problem: str) -> None:
+        """Offers the ways to a model again where the one that was chosen there could not be opened."""
+        if self._offered and self.session.model is None:
+            self._offered = False
+            self.offer_model(problem)
 
     def _after_first_frame(self) -> None:
         if self._source is not None:
@@ -136,6 +174,7 @@ class ChatApp(App[int]):
         self.run_worker(fetch, thread=True, exit_on_error=False)
 
     def _first_model(self, path: Path | None) -> None:
+        self._offered = path is not None
         if path is not None:
             self.chat_screen.face.open_model(path)
 
@@ -160,6 +199,16 @@ class ChatApp(App[int]):
     def _end_by_signal(self, number: int) -> None:
         self.chat_screen.query_one(ComposerPane).flush_draft()
         self.exit(return_code=128 + number)
+
+    def _continued(self, _number: int, _frame: FrameType | None) -> None:
+        """Takes the terminal again after a stop. Nobody is told of a SIGSTOP, so nothing was given back before it."""
+        driver = self._driver
+        if driver is None:
+            return
+        if not getattr(driver, "_must_signal_resume", True):
+            driver.suspend_application_mode()
+            driver._must_signal_resume = True  # type: ignore[attr-defined]  # as after a SIGTSTP
+        driver.resume_application_mode()
 
     def _print_error_renderables(self) -> None:
         """Prints nothing: :func:`run` says in one line what went wrong, and the log has the rest."""
@@ -190,7 +239,7 @@ def run(
     folder ``user_themes``. ``models`` is where models are found and fetched. The caller closes the session.
     """
     app = ChatApp(session, source=source, theme=theme, user_themes=user_themes, models=models)
-    handlers = {number: signal.getsignal(number) for number in ENDING_SIGNALS}
+    handlers = {number: signal.getsignal(number) for number in (*ENDING_SIGNALS, signal.SIGTSTP, signal.SIGCONT)}
     try:
         result = app.run()
     finally:

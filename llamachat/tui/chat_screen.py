@@ -9,9 +9,9 @@ from textual.binding import Binding, BindingType
 
 from llamachat.chat import commands
 from llamachat.chat.conversation import Message, Role
-from llamachat.chat.session import ChatSession
+from llamachat.chat.session import ChatSession, Phase
 from llamachat.errors import LlamachatError
-from llamachat.tui.chat_view import ChatView
+from llamachat.tui.chat_view import WAITS_FOR_MODEL, ChatView
 from llamachat.tui.composer import Composer
 from llamachat.tui.composer_pane import ComposerPane
 from llamachat.tui.dialogs import ConfirmScreen
@@ -69,6 +69,8 @@ class ChatScreen(ChatView):
             return
         pane.composer.history_of_prompts.add(event.text)
         await self.after_operation()
+        if self.session.queued is not None and self.session.phase is Phase.NO_MODEL:
+            self.say_notice(WAITS_FOR_MODEL)
 
     def _run_line(self, line: str) -> bool:
         try:

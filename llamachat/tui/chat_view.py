@@ -39,6 +39,7 @@ FIGURES_CADENCE = 0.25
 """Figures change four times a second: a person reads no faster, and a frame that changes both the text and the
 status line makes Textual render everything that lies between them."""
 _LOOK_AROUND = 2.0
+WAITS_FOR_MODEL = "Your message waits for a model: /pull fetches a small one, ^o opens a file."
 
 
 class ChatView(Panes):
@@ -105,8 +106,10 @@ class ChatView(Panes):
 
     async def _tick(self) -> None:
         phase = self.session.phase
-        if any(isinstance(event, LoadFailed) and not event.cancelled for event in self.session.drain()):
+        failures = [e.message for e in self.session.drain() if isinstance(e, LoadFailed) and not e.cancelled]
+        if failures:
             self._next_key = " · ^o opens another model"
+            self.chat_app.model_failed(failures[-1])
         due = time.monotonic() - self._figures_drawn >= FIGURES_CADENCE or phase is not self.session.phase
         await self.refresh_chat(figures=due or not self.session.busy)
         if not self.session.busy and self._ticker is not None:
@@ -176,6 +179,8 @@ class ChatView(Panes):
             meter.reused, meter.prompt = session.timings.reused_tokens, session.timings.prompt_tokens
         if not len(session.conversation):
             self.query_one(Welcome).show_session(session)
+        if session.queued is None and self.query_one(ComposerPane).trouble == WAITS_FOR_MODEL:
+            self.say_notice("")  # it waits no longer
         notices = session.take_notices()
         if notices:
             self.say_notice(" · ".join(notices))

@@ -26,6 +26,7 @@ class Composer(TextArea):
     HELP = """\
 Write here. **Enter** sends; **Ctrl+J**, **Alt+Enter** or **Shift+Enter** makes a new line, and pasted
 newlines never send. **Up** on the first row brings back what you sent before; **Down** returns to your draft.
+**Ctrl+Z** undoes, **Ctrl+Y** does it again.
 
 A line that begins with **/** is a command: **Tab** completes it.
 """

@@ -1,4 +1,4 @@
-"""The first screen where there is no model: one key fetches one."""
+"""The screen with the ways to a model, the first one where there is none: one key fetches one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from llamachat.tui.dialogs import LineScreen
 from llamachat.tui.models import ModelShelf
 from llamachat.tui.words import file_size, short_path
 
-FORMATS = "GGUF, ggml, llama2.c"
+FORMATS = "GGUF, ggml, llama2.c and more"
 _BAR = 40
 
 
@@ -42,7 +42,7 @@ class FirstRunScreen(Screen[Path]):
         background: $background;
         & > #card { width: auto; height: auto; max-width: 96%; }
         & > #card > Static { width: auto; height: auto; }
-        & > #card > #progress { height: 2; margin-top: 1; min-width: 50; }
+        & > #card > #progress { height: auto; min-height: 2; margin-top: 1; min-width: 50; max-width: 96%; }
     }
     """
 
@@ -54,24 +54,43 @@ class FirstRunScreen(Screen[Path]):
             self.done = done
             self.total = total
 
-    def __init__(self, shelf: ModelShelf | None) -> None:
+    def __init__(
+        self, shelf: ModelShelf | None, problem: str = "", *, fetch: bool = False, has_model: bool = False
+    ) -> None:
+        """``problem`` is why the model chosen before could not be opened; ``fetch`` begins to fetch at once."""
         super().__init__()
         self._shelf = shelf
+        self._problem = problem
+        self._fetch_at_once = fetch
+        self._has_model = has_model
         self._cancel = threading.Event()
         self._fetching = False
 
     def compose(self) -> ComposeResult:
         """The card."""
-        ways = [("o", f"open a model file ({FORMATS})"), ("esc", "look at the chats without a model"), ("q", "quit")]
+        back = "back to the chat" if self._has_model else "look at the chats without a model"
+        ways = [("o", f"open a model file ({FORMATS})"), ("esc", back), ("q", "quit")]
         if self._shelf is not None:
             ways.insert(0, ("enter", f"fetch {clean_line(self._shelf.offer, 80)}"))
-        lines = [Content.assemble(("llamachat", "bold $accent")), Content(), Content("No model yet."), Content()]
+        heading = "Another model" if self._has_model else "No model yet."
+        lines = [Content.assemble(("llamachat", "bold $accent")), Content(), Content(heading), Content()]
         lines += [Content.assemble((f"{key:<8}", "$text"), (word, "$soft")) for key, word in ways]
         if self._shelf is not None:
             lines += [Content(), Content.assemble((f"Models go to {short_path(self._shelf.folder)}", "$faint"))]
         with Vertical(id="card"):
             yield Static(Content("\n").join(lines), markup=False)
             yield Static("", id="progress", markup=False)
+
+    def on_mount(self) -> None:
+        """Says what went wrong before, or does what was asked for."""
+        if self._problem:
+            self._say(self._trouble(self._problem))
+        if self._fetch_at_once and self._shelf is not None:
+            self.action_fetch()
+
+    @staticmethod
+    def _trouble(problem: str) -> Content:
+        return Content.assemble((clean_line(problem, 300), "$error"))
 
     def _say(self, content: Content) -> None:
         self.query_one("#progress", Static).update(content)
@@ -111,7 +130,7 @@ class FirstRunScreen(Screen[Path]):
         if path is not None:
             self.dismiss(path)
         elif self.is_attached:
-            self._say(Content.assemble((clean_line(problem, 300), "$error")))
+            self._say(self._trouble(problem))
 
     def on_first_run_screen_progressed(self, event: Progressed) -> None:
         """Draws the bar."""

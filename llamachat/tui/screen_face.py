@@ -11,6 +11,7 @@ from llamachat.chat import commands
 from llamachat.chat.conversation import UNTITLED
 from llamachat.display import clean_line
 from llamachat.engine.base import ModelSource
+from llamachat.errors import LlamachatError
 from llamachat.tui.row_list import Row
 from llamachat.tui.words import day_group, file_size, local_day
 
@@ -105,6 +106,12 @@ class ScreenFace:
                 self.open_model(Path(choice))
 
         self._screen.app.push_screen(PickScreen("Open a model", [*rows, Row(_OTHER_FILE, "another file …")]), picked)
+
+    def fetch_model(self) -> None:
+        """Fetches the default model over the chat, and opens it."""
+        if self._screen.chat_app.models is None:
+            raise LlamachatError("there is no models folder here to fetch into")
+        self._screen.chat_app.offer_model(fetch=True)
 
     # ---- beyond the Face ------------------------------------------------------
 

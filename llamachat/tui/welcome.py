@@ -45,7 +45,10 @@ class Welcome(Widget):
             return [Content.assemble((clean_line(model.name, 60), "$text")), Content(figures)]
         if session.source is not None:
             return [Content(f"opening {clean_line(session.source.path.name, 60)}")]
-        return [Content("No model yet."), Content.assemble(("^o", "$text"), " opens a model file")]
+        return [
+            Content("No model yet."),
+            Content.assemble(("^o", "$text"), " opens a model file, ", ("/pull", "$text"), " fetches a small one"),
+        ]
 
     def render(self) -> Content:
         """The card."""

@@ -13,7 +13,7 @@ from typing import Self
 
 from llamachat.vocabulary import Vocabulary
 from llamachat.weights.model_files import ModelFiles
-from llamachat.weights.rows import Rows
+from llamachat.weights.rows import Rows, StoredRows
 
 
 class TensorType(Enum):
@@ -137,6 +137,14 @@ class WeightFile(ABC):
         """
 
     @abstractmethod
+    def read_into(self, buffer: memoryview, name: str, first_row: int, n_rows: int) -> memoryview | bytes:
+        """The same; rows that stand in the file as they are come in ``buffer``, which has their size."""
+
+    @abstractmethod
+    def is_stored(self, name: str) -> bool:
+        """Whether the rows of a tensor stand in the file as they are, so that reading them needs no other memory."""
+
+    @abstractmethod
     def close(self) -> None:
         """Closes the file; twice is fine."""
 
@@ -191,10 +199,20 @@ class StoredWeights(WeightFile):
         return self._files.weight_paths
 
     def read(self, name: str, first_row: int, n_rows: int) -> bytes:  # noqa: D102
+        return self._checked(name, first_row, n_rows).read(first_row, n_rows) if n_rows else b""
+
+    def read_into(self, buffer: memoryview, name: str, first_row: int, n_rows: int) -> memoryview | bytes:  # noqa: D102
+        rows = self._checked(name, first_row, n_rows)
+        return rows.read_into(buffer, first_row) if isinstance(rows, StoredRows) else rows.read(first_row, n_rows)
+
+    def is_stored(self, name: str) -> bool:  # noqa: D102
+        return isinstance(self._rows[name], StoredRows)
+
+    def _checked(self, name: str, first_row: int, n_rows: int) -> Rows:
         tensor = self.tensors[name]
         if not 0 <= first_row <= first_row + n_rows <= tensor.rows:
             raise IndexError(f"{name} has {tensor.rows} rows, not {first_row}..{first_row + n_rows}")
-        return self._rows[name].read(first_row, n_rows) if n_rows else b""
+        return self._rows[name]
 
     def close(self) -> None:  # noqa: D102
         self._files.close()

@@ -11,6 +11,8 @@ from pathlib import Path
 from llamachat.display import clean_line
 from llamachat.errors import WeightsError
 
+_SHORTER = "got shorter while it was being read"
+
 
 class Refusal(Exception):  # noqa: N818  (a verdict about a file, not a failure of the program)
     """A file cannot be used, and why. Parsers raise it; whoever knows the path makes a ``WeightsError`` of it.
@@ -53,13 +55,25 @@ class RegularFile:
             while n_bytes:
                 part = os.pread(self._descriptor, n_bytes, offset)
                 if not part:
-                    raise WeightsError(self.path, "got shorter while it was being read")
+                    raise WeightsError(self.path, _SHORTER)
                 parts.append(part)
                 offset += len(part)
                 n_bytes -= len(part)
         except OSError as error:
             raise WeightsError(self.path, reason_of(error)) from None
         return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def read_into(self, buffer: memoryview, offset: int) -> None:
+        """Fills ``buffer`` from ``offset``, as ``read`` does."""
+        done = 0
+        try:
+            while done < len(buffer):
+                n = os.preadv(self._descriptor, [buffer[done:]], offset + done)
+                if not n:
+                    raise WeightsError(self.path, _SHORTER)
+                done += n
+        except OSError as error:
+            raise WeightsError(self.path, reason_of(error)) from None
 
     def close(self) -> None:
         """Closes the file; twice is fine."""

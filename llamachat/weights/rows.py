@@ -31,6 +31,11 @@ class StoredRows:
     def read(self, first: int, count: int) -> bytes:  # noqa: D102  (see Rows)
         return self.file.read(self.offset + first * self.row_bytes, count * self.row_bytes)
 
+    def read_into(self, buffer: memoryview, first: int) -> memoryview:
+        """Fills ``buffer`` with rows from ``first`` on and returns it."""
+        self.file.read_into(buffer, self.offset + first * self.row_bytes)
+        return buffer
+
 
 @dataclass(frozen=True, slots=True)
 class ConvertedRows:

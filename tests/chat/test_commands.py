@@ -62,6 +62,9 @@ class NotingFace:
     def pick_model(self) -> None:
         self.done.append("pick model")
 
+    def fetch_model(self) -> None:
+        self.done.append("fetch model")
+
 
 @pytest.fixture
 def face() -> NotingFace:
@@ -154,8 +157,8 @@ def test_completion_of_arguments(talk: ChatSession, face: NotingFace, data_dir: 
     (data_dir / "models").mkdir()
     (data_dir / "models" / "Tiny-1B.Q4_0.gguf").write_bytes(b"")
     lines = {
-        "/set to": ["/set top_p 0.95", "/set top_k 40"],
-        "/set top-k ": ["/set top_k 40"],
+        "/set to": ["/set top-p 0.95", "/set top-k 40"],
+        "/set top-k ": ["/set top-k 40"],
         "/reset te": ["/reset temperature"],
         "/theme ni": ["/theme night"],
         "/format mis": ["/format mistral-v1", "/format mistral-v3"],
@@ -245,17 +248,17 @@ def test_sampling(session: ChatSession, face: NotingFace) -> None:
     run_line(session, face, "/set temperature=0")
     run_line(session, face, "/set seed 5")
     assert (session.settings.top_p, session.settings.temperature, session.settings.seed) == (0.9, 0.0, 5)
-    assert face.said[0] == "top_p 0.90  (0.00 to 1.00)"
+    assert face.said[0] == "top-p 0.90  (0.00 to 1.00)"
     run_line(session, face, "/set seed random")
     assert session.settings.seed is None
     run_line(session, face, "/set top_p")
-    assert face.said[-1].startswith("top_p 0.90")
-    with pytest.raises(LlamachatError, match=r"top_p takes 0\.00 to 1\.00"):
+    assert face.said[-1].startswith("top-p 0.90")
+    with pytest.raises(LlamachatError, match=r"top-p takes 0\.00 to 1\.00"):
         run_line(session, face, "/set top_p 3")
     with pytest.raises(LlamachatError, match="no parameter 'warmth'"):
         run_line(session, face, "/set warmth 3")
     run_line(session, face, "/params")
-    assert "min_p" in face.said[-1]
+    assert "min-p" in face.said[-1]
     run_line(session, face, "/reset top_p")
     assert (session.settings.top_p, session.settings.temperature) == (0.95, 0.0)
     run_line(session, face, "/reset")

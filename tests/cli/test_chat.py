@@ -69,7 +69,7 @@ def test_commands_work_through_a_pipe(llamachat: Run, model: Path, stored: Store
     assert questions(stored()) == ["the"]
     chat = stored()
     assert chat.siblings(chat.path[1]) == (1, 2)
-    assert "top_k 3" in done.stdout
+    assert "top-k 3" in done.stdout
     assert chat.settings.top_k == 3
 
 
@@ -99,11 +99,31 @@ def test_a_stored_chat_goes_on_with_its_model_and_settings(llamachat: Run, model
     assert (chat.settings.top_k, chat.settings.min_p, chat.settings.max_tokens, chat.system) == (5, 0.5, 4, "")
 
 
-def test_the_model_used_last_is_used_again(llamachat: Run, model: Path, stored: Stored) -> None:
+def test_the_model_used_last_is_used_again_by_a_person_and_by_no_script(
+    llamachat: Run, model: Path, stored: Stored, own_home: Path
+) -> None:
     llamachat("-m", os.path.relpath(model), *QUICK, stdin="the\n")
-    done = llamachat(*QUICK, stdin="on the\n")
-    assert done.returncode == 0, done.stderr
+    with Terminal([str(COMMAND), "--plain", *QUICK]) as terminal:
+        terminal.wait_for("tiny · context")
+        terminal.press("on the\r")
+        terminal.wait_for("4 tokens, context")
+        terminal.press("/quit\r")
+        assert terminal.wait() == 0
     assert questions(stored()) == ["on the"]
+
+    for script in ([], ["ask", "the"], ["complete", "the"], ["tokenize", "the"]):
+        done = llamachat(*script, *QUICK, stdin="the\n")
+        assert (done.returncode, done.stdout) == (1, "")
+        assert_one_line(done.stderr, "no model yet")
+    shelf = own_home / ".local/share/llamachat/models"
+    shelf.mkdir()
+    for name in ("b.gguf", "a.gguf"):
+        write_gguf(shelf / name, random_model())
+    assert_one_line(llamachat("ask", "the").stderr, "which model? Name one with -m", ": a, b")
+    done = llamachat("ask", *QUICK, "the", env={"LLAMACHAT_MODEL": "b"})
+    assert done.returncode == 0, done.stderr
+    (shelf / "b.gguf").unlink()
+    assert llamachat("ask", *QUICK, "the").returncode == 0  # the only one there is
 
 
 def test_a_model_without_vocabulary_takes_one(llamachat: Run, tmp_path: Path) -> None:
@@ -114,9 +134,10 @@ def test_a_model_without_vocabulary_takes_one(llamachat: Run, tmp_path: Path) ->
     assert_one_line(done.stderr, "--tokenizer FILE")
     arguments = ("-m", tmp_path / "model.bin", "--tokenizer", tmp_path / "words.bin")
     assert llamachat(*arguments, *QUICK, stdin="the\n").returncode == 0
-    assert llamachat(*QUICK, stdin="on the\n").returncode == 0  # and need not be given it again
-    assert llamachat("the", stdin="in\n").returncode == 0
-    assert llamachat("complete", *QUICK, "in").returncode == 0
+    assert llamachat("the", stdin="in\n").returncode == 0  # a chat need not be given it again
+    done = llamachat("complete", "-m", tmp_path / "model.bin", *QUICK, "in")
+    assert_one_line(done.stderr, "--tokenizer FILE")  # a command does not look at what chats did
+    assert llamachat("complete", *arguments, *QUICK, "in").returncode == 0
 
 
 def test_an_interrupt_ends_a_piped_chat_and_keeps_the_answer(endless: Path, stored: Stored) -> None:
@@ -308,6 +329,15 @@ def test_plain_and_dumb_terminals_get_lines(model: Path, arguments: list[str], e
         assert terminal.wait() == 0
         assert "\x1b[?1049h" not in terminal.output
         assert ("\x1b" in terminal.output) == ("TERM" not in env)
+
+
+def test_a_terminal_whose_stderr_goes_elsewhere_gets_lines(model: Path, tmp_path: Path) -> None:
+    command = ["/bin/sh", "-c", f'"$0" "$@" 2>{tmp_path}/log', str(COMMAND), "-m", str(model), *QUICK]
+    with Terminal(command) as terminal:
+        terminal.wait_for(">")
+        terminal.press("/quit\r")
+        assert terminal.wait() == 0
+        assert "\x1b[?1049h" not in terminal.output
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])

@@ -100,6 +100,18 @@ def test_closed_streams_are_no_trouble(closed: str, tmp_path: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
+def test_what_was_said_into_a_closed_output_is_an_error() -> None:
+    script = "import sys; from llamachat.cli.failures import run; sys.exit(run(lambda: print('an answer')))"
+    done = subprocess.run(
+        ["/bin/sh", "-c", '"$0" -c "$1" >&-', sys.executable, script],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert_one_line(done.stderr.decode(), "standard output: is closed")
+
+
 def test_text_that_the_terminal_has_no_letters_for_is_no_trouble() -> None:
     done = end("print('caf\\u00e9 \\u4e2d')", env={**os.environ, "PYTHONIOENCODING": "ascii"})
     assert (done.returncode, done.stdout) == (0, "caf? ?\n")

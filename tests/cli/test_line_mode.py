@@ -161,7 +161,7 @@ def test_commands_complete_and_run(talk: Talk, stored: Stored) -> None:
     terminal.wait_for("1 of 2")
     terminal.wait_for("First.")
     ready(terminal).press("/set top-k 7" + ENTER)
-    terminal.wait_for("top_k 7")
+    terminal.wait_for("top-k 7")
     ready(terminal).press("/nonsense" + ENTER)
     terminal.wait_for("llamachat: error: no command /nonsense")
     ready(terminal).press("//etc is a folder" + ENTER)
@@ -200,9 +200,21 @@ def test_a_model_that_does_not_load_is_told_above_the_prompt(talk: Talk) -> None
 
 def test_without_a_model_the_next_command_is_named(talk: Talk) -> None:
     terminal = talk(no_model=True)
-    terminal.wait_for("no model yet; fetch the default one with: llamachat pull")
+    terminal.wait_for("no model yet; /pull fetches the default one, /model FILE opens another")
     ready(terminal).press("hi" + ENTER)
-    terminal.wait_for("llamachat pull")
+    terminal.wait_for("/pull fetches the default one")
+    ready(terminal).press(CTRL_D)
+    assert terminal.wait() == 0
+
+
+def test_words_are_not_broken_at_the_edge(talk: Talk) -> None:
+    words = [f"word{number}" for number in range(40)]
+    terminal = ready(talk(answers=[" ".join(words)]))
+    terminal.press("hi" + ENTER)
+    terminal.wait_for("40 tokens, context")
+    lines = [line for line in terminal.screen_text.splitlines() if line.startswith("word")]
+    assert [word for line in lines for word in line.split()] == words
+    assert max(map(len, lines)) <= 80
     ready(terminal).press(CTRL_D)
     assert terminal.wait() == 0
 

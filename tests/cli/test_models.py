@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from llamachat.chat.names import find_model
-from llamachat.cli.model_files import chosen_model, default_model, remember_model, usual_tokenizer
+from llamachat.cli.model_files import chosen_model, default_model, model_used_last, remember_model, usual_tokenizer
 from llamachat.cli.pull import DEFAULT
 from llamachat.errors import FileError, LlamachatError
 from tests.cli.program import Run
@@ -68,27 +68,32 @@ def test_a_file_is_a_file(data: Path, tmp_path: Path, monkeypatch: pytest.Monkey
     assert find_model("folder", data) == data / "models/folder.gguf"
 
 
-def test_a_chat_begins_with_the_model_used_last(data: Path, tmp_path: Path) -> None:
+def test_commands_take_the_default_model_and_chats_the_one_used_last(data: Path, tmp_path: Path) -> None:
     with pytest.raises(LlamachatError, match=r"^no model yet; fetch the default one with: llamachat pull$"):
         chosen_model(None, data)
     put(data, "only.gguf")
     assert default_model(data) == data / "models/only.gguf"
+    put(data, "another.gguf")
+    assert default_model(data) is None
+    with pytest.raises(LlamachatError, match=r"which model\? Name one with -m .*: another, only$"):
+        chosen_model(None, data)
     put(data, DEFAULT.file_name, "z.gguf")
-    assert default_model(data) == data / "models" / DEFAULT.file_name
+    assert default_model(data) == chosen_model(None, data) == data / "models" / DEFAULT.file_name
     mine = tmp_path / "my model\n.gguf"
     mine.touch()
     remember_model(data, mine)
-    assert default_model(data) == mine
+    assert model_used_last(data) == mine
+    assert default_model(data) == data / "models" / DEFAULT.file_name
     assert sorted(path.name for path in data.iterdir()) == ["last-model", "models", mine.name]
     mine.unlink()
-    assert default_model(data) == data / "models" / DEFAULT.file_name
+    assert model_used_last(data) is None
 
 
 def test_a_spoilt_memory_is_forgotten(data: Path) -> None:
     put(data, "only.gguf")
     for spoilt in (b"\xff\0" * 100_000, b"", b"\0", b"a\0", b"\0b", b"only.gguf"):
         (data / "last-model").write_bytes(spoilt)
-        assert default_model(data) == data / "models/only.gguf"
+        assert model_used_last(data) is None
         assert usual_tokenizer(data, data / "models/only.gguf") is None
 
 
@@ -101,17 +106,18 @@ def test_the_list_shows_name_format_type_size_and_what_is_broken(llamachat: Run,
     write_gguf(data / "models/tiny.gguf", random_model(), types="Q8_0")
     write_ggml(data / "models/other.bin", random_model())
     (data / "models/broken\x1b.gguf").write_bytes(b"GGUF")
+    (data / "models" / DEFAULT.file_name).write_bytes((data / "models/tiny.gguf").read_bytes())
     (data / "models/.pull-x").mkdir()
-    remember_model(data, data / "models/tiny.gguf")
     lines = llamachat("models", "--data-dir", data).stdout.splitlines()
-    assert len(lines) == 3
+    assert len(lines) == 4
     assert lines[0].split()[:2] == ["broken\ufffd", "broken:"]
     assert lines[1].split()[:4] == ["other", "ggjt", "v3", "F32"]
-    assert lines[2].split()[:5] == ["*", "tiny", "GGUF", "v3", "Q8_0"]
+    assert lines[2].split()[:5] == ["*", "SmolLM2-135M-Instruct.Q4_1", "GGUF", "v3", "Q8_0"]
+    assert lines[3].split()[:4] == ["tiny", "GGUF", "v3", "Q8_0"]
     assert all(line.rstrip().endswith((".gguf", ".bin")) for line in lines)
 
     rows = {row["name"]: row for row in json.loads(llamachat("models", "--json", "--data-dir", data).stdout)}
-    assert set(rows) == {"broken\x1b", "other", "tiny"}
+    assert set(rows) == {"broken\x1b", "other", "tiny", "SmolLM2-135M-Instruct.Q4_1"}
     assert rows["tiny"].keys() == {"name", "path", "size_bytes", "format", "type", "parameters"}
     assert rows["tiny"]["size_bytes"] == (data / "models/tiny.gguf").stat().st_size
     assert rows["broken\x1b"]["error"]

@@ -12,7 +12,7 @@ def test_range_is_kept_and_named(parameter):
         with pytest.raises(LlamachatError) as error:
             parameter.check(outside)
         assert parameter.range_text in str(error.value)
-        assert parameter.name in str(error.value)
+        assert parameter.key in str(error.value)
 
 
 @pytest.mark.parametrize("bad", ["", "x", "1e999", "nan", "inf", "0x10", "1,5", "--", "9" * 400])
@@ -65,7 +65,7 @@ def test_a_change_makes_a_new_object():
     before = SamplingSettings()
     after = before.with_value("top-p", 0.5)
     assert (before.top_p, after.top_p) == (0.95, 0.5)
-    with pytest.raises(LlamachatError, match="there are temperature, top_p"):
+    with pytest.raises(LlamachatError, match="there are temperature, top-p"):
         before.with_value("warmth", 1)
 
 

@@ -14,22 +14,26 @@ from llamachat.errors import Cancelled, LlamachatError
 from llamachat.tui.app import ChatApp
 from llamachat.tui.chat_screen import ChatScreen
 from llamachat.tui.first_run import FirstRunScreen
+from llamachat.tui.palette import PaletteScreen
 from tests.support.chat_app import Chat, open_chat
 from tests.support.scripted_engine import ScriptedEngine
+
+TWO = ("one.gguf", "two.gguf")
 
 
 class Shelf:
     """A models folder whose fetching a test drives."""
 
-    def __init__(self, error: str = "") -> None:
+    def __init__(self, error: str = "", files: Sequence[str] = ()) -> None:
         self.folder = Path("/data/models")
         self.offer = "SmolLM2-135M-Instruct (93 MB, Apache-2.0)"
         self.error = error
         self.go_on = threading.Event()
         self.fetched = 0
+        self._files = [self.folder / name for name in files]
 
     def files(self) -> Sequence[Path]:
-        return [Path("/data/models/one.gguf"), Path("/data/models/two.gguf")]
+        return self._files
 
     def source(self, path: Path) -> ModelSource:
         return ModelSource(path, n_ctx=1234)
@@ -96,6 +100,64 @@ async def test_a_file_is_opened_by_its_path() -> None:
         await chat.press("enter")
         await chat.until(lambda: chat.session.model is not None)
         assert chat.engine.loads[0].path == Path("/somewhere/model.gguf")
+
+
+async def test_a_file_that_cannot_be_opened_brings_the_offer_back() -> None:
+    shelf = Shelf()
+    shelf.go_on.set()
+    async with first_run(shelf) as chat:
+        chat.engine.load_error = "/somewhere/broken.gguf: is no model file"
+        await chat.press("o")
+        await chat.until(lambda: "Open a model file" in chat.text)
+        await chat.paste("/somewhere/broken.gguf")
+        await chat.press("enter")
+        await chat.until(lambda: isinstance(chat.app.screen, FirstRunScreen) and "is no model file" in chat.text)
+        assert "fetch SmolLM2-135M-Instruct" in chat.text
+        chat.engine.load_error = ""
+        await chat.press("enter")
+        await chat.until(lambda: chat.session.model is not None)
+        assert isinstance(chat.app.screen, ChatScreen)
+
+
+async def test_a_message_without_a_model_says_what_to_do_and_is_answered_later() -> None:
+    shelf = Shelf()
+    shelf.go_on.set()
+    async with open_chat(["Here I am."], loaded=False, source=None, app_options={"models": shelf}) as chat:
+        await chat.press("escape")
+        await chat.until(lambda: isinstance(chat.app.screen, ChatScreen))
+        await chat.send("anybody there?")
+        await chat.until(lambda: "waits for a model: /pull" in chat.trouble)
+        await chat.press("ctrl+p")
+        await chat.until(lambda: isinstance(chat.app.screen, PaletteScreen))
+        await chat.paste("pull")
+        await chat.until(lambda: "Fetch the default model" in chat.text)
+        await chat.press("enter")
+        await chat.until(lambda: "Here I am." in chat.text, "the answer")
+        await chat.settle()
+        assert [message.text for message in chat.path] == ["anybody there?", "Here I am."]
+        assert chat.trouble == ""
+
+
+async def test_another_model_is_fetched_while_one_is_in_use() -> None:
+    shelf = Shelf()
+    async with open_chat(app_options={"models": shelf}) as chat:
+        await chat.send("/pull")
+        await chat.until(lambda: "31 MB of 93 MB" in chat.text)
+        assert "No model yet" not in chat.text
+        await chat.press("escape")
+        await chat.until(lambda: "stopped" in chat.text)
+        await chat.press("escape")
+        await chat.until(lambda: isinstance(chat.app.screen, ChatScreen))
+        assert chat.session.model is not None
+        assert not chat.engine.loads
+
+
+async def test_among_several_models_a_person_chooses() -> None:
+    async with first_run(Shelf(files=TWO)) as chat:
+        await chat.until(lambda: "another file" in chat.text)
+        await chat.press("down", "enter")
+        await chat.until(lambda: chat.session.model is not None)
+        assert chat.engine.loads[0].path == Path("/data/models/two.gguf")
 
 
 async def test_q_quits_the_first_screen() -> None:
@@ -170,7 +232,7 @@ async def test_a_failed_load_is_one_sentence_under_the_composer() -> None:
 
 
 async def test_another_model_is_chosen_from_the_folder() -> None:
-    async with open_chat(app_options={"models": Shelf()}) as chat:
+    async with open_chat(app_options={"models": Shelf(files=TWO)}) as chat:
         await chat.press("ctrl+o")
         await chat.until(lambda: "another file" in chat.text)
         assert "one" in chat.text
@@ -180,7 +242,7 @@ async def test_another_model_is_chosen_from_the_folder() -> None:
 
 
 async def test_a_model_that_cannot_be_loaded_leaves_the_one_before() -> None:
-    async with open_chat(["still here"], app_options={"models": Shelf()}, load_error="broken file") as chat:
+    async with open_chat(["still here"], app_options={"models": Shelf(files=TWO)}, load_error="broken file") as chat:
         await chat.press("ctrl+o", "enter")
         await chat.until(lambda: "broken file" in chat.trouble)
         await chat.ask("are you there?")

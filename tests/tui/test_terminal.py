@@ -214,3 +214,37 @@ def test_hostile_text_reaches_the_terminal_as_letters_only(terminals: Callable[.
     assert b"\x07" not in rest
     text = rest.decode("utf-8", "replace")
     assert not re.search("[\x80-\x9f\u202e]", text)
+
+
+@pytest.mark.parametrize("stop", [signal.SIGTSTP, signal.SIGSTOP], ids=lambda number: number.name)
+def test_the_screen_is_drawn_again_when_the_program_goes_on(
+    stop: signal.Signals, terminals: Callable[..., Terminal], tmp_path: Path
+) -> None:
+    terminal = terminals(str(tmp_path), WORDS, "50")
+    for _ in range(2):  # each time as the first time
+        terminal.see("sk anything")
+        os.kill(terminal.pid, stop)
+        _, status = os.waitpid(terminal.pid, os.WUNTRACED)
+        assert os.WIFSTOPPED(status)
+        while select.select([terminal.fd], [], [], 0)[0]:
+            terminal._read(0)
+        terminal.output = b""
+        os.kill(terminal.pid, signal.SIGCONT)
+    terminal.see("sk anything")
+    terminal.type("typed")
+    terminal.see("typed")
+    terminal.type("\x11")
+    assert terminal.end() == 0
+    assert all(sequence in terminal.output[-4000:] for sequence in GIVEN_BACK)
+
+
+def test_what_is_typed_before_the_screen_comes_is_there_then(
+    terminals: Callable[..., Terminal], tmp_path: Path
+) -> None:
+    terminal = terminals(str(tmp_path), WORDS, "50")
+    terminal.type("typed early")
+    terminal.see("\x1b[?1049h")
+    terminal.output = b""
+    terminal.see("typed early")
+    terminal.type("\x11")
+    assert terminal.end() == 0
