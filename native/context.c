@@ -192,6 +192,7 @@ lc_status lc_context_truncate(lc_context *ctx, int32_t n_keep)
         return LC_ERR_ARGUMENT;
     ctx->length = n_keep;
     ctx->has_logits = false;
+    ctx->n_rows = 0;
     return LC_OK;
 }
 
@@ -206,10 +207,10 @@ static bool too_small_to_share(const lc_context *ctx, int32_t n)
     return lc_model_bytes(ctx->model) / (size_t)ctx->model->hparams.n_layers < ALONE_BYTES / (size_t)n;
 }
 
-lc_status lc_context_eval(lc_context *ctx, const int32_t *ids, int32_t n, const volatile int32_t *cancel)
+/* Appends ids in batches; the last n_rows of them, all in the last batch, go through the last layer. */
+static lc_status evaluate(lc_context *ctx, const int32_t *ids, int32_t n, int32_t n_rows, float *logits,
+                          const volatile int32_t *cancel)
 {
-    if (!ctx || !ids || n < 1)
-        return LC_ERR_ARGUMENT;
     for (int32_t i = 0; i < n; i++)
         if (ids[i] < 0 || ids[i] >= ctx->model->hparams.n_vocab)
             return LC_ERR_ARGUMENT;
@@ -217,17 +218,68 @@ lc_status lc_context_eval(lc_context *ctx, const int32_t *ids, int32_t n, const 
         return LC_ERR_CONTEXT;
 
     ctx->has_logits = false;
+    ctx->n_rows = 0;
     for (int32_t done = 0; done < n;) {
         const int32_t size = (int32_t)lc_min(n - done, ctx->n_batch);
-        const lc_batch batch = {ctx, ids + done, cancel, ctx->length + done, size, done + size == n};
+        const bool last = done + size == n;
+        const lc_batch batch = {ctx, ids + done, cancel, ctx->length + done, size, last ? n_rows : 0,
+                                last ? logits : NULL};
         if (!lc_pool_run(ctx->pool, lc_forward, &batch, sizeof batch, too_small_to_share(ctx, size)))
             return LC_ERR_CANCELLED;
         done += size;
     }
+    return LC_OK;
+}
+
+lc_status lc_context_eval(lc_context *ctx, const int32_t *ids, int32_t n, const volatile int32_t *cancel)
+{
+    if (!ctx || !ids || n < 1)
+        return LC_ERR_ARGUMENT;
+    const lc_status status = evaluate(ctx, ids, n, 1, ctx->logits, cancel);
     float highest;
+    if (status != LC_OK)
+        return status;
     if (!lc_logits_highest(ctx->logits, ctx->model->hparams.n_vocab, &highest))
         return LC_ERR_NONFINITE;
     ctx->length += n;
     ctx->has_logits = true;
+    return LC_OK;
+}
+
+lc_status lc_context_eval_rows(lc_context *ctx, const int32_t *ids, int32_t n, int32_t n_rows,
+                               const volatile int32_t *cancel)
+{
+    if (!ctx || !ids || n < 1 || n > ctx->n_batch || n_rows < 0 || n_rows > n)
+        return LC_ERR_ARGUMENT;
+    const lc_status status = evaluate(ctx, ids, n, n_rows, NULL, cancel);
+    if (status != LC_OK)
+        return status;
+    ctx->length += n;
+    ctx->n_rows = n_rows;
+    ctx->rows_at = n - n_rows;
+    return LC_OK;
+}
+
+/* Rows that the output matrix is multiplied with at once: fewer than make a long prompt, whose activations have less
+ * precision; those of an answer's logits have not. */
+#define ROWS_AT_ONCE 48
+
+lc_status lc_context_rows(lc_context *ctx, int32_t first, int32_t n, float *logits, const volatile int32_t *cancel)
+{
+    if (!ctx || !logits || first < 0 || n < 1)
+        return LC_ERR_ARGUMENT;
+    if (n > ctx->n_rows - first)
+        return LC_ERR_STATE;
+    const int32_t n_vocab = ctx->model->hparams.n_vocab;
+    for (int32_t done = 0; done < n; done += ROWS_AT_ONCE) {
+        const int32_t size = (int32_t)lc_min(n - done, ROWS_AT_ONCE);
+        const lc_rows rows = {ctx, cancel, ctx->rows_at + first + done, size, logits + (int64_t)done * n_vocab};
+        if (!lc_pool_run(ctx->pool, lc_forward_rows, &rows, sizeof rows, too_small_to_share(ctx, size)))
+            return LC_ERR_CANCELLED;
+        float highest;
+        for (int32_t i = 0; i < size; i++)
+            if (!lc_logits_highest(rows.logits + (int64_t)i * n_vocab, n_vocab, &highest))
+                return LC_ERR_NONFINITE;
+    }
     return LC_OK;
 }

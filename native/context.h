@@ -19,6 +19,7 @@ struct lc_context {
     int32_t n_ctx, n_batch;
     int32_t length;              /* tokens held */
     bool has_logits;
+    int32_t rows_at, n_rows;     /* tokens of the last batch whose rows of x went through the last layer */
 
     /* KV cache: for each layer and KV head, keys and values of n_ctx tokens rounded up to whole LC_KEY_TILEs, in blocks
      * of 16; see lc_attention. */
@@ -57,11 +58,22 @@ typedef struct lc_batch {
     const volatile int32_t *cancel;
     int32_t start;               /* position of the first token */
     int32_t n;
-    bool logits;                 /* those of the last token are wanted */
+    int32_t n_rows;              /* the last so many tokens go through the last layer to its end */
+    float *logits;               /* of the last token, if they are wanted */
 } lc_batch;
+
+/* Tokens of a batch that was evaluated, and where their logits go. */
+typedef struct lc_rows {
+    lc_context *context;
+    const volatile int32_t *cancel;
+    int32_t first, n;            /* rows of x */
+    float *logits;               /* [n][n_vocab] */
+} lc_rows;
 
 /* forward.c: evaluates a batch; a job of the pool. */
 void lc_forward(const void *batch, lc_team *team);
+/* The logits of some rows; a job of the pool. */
+void lc_forward_rows(const void *rows, lc_team *team);
 
 /* ---- attention.c: stages of a layer ---- */
 

@@ -163,7 +163,25 @@ static void feed_forward(const lc_batch *b, lc_team *team, const lc_layer *w, in
     multiply(b, team, &inner, &down, 1);
 }
 
-/* The last layer's keys and values are wanted of all tokens, the rest of it of the last one at most. */
+/* Tokens first..first+n-1 of the last layer, to logits[n][n_vocab]. */
+static void output(const lc_batch *b, lc_team *team, int32_t first, int32_t n, float *logits)
+{
+    const lc_context *ctx = b->context;
+    const lc_model *model = ctx->model;
+    const lc_hparams *h = &model->hparams;
+    const input rows = {ctx->x + first * ctx->embd_stride, ctx->embd_stride, h->n_embd, n, &model->output_norm, false};
+    const product out = {lc_model_output(model), NULL, {logits, h->n_vocab, false}};
+    multiply(b, team, &rows, &out, 1);
+}
+
+void lc_forward_rows(const void *job, lc_team *team)
+{
+    const lc_rows *rows = job;
+    const lc_batch b = {.context = rows->context, .cancel = rows->cancel};
+    output(&b, team, rows->first, rows->n, rows->logits);
+}
+
+/* The last layer's keys and values are wanted of all tokens, the rest of it of the last ones alone. */
 void lc_forward(const void *job, lc_team *team)
 {
     const lc_batch *b = job;
@@ -175,25 +193,22 @@ void lc_forward(const void *job, lc_team *team)
     for (int32_t layer = 0; layer < h->n_layers; layer++) {
         const lc_layer *w = &model->layers[layer];
         const bool last_layer = layer == h->n_layers - 1;
-        const int32_t first = last_layer ? b->n - 1 : 0;
+        const int32_t first = last_layer ? b->n - b->n_rows : 0;
+        const bool kv_alone = first == b->n;
         const input normed = {ctx->x, ctx->embd_stride, h->n_embd, b->n, &w->attn_norm, false};
         const product qkv[] = {
             {&w->k, NULL, {ctx->keys, ctx->kv_stride, false}},
             {&w->v, NULL, {ctx->values, ctx->kv_stride, false}},
             {&w->q, NULL, {ctx->q, ctx->q_stride, false}},
         };
-        multiply(b, team, &normed, qkv, last_layer && !b->logits ? 2 : 3);
-        if (b->n > 1 || !b->logits)
+        multiply(b, team, &normed, qkv, kv_alone ? 2 : 3);
+        if (b->n > 1 || kv_alone)
             lc_attention_store(b, team, layer);
-        if (last_layer && !b->logits)
+        if (kv_alone)
             break;
         attention(b, team, layer, first);
         feed_forward(b, team, w, first);
     }
-    if (b->logits) {
-        const lc_matrix *output = lc_model_output(model);
-        const input last = {ctx->x + (b->n - 1) * ctx->embd_stride, 0, h->n_embd, 1, &model->output_norm, false};
-        const product logits = {output, NULL, {ctx->logits, 0, false}};
-        multiply(b, team, &last, &logits, 1);
-    }
+    if (b->logits)
+        output(b, team, b->n - 1, 1, b->logits);
 }

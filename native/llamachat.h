@@ -175,6 +175,14 @@ lc_status lc_context_create(lc_model *model, lc_pool *pool, const lc_context_opt
  * flag is looked at in every layer; raised, nothing is appended and LC_ERR_CANCELLED is
  * returned.  cancel may be NULL. */
 lc_status lc_context_eval(lc_context *ctx, const int32_t *ids, int32_t n, const volatile int32_t *cancel);
+/* Appends n (at most n_batch) token ids likewise, but computes no logits: those of the last n_rows (0..n) tokens are
+ * there for lc_context_rows.  It is how texts are scored. */
+lc_status lc_context_eval_rows(lc_context *ctx, const int32_t *ids, int32_t n, int32_t n_rows,
+                               const volatile int32_t *cancel);
+/* Computes the logits of those tokens number first..first+n-1 (0 is the earliest) into logits[n][n_vocab], until the
+ * next eval or truncate; any number of times.  LC_ERR_STATE: there are not so many.  LC_ERR_NONFINITE, and
+ * LC_ERR_CANCELLED: what logits holds is of no use. */
+lc_status lc_context_rows(lc_context *ctx, int32_t first, int32_t n, float *logits, const volatile int32_t *cancel);
 /* Tokens held. */
 int32_t lc_context_length(const lc_context *ctx);
 /* Forgets all but the first n_keep tokens; the logits are no longer valid. */
@@ -212,5 +220,8 @@ void lc_sampler_free(lc_sampler *sampler);
  * the n_top (0..n_vocab) likeliest, best first, lowest id first on ties. */
 lc_status lc_logprobs(const float *logits, int32_t n_vocab, int32_t id, float *logprob,
                       int32_t n_top, int32_t *top_ids, float *top_logprobs);
+/* The Kullback-Leibler divergence of q from p, in nats: the mean over p of log p - log q, p and q being the softmax of
+ * two rows of raw logits.  0 where they are the same; never below. */
+lc_status lc_kl_divergence(const float *p, const float *q, int32_t n_vocab, double *divergence);
 
 #endif /* LLAMACHAT_H */

@@ -198,3 +198,26 @@ lc_status lc_logprobs(const float *logits, int32_t n_vocab, int32_t id, float *l
     }
     return LC_OK;
 }
+
+/* Differences of logs weighed by p: what p has no part in costs nothing, whatever q says of it. */
+lc_status lc_kl_divergence(const float *p, const float *q, int32_t n_vocab, double *divergence)
+{
+    float top_p, top_q, weights[1024];
+
+    if (!p || !q || n_vocab < 1 || !divergence)
+        return LC_ERR_ARGUMENT;
+    if (!lc_logits_highest(p, n_vocab, &top_p) || !lc_logits_highest(q, n_vocab, &top_q))
+        return LC_ERR_NONFINITE;
+    const double shift = log_sum(q, n_vocab, top_q) - log_sum(p, n_vocab, top_p);
+    double sum = 0.0, all = 0.0;
+    for (int32_t begin = 0; begin < n_vocab; begin += 1024) {
+        const int32_t size = (int32_t)lc_min(1024, n_vocab - begin);
+        lc_softmax_weights(p + begin, size, top_p, 1.0f, weights);
+        for (int32_t i = 0; i < size; i++) {
+            all += (double)weights[i];
+            sum += (double)weights[i] * ((double)p[begin + i] - (double)q[begin + i] + shift);
+        }
+    }
+    *divergence = sum > 0 ? sum / all : 0.0;
+    return LC_OK;
+}

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import threading
 from dataclasses import replace
-from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from llamachat.cli.failures import Terminated, note
+from llamachat.cli.failures import note
 from llamachat.cli.help import CONTEXT, HelpCommand
 from llamachat.cli.invocation import Invocation
+from llamachat.cli.measuring import measure
 from llamachat.cli.model_files import chosen_model
 from llamachat.cli.oneshot import OUTPUT
 from llamachat.cli.options import TOKENS, flag, number, with_options
@@ -21,12 +20,10 @@ from llamachat.display import clean_line
 from llamachat.engine.settings import Parameter
 
 if TYPE_CHECKING:
-    from llamachat.engine.base import ModelSource
-    from llamachat.engine.bench import BenchEvent, Measurement, Plan, Progress, Started
+    from llamachat.engine.bench import BenchEvent, Measurement, Progress, Started
 
 _MEASURE = "Measuring"
 _MOST = 16_777_216  # the largest context there is
-_STOP_SECONDS = 2.0
 
 _PROMPT = number(Parameter("prompt_tokens", int, 512, 0, _MOST, 64, "Prompt",
                            "Tokens of the prompt; 0 leaves prompts out."), _MEASURE, "-p")  # fmt: skip
@@ -76,49 +73,14 @@ def bench(context: click.Context, /, **_options: object) -> None:
     source = invocation.source(chosen_model(invocation.get("model"), invocation.data_dir))
 
     from llamachat.engine.bench import Plan
+    from llamachat.engine.bench import bench as run_bench
 
     plan = Plan(prompt_tokens, answer_tokens, invocation.get("depth"), invocation.get("repeat", 5))
     report = _Report(source.path.name, plan.repeat, as_json=invocation.get("json", False))
     try:
-        _run(source, plan, report)
+        measure("bench", lambda tell, stop: run_bench(source, plan, tell, stop), report.show)
     finally:  # stopped or failed: what was measured is not lost
         report.end()
-
-
-def _run(source: ModelSource, plan: Plan, report: _Report) -> None:
-    """Measures on a thread of its own, since no signal reaches Python inside the C core. A signal stops it softly."""
-    from llamachat.engine.bench import bench as run_bench
-    from llamachat.engine.core import StopFlag
-
-    stop = StopFlag()
-    events: SimpleQueue[BenchEvent | None] = SimpleQueue()
-    failures: list[Exception] = []
-
-    def work() -> None:
-        try:
-            run_bench(source, plan, events.put, stop)
-        except Exception as error:  # raised again where it can be told
-            failures.append(error)
-        finally:
-            events.put(None)
-
-    thread = threading.Thread(target=work, name="bench", daemon=True)
-    thread.start()
-    try:
-        while (event := events.get()) is not None:
-            report.show(event)
-    except (KeyboardInterrupt, Terminated):
-        stop.set()
-        thread.join(_STOP_SECONDS)
-        while not events.empty():  # the repetitions that were done
-            if (event := events.get()) is not None:
-                report.show(event)
-        raise
-    finally:
-        stop.set()
-        thread.join(_STOP_SECONDS)
-    if failures:
-        raise failures[0]
 
 
 class _Report:

@@ -32,6 +32,7 @@ _COMMANDS = {
     "pull": _Place("pull_command", "pull", "Fetch a model."),
     "models": _Place("models", "models", "List the models there are."),
     "bench": _Place("bench", "bench", "Measure the speed of a model."),
+    "perplexity": _Place("perplexity", "perplexity", "Measure how well a model foresees a text."),
     "convert": _Place("convert", "convert", "Write a model in another format or type."),
     "quantize": _Place("convert", "quantize", "The same, by its better-known name."),
     "sessions": _Place("sessions", "sessions", "List, show or delete stored chats."),

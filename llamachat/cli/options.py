@@ -123,7 +123,8 @@ def _path(value: object) -> Path:
     return Path(os.path.expanduser(value))  # noqa: PTH111 - pathlib fails where there is no such user
 
 
-def _model(value: object) -> str:
+def read_model(value: object) -> str:
+    """A model as it was named: a file, whose ``~`` is resolved, or a name."""
     _path(value)
     return os.path.expanduser(str(value))  # noqa: PTH111 - pathlib would make a name of the file ./name
 
@@ -178,7 +179,7 @@ THREADS = Parameter(
 SAMPLING_OPTIONS = tuple(number(p, SAMPLING, "-n" if p.name == "max_tokens" else "") for p in PARAMETERS)
 
 COMMON: tuple[Option, ...] = (
-    Option("model", _model, "a file or a name", "The model: a file, or the name of one in the models folder.",
+    Option("model", read_model, "a file or a name", "The model: a file, or the name of one in the models folder.",
            MODEL, "FILE|NAME", "-m"),
     Option("tokenizer", _path, "a file", "The vocabulary, for model files that hold none.", MODEL, "FILE"),
     Option("system", _text, "a text", "The system prompt: who the model is to be.", MODEL, "TEXT"),

@@ -26,8 +26,9 @@ class Context:
     def __init__(self, model: Model, n_ctx: int | None = None) -> None:
         self.model = model
         self.n_ctx = n_ctx or model.info.n_ctx
+        self.n_batch = min(_BATCH_TOKENS, self.n_ctx)  # tokens that one call evaluates at most
         kv_type, exact = _KV_TYPES[model.source.kv_type], int(model.source.exact)
-        options = ffi.new("lc_context_options *", (self.n_ctx, min(_BATCH_TOKENS, self.n_ctx), kv_type, exact))
+        options = ffi.new("lc_context_options *", (self.n_ctx, self.n_batch, kv_type, exact))
         out: Any = ffi.new("lc_context **")
         check(
             lib.lc_context_create(model.handle, model.pool.handle, options, out),
@@ -42,13 +43,25 @@ class Context:
 
     def append(self, ids: Sequence[int], stop: StopFlag) -> None:
         """Evaluates tokens after those held. ``Cancelled`` when stopped; then nothing was appended."""
+        n = len(ids)
+        check(lib.lc_context_eval(self.handle, self._checked(ids), n, stop.handle), "evaluating the model")
+        self.ids += ids
+
+    def append_rows(self, ids: Sequence[int], n_rows: int, stop: StopFlag) -> None:
+        """Evaluates at most ``n_batch`` tokens, and keeps what ``rows`` needs of the last ``n_rows`` of them."""
+        n = len(ids)
+        check(lib.lc_context_eval_rows(self.handle, self._checked(ids), n, n_rows, stop.handle), "evaluating the model")
+        self.ids += ids
+
+    def rows(self, first: int, n: int, into: Any, stop: StopFlag) -> None:
+        """Writes the logits of ``n`` of those rows, from number ``first`` on, as ``float[n][n_vocab]``."""
+        check(lib.lc_context_rows(self.handle, first, n, into, stop.handle), "evaluating the model")
+
+    def _checked(self, ids: Sequence[int]) -> Any:
         n_vocab = self.model.info.n_vocab
         if any(not 0 <= token < n_vocab for token in ids):
             raise EngineError("a token id outside the model's vocabulary")
-        check(
-            lib.lc_context_eval(self.handle, ffi.new("int32_t[]", ids), len(ids), stop.handle), "evaluating the model"
-        )
-        self.ids += ids
+        return ffi.new("int32_t[]", ids)
 
     def read(self, ids: Sequence[int], stop: StopFlag) -> Generator[PrefillProgress, None, int]:
         """Makes the cache hold exactly ``ids``, telling of its progress; returns how many it held already.
@@ -63,9 +76,9 @@ class Context:
             raise EngineError(f"the prompt has {len(ids):,} tokens, the context holds {self.n_ctx:,}")
         reused = self._keep_common(ids)
         started = time.monotonic()
-        for first in range(reused, len(ids), _BATCH_TOKENS):
+        for first in range(reused, len(ids), self.n_batch):
             yield PrefillProgress(first, len(ids), reused, 1000 * (time.monotonic() - started))
-            self.append(ids[first : first + _BATCH_TOKENS], stop)
+            self.append(ids[first : first + self.n_batch], stop)
         yield PrefillProgress(len(ids), len(ids), reused, 1000 * (time.monotonic() - started))
         return reused
 

@@ -169,6 +169,16 @@ class CoreContext:
         ok(lib.lc_context_eval(self.handle, ffi.new("int32_t[]", list(ids)), len(ids), cancel))
         return self.logits()
 
+    def eval_rows(self, ids: Sequence[int], n_rows: int, cancel: Any = ffi.NULL) -> None:
+        """Appends ids, of which the last are there for ``rows``."""
+        ok(lib.lc_context_eval_rows(self.handle, ffi.new("int32_t[]", list(ids)), len(ids), n_rows, cancel))
+
+    def rows(self, first: int, n: int, cancel: Any = ffi.NULL) -> Floats:
+        """[n][n_vocab]: the logits of some of those tokens."""
+        logits = np.full((n, self.model.n_vocab), np.nan, np.float32)
+        ok(lib.lc_context_rows(self.handle, first, n, ffi.cast("float *", logits.ctypes.data), cancel))
+        return logits
+
     def logits(self) -> Floats:
         """A copy of the logits; ``StatusError`` if there are none."""
         pointer = lib.lc_context_logits(self.handle)
