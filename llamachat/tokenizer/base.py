@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from llamachat.errors import TokenizerError
 from llamachat.tokenizer.special import SpecialTokens
@@ -18,10 +18,10 @@ class Tokenizer(ABC):
     notices: tuple[str, ...] = ()  #: what a person should know about it, a line each
     control_parts_characters = False  #: whether bytes before and after a control token are no one character
 
-    def __init__(self, vocabulary: Vocabulary, surfaces: Sequence[bytes], errors: str) -> None:
-        """``surfaces`` are the bytes that each id stands for; ``errors`` says how bytes that are no UTF-8 show."""
+    def __init__(self, vocabulary: Vocabulary, errors: str) -> None:
+        """``errors`` says how bytes that are no UTF-8 show."""
         self.vocabulary = vocabulary
-        self._surfaces = surfaces
+        self._surfaces: dict[int, bytes] = {}  # those asked for; to make all takes as long as to load a small model
         self._errors = errors
         self._special = SpecialTokens(vocabulary)
 
@@ -63,9 +63,12 @@ class Tokenizer(ABC):
 
     def surface(self, id_: int) -> bytes:
         """The bytes that an id stands for; ``TokenizerError`` if there is no such id."""
-        if not 0 <= id_ < len(self._surfaces):
-            raise TokenizerError(f"token {id_} is outside the vocabulary of {len(self._surfaces)}")
-        return self._surfaces[id_]
+        found = self._surfaces.get(id_)
+        if found is None:
+            if not 0 <= id_ < self.n_vocab:
+                raise TokenizerError(f"token {id_} is outside the vocabulary of {self.n_vocab}")
+            found = self._surfaces[id_] = self._surface(id_)
+        return found
 
     def opening(self, id_: int) -> tuple[bytes, bool]:
         """What an id stands for where a text begins, and whether the text still begins after it."""
@@ -75,6 +78,10 @@ class Tokenizer(ABC):
     def errors(self) -> str:
         """How bytes that are no UTF-8 show: the name of an error handler of ``codecs``."""
         return self._errors
+
+    @abstractmethod
+    def _surface(self, id_: int) -> bytes:
+        """The bytes that an id of the vocabulary stands for."""
 
     @abstractmethod
     def _encode(self, text: str) -> list[int]:

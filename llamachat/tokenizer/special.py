@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from llamachat.vocabulary import TokenKind, Vocabulary
 
 #: The kinds of tokens whose text may stand in a template.
-KINDS = frozenset((TokenKind.CONTROL, TokenKind.UNKNOWN, TokenKind.USER_DEFINED))
+KINDS = (TokenKind.CONTROL, TokenKind.UNKNOWN, TokenKind.USER_DEFINED)
 
 
 class SpecialTokens:
@@ -15,8 +15,8 @@ class SpecialTokens:
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self.ids: dict[str, int] = {}
-        for id_, kind in enumerate(vocabulary.kinds):
-            if kind in KINDS and vocabulary.pieces[id_]:
+        for id_ in vocabulary.ids_of_kinds(*KINDS):
+            if vocabulary.pieces[id_]:
                 self.ids.setdefault(vocabulary.pieces[id_], id_)
         lengths: dict[str, set[int]] = {}
         for text in self.ids:

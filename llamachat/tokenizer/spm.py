@@ -35,13 +35,17 @@ class SentencePieceTokenizer(Tokenizer):
         try:
             self._library = SentencePieceProcessor(model_proto=vocabulary.model_proto or build_model_proto(vocabulary))
             found = self._library.vocab_size()
-            unknown_ids = [id_ for id_ in range(found) if self._library.is_unknown(id_)]
+            unknown_ids = [id_ for id_ in (self._library.unk_id(),) if id_ >= 0] or [
+                id_ for id_ in range(found) if self._library.is_unknown(id_)
+            ]
             unknown: str = self._library.decode(unknown_ids[:1])
         except (RuntimeError, ValueError, OSError) as error:  # what its binding makes of C++ exceptions
             raise TokenizerError(f"SentencePiece refuses the vocabulary: {clean_line(str(error))}") from None
         if found != len(vocabulary):
             raise TokenizerError(f"SentencePiece finds {found} tokens in a vocabulary of {len(vocabulary)}")
-        super().__init__(vocabulary, _surfaces(vocabulary, unknown.encode()), _ERRORS)
+        self._unknown = unknown.encode()
+        self._bytes = {id_: _byte(vocabulary.pieces[id_]) for id_ in vocabulary.ids_of_kinds(TokenKind.BYTE)}
+        super().__init__(vocabulary, _ERRORS)
 
     def _encode(self, text: str) -> list[int]:
         ids: list[int] = self._library.encode(text)
@@ -59,19 +63,15 @@ class SentencePieceTokenizer(Tokenizer):
             return surface[1:], v.remove_extra_whitespaces and len(surface) == 1
         return surface, not surface
 
-
-def _surfaces(vocabulary: Vocabulary, unknown: bytes) -> list[bytes]:
-    surfaces = []
-    for piece, kind in zip(vocabulary.pieces, vocabulary.kinds, strict=True):
+    def _surface(self, id_: int) -> bytes:
+        kind = self.vocabulary.kinds[id_]
         if kind is TokenKind.CONTROL:
-            surfaces.append(b"")
-        elif kind is TokenKind.UNKNOWN:
-            surfaces.append(unknown)
-        elif kind is TokenKind.BYTE:
-            surfaces.append(_byte(piece))
-        else:
-            surfaces.append(piece.replace(SPM_SPACE, " ").encode())
-    return surfaces
+            return b""
+        if kind is TokenKind.UNKNOWN:
+            return self._unknown
+        if kind is TokenKind.BYTE:
+            return self._bytes[id_]
+        return self.vocabulary.pieces[id_].replace(SPM_SPACE, " ").encode()
 
 
 def _byte(piece: str) -> bytes:

@@ -138,7 +138,9 @@ def _read_array(reader: Reader, layout: _Layout, key: str) -> tuple[Any, ...] | 
     wanted = key.startswith(_WANTED)
     if type_id == _STRING:
         texts, _ = reader.records(layout.strings, count)
-        return _decode_all(list(map(layout.text, texts))) if wanted else None
+        if layout.version == 1:
+            texts = list(map(layout.text, texts))
+        return _decode_all(texts) if wanted else None
     if type_id not in layout.scalars:
         what = "arrays in an array" if type_id == _ARRAY_TYPE else f"an array of unknown type {type_id}"
         raise Refusal(f"has {what} under {quoted(key)}")

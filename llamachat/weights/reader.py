@@ -112,6 +112,7 @@ class Reader:
         window, unpack = self._window, layout.length.unpack_from
         before, after, head = layout.before, layout.after, layout.before + layout.length.size
         last = len(window) - after
+        append = texts.append
         for _ in range(count - len(texts)):
             text_at = at + head
             if text_at > last:
@@ -120,7 +121,7 @@ class Reader:
             text_end = text_at + n
             if text_end > last or n > TOKEN_LIMIT:
                 break
-            texts.append(window[text_at:text_end])
+            append(window[text_at:text_end])
             if before or after:
                 numbers.append(window[at : at + before] + window[text_end : text_end + after])
             at = text_end + after

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import compress, count
 
 from llamachat.vocabulary import SPM_SPACE, TokenKind, Vocabulary
 from llamachat.weights.files import Refusal
@@ -27,7 +28,10 @@ def kinds_of(numbers: Sequence[int], n_vocab: int) -> tuple[TokenKind, ...]:
     """Kinds by their numbers; without any, all tokens are NORMAL."""
     if not numbers:
         return (TokenKind.NORMAL,) * n_vocab
-    return tuple([_KINDS.get(number, TokenKind.UNDEFINED) for number in numbers])
+    try:
+        return tuple(map(_KINDS.__getitem__, numbers))
+    except KeyError:
+        return tuple([_KINDS.get(number, TokenKind.UNDEFINED) for number in numbers])
 
 
 #: What pieces of SentencePiece are by their text, where a file does not say.
@@ -48,7 +52,7 @@ def finish_vocabulary(vocabulary: Vocabulary, stops: Iterable[int | None] = ()) 
     if not all(map(math.isfinite, vocabulary.scores)):
         raise Refusal("has a vocabulary with scores that are no finite numbers")
     ends = {i for i in (vocabulary.eos_id, *stops) if i is not None}
-    ends.update(i for i, piece in enumerate(vocabulary.pieces) if piece in STOP_TEXTS)
+    ends.update(compress(count(), map(STOP_TEXTS.__contains__, vocabulary.pieces)))
     kinds = list(vocabulary.kinds)
     for i in ends if vocabulary.bos_id is None else ends | {vocabulary.bos_id}:
         kinds[i] = TokenKind.CONTROL

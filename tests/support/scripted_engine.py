@@ -44,11 +44,14 @@ class ScriptedTokenizer(Tokenizer):
                                 add_space_prefix=False, stop_ids=frozenset({2, 4}))  # fmt: skip
         self._learned = [b""] * len(SPECIALS) + [bytes([byte]) for byte in range(256)]
         self._ids: dict[str, int] = {}
-        super().__init__(vocabulary, self._learned, "replace")
+        super().__init__(vocabulary, "replace")
 
     @property
     def n_vocab(self) -> int:
         return 100_000
+
+    def _surface(self, id_: int) -> bytes:
+        return self._learned[id_]
 
     def _encode(self, text: str) -> list[int]:
         return [token for word in _WORD.findall(text) for token in self._word(word)]
