@@ -124,7 +124,7 @@ def model_cost(path: Path) -> tuple[int, int]:
 def compare(path: Path, work: Work, peer_python: str | None, probe: Probe) -> dict[str, Any]:
     """Medians of both programs on one file."""
     with open_weights(path) as weights:
-        n_vocab, label = weights.hyperparameters.n_vocab, f"{weights.name} {weights.type_name}"
+        n_vocab, label = weights.hyperparameters.n_vocab, f"{path.stem} {weights.type_name}"
     ids = random.Random(1).choices(range(n_vocab), k=work.n_ctx)  # noqa: S311  (any tokens do)
     depth, prompt, answer = (
         ids[: work.depth],
