@@ -73,7 +73,8 @@ lc_status lc_type_block(int32_t type, int32_t *elements, int32_t *bytes);
 /* Expands n elements (whole blocks) of src to float32: the scalar reference of every kernel. */
 lc_status lc_dequantize(int32_t type, const void *src, size_t n, float *dst);
 /* The way back: n weights (whole blocks) as blocks of a type.  Q4_0, Q4_1, Q5_0, Q5_1 and Q8_0 are ggml's reference
- * to the bit; F16 and BF16 round to nearest, ties to even.  LC_ERR_NONFINITE: a weight is not finite, or too large for
+ * to the bit; F16 and BF16 round to nearest, ties to even; Q4_K, Q5_K and Q6_K are searched for.  LC_ERR_TYPE: the
+ * core reads the type and does not make it.  LC_ERR_NONFINITE: a weight is not finite, or too large for
  * the type; what dst holds then is of no use. */
 lc_status lc_quantize(int32_t type, const float *src, size_t n, void *dst);
 

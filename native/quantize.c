@@ -4,15 +4,9 @@
  * and the weight that a scale is taken from are part of the format, so that the same weights give the same file
  * whichever program made it.
  */
-#include "types.h"
+#include "quantize.h"
 
 #include <math.h>
-
-LC_INLINE void store16(uint8_t *p, uint16_t v)
-{
-    p[0] = (uint8_t)v;
-    p[1] = (uint8_t)(v >> 8);
-}
 
 LC_INLINE uint16_t bf16_of_f32(float f)
 {
@@ -33,8 +27,8 @@ static void store_quants(const lc_type_info *info, const uint8_t *q, uint8_t *bl
         high |= (uint32_t)(q[i] >> 4) << i | (uint32_t)(q[i + 16] >> 4) << (i + 16);
     }
     if (info->high_offset) {
-        store16(block + info->high_offset, (uint16_t)high);
-        store16(block + info->high_offset + 2, (uint16_t)(high >> 16));
+        lc_store16(block + info->high_offset, (uint16_t)high);
+        lc_store16(block + info->high_offset + 2, (uint16_t)(high >> 16));
     }
 }
 
@@ -57,7 +51,7 @@ static void symmetric(const lc_type_info *info, const float *x, uint8_t *block)
         const int v = cut(x[i] * inverse + ((float)zero + 0.5f));
         q[i] = (uint8_t)(v < 2 * zero ? v : 2 * zero - 1);
     }
-    store16(block, lc_f16_of_f32(d));
+    lc_store16(block, lc_f16_of_f32(d));
     store_quants(info, q, block);
 }
 
@@ -77,8 +71,8 @@ static void affine(const lc_type_info *info, const float *x, uint8_t *block)
         const int v = cut((x[i] - low) * inverse + 0.5f);
         q[i] = (uint8_t)(v < top ? v : top);
     }
-    store16(block, lc_f16_of_f32(d));
-    store16(block + info->m_offset, lc_f16_of_f32(low));
+    lc_store16(block, lc_f16_of_f32(d));
+    lc_store16(block + info->m_offset, lc_f16_of_f32(low));
     store_quants(info, q, block);
 }
 
@@ -90,7 +84,7 @@ static void bytes(const lc_type_info *info, const float *x, uint8_t *block)
         largest = largest > fabsf(x[i]) ? largest : fabsf(x[i]);
     const float d = largest / 127.0f;
     const float inverse = d != 0.0f ? 1.0f / d : 0.0f;
-    store16(block, lc_f16_of_f32(d));
+    lc_store16(block, lc_f16_of_f32(d));
     for (int i = 0; i < LC_BLOCK; i++) {
         const float v = x[i] * inverse;
         block[info->q_offset + i] = fabsf(v) < 128.0f ? (uint8_t)(int8_t)roundf(v) : 0;
@@ -102,15 +96,15 @@ static void floats(const lc_type_info *info, const float *src, size_t n, uint8_t
     if (info->type == LC_F32) {
         for (size_t i = 0; i < n; i++) {
             const uint32_t bits = lc_bits_of_float(src[i]);
-            store16(dst + 4 * i, (uint16_t)bits);
-            store16(dst + 4 * i + 2, (uint16_t)(bits >> 16));
+            lc_store16(dst + 4 * i, (uint16_t)bits);
+            lc_store16(dst + 4 * i + 2, (uint16_t)(bits >> 16));
         }
     } else if (info->type == LC_F16) {
         for (size_t i = 0; i < n; i++)
-            store16(dst + 2 * i, lc_f16_of_f32(src[i]));
+            lc_store16(dst + 2 * i, lc_f16_of_f32(src[i]));
     } else {
         for (size_t i = 0; i < n; i++)
-            store16(dst + 2 * i, bf16_of_f32(src[i]));
+            lc_store16(dst + 2 * i, bf16_of_f32(src[i]));
     }
 }
 
@@ -127,7 +121,7 @@ lc_status lc_quantize(int32_t type, const float *src, size_t n, void *dst)
     const lc_type_info *info = lc_type_find(type);
     if (!src || !dst)
         return LC_ERR_ARGUMENT;
-    if (!info)
+    if (!info || info->type == LC_IQ4_NL || (lc_type_is_super(info) && !lc_super_quantizes(type)))
         return LC_ERR_TYPE;
     if (n % (size_t)info->elements)
         return LC_ERR_SHAPE;
@@ -139,8 +133,10 @@ lc_status lc_quantize(int32_t type, const float *src, size_t n, void *dst)
     if (!lc_type_is_block(info)) {
         floats(info, src, n, out);
     } else {
-        for (size_t i = 0; i < n; i += LC_BLOCK, out += info->bytes) {
-            if (info->q_bytes == LC_BLOCK)
+        for (size_t i = 0; i < n; i += (size_t)info->elements, out += info->bytes) {
+            if (lc_type_is_super(info))
+                lc_super_quantize(type, src + i, out);
+            else if (info->q_bytes == LC_BLOCK)
                 bytes(info, src + i, out);
             else if (info->m_offset)
                 affine(info, src + i, out);

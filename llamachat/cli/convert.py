@@ -27,7 +27,7 @@ _STEADY_SECONDS = 1.0  # before which no rest is told: the first pieces say noth
 
 #: Told here, so that help imports no writer; a test holds them to the tables.
 FORMAT_KEYS = ("gguf", "llama2c-v0", "llama2c-v1", "llama2c-v2", "ggjt", "safetensors")
-TYPE_NAMES = ("f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "q5_0", "q5_1")
+TYPE_NAMES = ("f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "q5_0", "q5_1", "q4_k", "q5_k", "q6_k")
 
 
 def _format(value: object) -> str:

@@ -133,6 +133,38 @@ def test_types_are_kept_where_the_format_holds_them(tmp_path: Path) -> None:
             assert weights.tensors["blk.0.ffn_down.weight"].type.label == "F16"
 
 
+def test_which_matrices_get_more_bits(tmp_path: Path) -> None:
+    """As files called Q4_K_M have it; rows that fill no blocks of 256 get the neighbour with blocks of 32."""
+    model = random_model(TinyShape(n_embd=256, n_ff=320, n_layers=8, n_vocab=300, tied=False))
+    write_gguf(tmp_path / "m.gguf", model)
+    converted(tmp_path / "m.gguf", tmp_path / "new.gguf", "gguf", "q4_k")
+    with open_weights(tmp_path / "new.gguf") as weights:
+        types = {name: tensor.type.label for name, tensor in weights.tensors.items()}
+    assert types["output.weight"] == "Q6_K"
+    assert types["blk.3.attn_q.weight"] == types["token_embd.weight"]
+    assert types["blk.3.ffn_up.weight"] == "Q4_K"
+    assert types["output_norm.weight"] == types["blk.3.ffn_norm.weight"] == "F32"
+    assert [types[f"blk.{i}.attn_v.weight"] for i in range(8)] == [
+        "Q6_K", "Q4_K", "Q4_K", "Q6_K", "Q4_K", "Q4_K", "Q6_K", "Q6_K",
+    ]  # fmt: skip
+    assert {types[f"blk.{i}.attn_k.weight"] for i in range(8)} == {"Q4_K"}
+    # 320 columns: whole blocks of 32 only
+    assert [types[f"blk.{i}.ffn_down.weight"] for i in range(3)] == ["Q8_0", "Q5_0", "Q5_0"]
+
+
+@pytest.mark.parametrize("kind", [name for name in CHOICES if name not in ("f32", "f16", "bf16")])
+def test_every_type_is_near_the_model_it_was_made_of(tmp_path: Path, kind: str) -> None:
+    model = random_model(TinyShape(n_embd=256, n_ff=512, n_layers=1, n_vocab=300))
+    write_gguf(tmp_path / "m.gguf", model)
+    converted(tmp_path / "m.gguf", tmp_path / "new.gguf", "gguf", kind)
+    held = values_in(tmp_path / "new.gguf")
+    bits = int(kind[1])
+    for name, values in model.weights.items():
+        error = np.sqrt(((held[name] - values) ** 2).sum() / (values**2).sum())
+        assert error <= 1.6 * 2.0**-bits
+        assert (error > 0) == (values.ndim > 1)
+
+
 def test_int8_in_groups_comes_back_as_it_was(tmp_path: Path) -> None:
     data, held = llama2c_later_bytes(MODEL, version=2, group=64)
     (tmp_path / "m.bin").write_bytes(data)

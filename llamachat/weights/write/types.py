@@ -3,7 +3,7 @@
 Without a wish, every tensor keeps its type where the new format holds it, and becomes F32 where it does not, so that
 nothing is lost. With one, matrices get it, but for those where a few bits more are worth most:
 
-    the matrix of logits   Q8_0 with every type of fewer bits, since an
+    the matrix of logits   Q6_K with every type of fewer bits (Q8_0 where its rows do not fill blocks of 256), since an
                            error there is an error in the answer itself; be it the embedding, where that is the output
     Q4_K, Q5_K             values and the way down of the feed-forward in Q6_K in half of the layers: the first and the
                            last eighth, and every third between, as files called "Q4_K_M" have them
@@ -20,7 +20,8 @@ from llamachat.weights.write.parts import Model
 
 #: What ``--type`` takes.
 CHOICES: Mapping[str, TensorType] = {
-    label.lower(): TensorType[label] for label in ("F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1")
+    label.lower(): TensorType[label]
+    for label in ("F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q4_K", "Q5_K", "Q6_K")
 }
 
 #: The types that the output's matrix is lifted from.
@@ -54,7 +55,7 @@ def types_of(
 def _wish(model: Model, tensor: Tensor, wanted: TensorType) -> TensorType:
     """The type that suits a tensor's place, whatever its shape."""
     if tensor is model.output:
-        return TensorType.Q8_0 if wanted in _BELOW_Q6_K else wanted
+        return TensorType.Q6_K if wanted in _BELOW_Q6_K else wanted
     if wanted in (TensorType.Q4_K, TensorType.Q5_K) and tensor.name.endswith(_MIXED):
         layer, n = int(tensor.name.split(".")[1]), model.hyperparameters.n_layers
         if layer < n // 8 or layer >= 7 * n // 8 or (layer - n // 8) % 3 == 2:
