@@ -30,9 +30,19 @@ def open_weights(path: Path | str, *, tokenizer: Path | str | None = None) -> We
     one, ``tokenizer.bin`` or ``tokenizer.model`` beside the weight file is taken, or else the
     ``vocabulary`` stays None. ``WeightsError`` says what is wrong with which file.
     """
+    return open_into(open_files(path, tokenizer))
+
+
+def open_files(path: Path | str, tokenizer: Path | str | None = None) -> ModelFiles:
+    """The files of a model, the first of them open, whatever is in it."""
     path = Path(path)
     first = open_regular(weight_file_in(path) or path)
-    files = ModelFiles(path, first, Path(tokenizer) if tokenizer else None)
+    return ModelFiles(path, first, Path(tokenizer) if tokenizer else None)
+
+
+def open_into(files: ModelFiles) -> WeightFile:
+    """Opens the model in these files, which are closed if that fails; see ``open_weights``."""
+    first = files.first
     try:
         kind = recognise(first)
         if kind.open is None:

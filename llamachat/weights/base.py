@@ -183,6 +183,10 @@ class StoredWeights(WeightFile):
         chat_template: str | None = None,
     ) -> None:
         """``files`` are closed with it; what is open of them by now is what its ``size_bytes`` counts."""
+        report = files.report
+        report.format, report.hyperparameters = format_name, hyperparameters
+        if not report.tensors:
+            report.found(tensors)
         self._files = files
         self._rows = {key: rows for key, (_, rows) in tensors.items()}
         self.path = files.path

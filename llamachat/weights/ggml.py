@@ -97,11 +97,14 @@ class _Part:
 def open_ggml(files: ModelFiles) -> StoredWeights:
     """The Llama model in a file of any of these kinds. ``Refusal`` where it is broken."""
     first = _read_part(files.first)
+    report = files.report
+    report.format = first.container.name
     n_vocab, n_embd, _, n_heads, n_layers, _, _ = first.hparams
     if not first.tensors:
         raise Refusal("holds a vocabulary and no weights: it is no model")
-    vocabulary = _vocabulary(first)
+    report.vocabulary = vocabulary = _vocabulary(first)
     tensors = _join(_all_parts(files, first))
+    report.found(tensors)
     if first.container is _GGML:
         _check_scales(first)
     head = head_dim(n_embd, n_heads)
@@ -116,6 +119,9 @@ def open_ggml(files: ModelFiles) -> StoredWeights:
         n_ctx_train=_N_CTX,
     )
     check_hyperparameters(hyperparameters)
+    report.hyperparameters = hyperparameters
+    report.notes.append(f"its context is not stated: {_N_CTX:,} tokens are assumed; --n-ctx sets another")
+    report.notes.append("the epsilon of its norms and the base of RoPE are not stated: Llama 2's are assumed")
     used = used_tensors(hyperparameters, tensors)
     return StoredWeights(files, first.container.name, hyperparameters, used, vocabulary=vocabulary)
 

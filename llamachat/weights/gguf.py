@@ -26,15 +26,21 @@ _PARTS_LIMIT = 1024
 def open_gguf(files: ModelFiles) -> StoredWeights:
     """The Llama model in a GGUF file, or in all parts of a split one. ``Refusal`` where none is, or a broken one."""
     container = read_container(files.first)
-    metadata = Metadata(container.metadata)
+    report = files.report
+    metadata = Metadata(container.metadata, report.asked)
+    tensors = _tensors(files.first, container)
+    report.format, report.metadata = _format_name(container), container.metadata
+    report.found(tensors)
     n_parts, part = metadata.integer("split.count", 0), metadata.integer("split.no", 0)
     if n_parts > 1 and part:
         raise Refusal(f"is part {part + 1} of {n_parts} of a split GGUF; name the first part")
     check_architecture(metadata)
-    vocabulary = read_vocabulary(metadata)
-    tensors = _tensors(files.first, container)
+    report.name = metadata.text("general.name", "")
+    report.chat_template = chat_template(metadata)
+    report.vocabulary = vocabulary = read_vocabulary(metadata)
     if n_parts > 1:
         _add_parts(files, metadata, n_parts, tensors)
+        report.found(tensors)
     if not tensors:
         raise Refusal("holds a vocabulary and no weights: it is no model" if vocabulary else "holds no weights")
     n_vocab = rows_of(tensors, "token_embd.weight")
@@ -42,16 +48,20 @@ def open_gguf(files: ModelFiles) -> StoredWeights:
         raise Refusal(f"has a vocabulary of {len(vocabulary)} tokens and an embedding of {n_vocab}")
     hyperparameters = read_hyperparameters(metadata, n_vocab)
     check_hyperparameters(hyperparameters)
-    order = " (big-endian)" if container.big_endian else ""
+    report.hyperparameters = hyperparameters
     return StoredWeights(
         files,
-        f"GGUF v{container.version}{order}",
+        report.format,
         hyperparameters,
         used_tensors(hyperparameters, tensors),
-        name=metadata.text("general.name", ""),
+        name=report.name,
         vocabulary=vocabulary,
-        chat_template=chat_template(metadata),
+        chat_template=report.chat_template,
     )
+
+
+def _format_name(container: Container) -> str:
+    return f"GGUF v{container.version}" + (" (big-endian)" if container.big_endian else "")
 
 
 def _tensors(file: RegularFile, container: Container) -> dict[str, tuple[Tensor, Rows]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from llamachat.vocabulary import Vocabulary
@@ -21,6 +21,7 @@ class Metadata:
     """Values by key, taken out by the type they must have. A default of None makes a key required."""
 
     values: Mapping[str, Any]
+    asked: set[str] = field(default_factory=set)  #: the keys looked at
 
     def integer(self, key: str, default: int | None = None) -> int:
         """An integer of any width; an array with one value per layer must hold the same for all."""
@@ -52,12 +53,14 @@ class Metadata:
 
     def array(self, key: str, kind: type | tuple[type, ...]) -> tuple[Any, ...]:
         """An array of one type; empty where the file has none."""
+        self.asked.add(key)
         value = self.values.get(key, ())
         if not isinstance(value, tuple) or (value and not isinstance(value[0], kind)):
             raise Refusal(f"has something else than a list under {quoted(key)}")
         return value
 
     def _get(self, key: str, default: Any, fits: Callable[[Any], bool], what: str) -> Any:
+        self.asked.add(key)
         value = self.values.get(key)
         if value is None:
             value = default

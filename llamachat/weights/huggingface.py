@@ -141,12 +141,15 @@ def _open(files: ModelFiles, tensors: _Found) -> StoredWeights:
         h = _hyperparameters(config)
         scaling = _llama3_scaling(config)
         freqs = rope_freqs(h, scaling) if scaling else None
+    report = files.report
+    report.format, report.hyperparameters = "Hugging Face", h
+    report.found(tensors)
     _check_embedding(h, tensors)
     _tie(config, tensors)
     used = used_tensors(h, {name: _in_meta_order(name, place, h) for name, place in tensors.items()})
     if freqs:
         used[ROPE_FREQS] = freqs
-    weights = StoredWeights(files, "Hugging Face", h, used, name=files.folder.resolve().name)
+    weights = StoredWeights(files, report.format, h, used, name=files.folder.resolve().name)
     weights.vocabulary = None if files.tokenizer else read_tokenizer(files, h.n_vocab, config)
     weights.chat_template = read_chat_template(files)
     return weights

@@ -57,13 +57,18 @@ def open_meta(files: ModelFiles, first: TorchFile) -> StoredWeights:
     with blaming(files.folder / name):
         dim = params.integer("dim")
     tensors = {name: _joined(name, [shard[name] for shard in shards], dim) for name in shards[0]}
+    report = files.report
+    report.format = "PyTorch checkpoint of Meta"
+    report.found(tensors)
     with blaming(files.folder / name):
-        h = _hyperparameters(params, tensors)
+        report.hyperparameters = h = _hyperparameters(params, tensors)
+        if not params.integer("max_seq_len", 0):
+            report.notes.append(f"its context is not stated: {h.n_ctx_train:,} tokens follow from its other numbers")
         if params.flag("use_scaled_rope"):
             scaling = Llama3Scaling(factor=params.number("rope_scaling_factor", 8.0))
             tensors["rope_freqs.weight"] = rope_freqs(h, scaling)
     used = used_tensors(h, tensors)
-    return StoredWeights(files, "PyTorch checkpoint of Meta", h, used, name=files.folder.resolve().name)
+    return StoredWeights(files, report.format, h, used, name=files.folder.resolve().name)
 
 
 def open_llama2c_checkpoint(files: ModelFiles, checkpoint: TorchFile) -> StoredWeights:
@@ -73,6 +78,7 @@ def open_llama2c_checkpoint(files: ModelFiles, checkpoint: TorchFile) -> StoredW
         name.removeprefix(_COMPILED): ref for name, ref in checkpoint.root["model"].items() if isinstance(name, str)
     }
     tensors = _tensors(checkpoint, state)
+    files.report.found(tensors)
     h = _hyperparameters(args, tensors)
     if state.get("output.weight") == state.get("tok_embeddings.weight"):  # one storage under two names
         tensors.pop("output.weight", None)

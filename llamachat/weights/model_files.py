@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 
 from llamachat.weights.files import Refusal, RegularFile, open_regular, quoted
+from llamachat.weights.report import Report
 
 #: Entries of a folder that are looked at, at most.
 ENTRIES_LIMIT = 4096
@@ -22,6 +23,7 @@ class ModelFiles:
         self.path = path  #: what was named: a file, or the folder that holds it
         self.tokenizer = tokenizer  #: the file of the vocabulary that was named, before the model's own
         self.first = first
+        self.report = Report()
         self._weights = [first]
         self.folder = first.path.parent
 
