@@ -56,6 +56,19 @@ def choose_writer(
     return found or guess(vocabulary, info.name, info.path.stem)
 
 
+def explain_choice(chat_template: str | None, vocabulary: Vocabulary, *names: str) -> tuple[str, str]:
+    """(name, how it was found) of the format that ``choose_writer`` takes for such a model.
+
+    ``"recognised"``: the file's template is a known family's; ``"template"``: it is not, and runs itself;
+    ``"guessed"``: there is none, and special tokens or the model's name tell; ``"none"``: nothing does.
+    """
+    if chat_template:
+        found = recognise(chat_template, vocabulary)
+        return (found.name, "recognised") if found else ("template", "template")
+    guessed = guess(vocabulary, *names)
+    return guessed.name, "none" if guessed is FORMATS["plain"] else "guessed"
+
+
 def detect_format(chat_template: str | None, vocabulary: Vocabulary, *names: str) -> PromptFormat:
     """The format of the table that fits best, where templates are not to be run."""
     return (recognise(chat_template, vocabulary) if chat_template else None) or guess(vocabulary, *names)

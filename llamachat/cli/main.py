@@ -31,6 +31,7 @@ _COMMANDS = {
     "tokenize": _Place("tokenize", "tokenize", "Show the token ids of a text."),
     "pull": _Place("pull_command", "pull", "Fetch a model."),
     "models": _Place("models", "models", "List the models there are."),
+    "inspect": _Place("inspect", "inspect", "Show what a model file holds."),
     "bench": _Place("bench", "bench", "Measure the speed of a model."),
     "perplexity": _Place("perplexity", "perplexity", "Measure how well a model foresees a text."),
     "convert": _Place("convert", "convert", "Write a model in another format or type."),

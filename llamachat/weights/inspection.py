@@ -38,6 +38,7 @@ class Inspection:
     tensors: tuple[Stored, ...]  #: all of the file, in its order
     used: frozenset[str]  #: names of those that the model uses
     problem: str = ""  #: why it cannot be run; empty where it can
+    culprit: str = ""  #: the name of the file that is to blame for it, where that is another one
     notes: tuple[str, ...] = ()  #: what is odd about it, a sentence each
     metadata: dict[str, Any] = field(default_factory=dict)  #: GGUF: single values by key, long texts cut
 
@@ -73,13 +74,14 @@ def inspect_weights(path: Path | str, *, tokenizer: Path | str | None = None) ->
     """
     files = open_files(path, tokenizer)
     weights: WeightFile | None = None
-    problem = ""
+    problem = culprit = ""
     try:
         weights = open_into(files)
     except WeightsError as error:
-        if not files.report.tensors:
+        if not files.report.format:
             raise
         problem = error.reason
+        culprit = "" if error.path == files.first.path else error.path.name
     finally:
         files.close()
     report = files.report
@@ -99,7 +101,8 @@ def inspect_weights(path: Path | str, *, tokenizer: Path | str | None = None) ->
         tensors=tuple(stored.values()),
         used=frozenset(weights.tensors) if weights else frozenset(),
         problem=problem,
-        notes=tuple([*report.notes, *_oddities(report, weights, vocabulary)]),
+        culprit=culprit,
+        notes=(*report.notes, *_oddities(report, weights, vocabulary)),
         metadata={key: _short(value) for key, value in report.metadata.items() if isinstance(value, _SHOWN_METADATA)},
     )
 
@@ -132,17 +135,14 @@ def _about_types(report: Report) -> Iterator[str]:
     """Types that are not kept as they are."""
     changed: dict[tuple[str, str], int] = {}
     for stored in report.tensors.values():
-        if stored.label not in (stored.tensor.type.label, "computed"):
+        if stored.rows > 1 and stored.label != stored.tensor.type.label:
             pair = stored.label, stored.tensor.type.label
             changed[pair] = changed.get(pair, 0) + stored.tensor.n_bytes - stored.n_bytes
     for (label, kept), more in changed.items():
-        if label in ("F16", "BF16"):
-            yield f"its {label} norms become F32, in which they are computed"
-        else:
-            yield (
-                f"the scales of its {label} are 32-bit floats (or 16 weights share one), which no current type has:"
-                f" they become {kept} and take {more / 1e6:,.1f} MB more in memory"
-            )
+        yield (
+            f"its {label} weights have scales that no current type can hold without rounding:"
+            f" they become {kept} and take {more / 1e6:,.1f} MB more in memory"
+        )
 
 
 def _about_tensors(report: Report, weights: WeightFile) -> Iterator[str]:

@@ -16,7 +16,7 @@ COUNT_LIMIT = 1 << 19
 TOKEN_LIMIT = 1 << 16
 
 _WINDOW = 1 << 20  # bytes read ahead in a list of records; more than any one of them
-_STEP = 1 << 14  # bytes read ahead elsewhere: headers between tensors are small
+_STEP = 1 << 12  # bytes read ahead elsewhere: headers between tensors are small
 
 
 @dataclass(frozen=True)
