@@ -263,5 +263,4 @@ def shown(pieces: Iterable[Piece], tokenizer: Tokenizer | None = None) -> str:
 
 def stop_ids(vocabulary: Vocabulary) -> frozenset[int]:
     """The tokens that end an answer: those the file names, and every control token, which is never text."""
-    control = (i for i, kind in enumerate(vocabulary.kinds) if kind is TokenKind.CONTROL)
-    return vocabulary.stop_ids.union(control)
+    return vocabulary.stop_ids.union(vocabulary.ids_of_kinds(TokenKind.CONTROL))

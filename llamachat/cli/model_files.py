@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 from pathlib import Path
 
 from llamachat import paths
 from llamachat.chat.names import NO_MODEL, find_model, model_files, model_name
-from llamachat.cli.pull import DEFAULT
+from llamachat.cli.offers import DEFAULT
 from llamachat.errors import LlamachatError
 
 _LAST_USED = "last-model"
@@ -59,6 +58,8 @@ def usual_tokenizer(data_dir: Path, path: Path) -> Path | None:
 def remember_model(data_dir: Path, path: Path, tokenizer: Path | None = None) -> None:
     """Notes the model used last. Not being able to is no reason to trouble a person."""
     record = b"\0".join(os.fsencode(name.absolute()) for name in (path, tokenizer) if name)
+    import tempfile
+
     with contextlib.suppress(OSError):
         data_dir.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(prefix=_LAST_USED, dir=data_dir)

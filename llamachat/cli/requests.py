@@ -5,10 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from llamachat.chat.conversation import Role
-from llamachat.chat.detect import choose_writer
-from llamachat.chat.prompt import build_prompt
-from llamachat.chat.prompt_formats import Turn, stop_ids
 from llamachat.engine.events import Request
 from llamachat.errors import PromptError
 
@@ -32,6 +28,11 @@ def question(
 
     ``notify`` is told if the model's own cannot be used. ``PromptError`` where the question does not fit the context.
     """
+    from llamachat.chat.conversation import Role
+    from llamachat.chat.detect import choose_writer
+    from llamachat.chat.prompt import build_prompt
+    from llamachat.chat.prompt_formats import Turn, stop_ids
+
     writer = choose_writer(info, tokenizer.vocabulary, format_name, notify)
     turns = [Turn(Role.USER, text)]
     prompt = build_prompt(writer, tokenizer, system, turns, n_ctx=info.n_ctx, max_tokens=max_tokens)
@@ -44,6 +45,8 @@ def continuation(info: ModelInfo, tokenizer: Tokenizer, text: str, *, bos: bool,
     An empty text starts from BOS also where the vocabulary does not put it in front of texts. ``PromptError`` where
     there is nothing to start from, or more than fits the context.
     """
+    from llamachat.chat.prompt_formats import stop_ids
+
     vocabulary = tokenizer.vocabulary
     ids = tokenizer.encode(text)
     if bos and vocabulary.bos_id is not None and (vocabulary.add_bos or not ids):

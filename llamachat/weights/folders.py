@@ -8,13 +8,8 @@ import stat
 from pathlib import Path
 
 from llamachat.errors import WeightsError
-from llamachat.weights import huggingface
 from llamachat.weights.files import reason_of
-from llamachat.weights.meta import FIRST_SHARD
 from llamachat.weights.model_files import ENTRIES_LIMIT
-
-#: Files that stand for a model wherever they are, best first.
-_ENTRIES = (*huggingface.ENTRIES, FIRST_SHARD)
 
 #: Endings that weight files have, when a folder holds none of the files above.
 _ENDINGS = (".gguf", ".bin", ".ggml", ".pth", ".pt", ".safetensors")
@@ -42,7 +37,9 @@ def weight_file_in(folder: Path) -> Path | None:
             names = sorted(entry.name for entry, _ in zip(entries, range(ENTRIES_LIMIT), strict=False))
     except OSError as error:
         raise WeightsError(folder, reason_of(error)) from None
-    for name in _ENTRIES:
+    from llamachat.weights import huggingface, meta  # only now: with all that they need they take 10 ms
+
+    for name in (*huggingface.ENTRIES, meta.FIRST_SHARD):  # they stand for a model wherever they are, best first
         if name in names:
             return folder / name
     graphs = [name for name in names if name.endswith(".param")]

@@ -1,28 +1,18 @@
 """The formats, recognised by a file's first bytes and its size, never by its name. The first match wins.
 
 A format that is read has an ``open``; the others are named, with the reason why they are refused.
+
+A format's module is imported when a file may be of it: all of them take longer than to open a file.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
 
 from llamachat.vocabulary import Vocabulary
-from llamachat.weights import (
-    ggml,
-    gguf,
-    gguf_container,
-    huggingface,
-    huggingface_tokenizer,
-    llama2c,
-    ncnn,
-    pytorch,
-    safetensors,
-    sentencepiece_model,
-    tokenizer_bin,
-    zip_archive,
-)
 from llamachat.weights.base import WeightFile
 from llamachat.weights.files import Refusal, RegularFile
 from llamachat.weights.model_files import ModelFiles
@@ -58,6 +48,20 @@ def _starts(*magics: bytes) -> _Probe:
     return lambda head, _: head.startswith(magics)
 
 
+def _in(module: str, function: str) -> Callable[..., Any]:
+    """A function of a module of this room, which is imported at the first call."""
+
+    def call(*arguments: Any) -> Any:
+        return getattr(import_module(f"llamachat.weights.{module}"), function)(*arguments)
+
+    return call
+
+
+def _head_is(module: str, function: str) -> _Probe:
+    probe = _in(module, function)
+    return lambda head, _: bool(probe(head))
+
+
 _TOKENIZER = "is a tokenizer, no model; name it with --tokenizer, beside a model"
 _UNVERSIONED_LIST = b"\x05\0\0\0 \xe2\x81\x87 "  # the unknown token as the first ggml files wrote it
 
@@ -65,26 +69,30 @@ _LLAMA2C_STOPS = frozenset({1, 2})  # run.c ends a text at either
 
 #: Formats that are read, or will be.
 _WEIGHTS = (
-    Format(_starts(gguf_container.MAGIC), open=gguf.open_gguf, vocabulary=gguf.gguf_vocabulary),
-    Format(_starts(*ggml.MAGICS), open=ggml.open_ggml, vocabulary=ggml.ggml_vocabulary),
-    Format(_starts(llama2c.MAGIC), open=llama2c.open_llama2c_later, stop_ids=_LLAMA2C_STOPS),
-    Format(_starts(zip_archive.MAGIC), open=pytorch.open_pytorch),
+    Format(_starts(b"GGUF"), open=_in("gguf", "open_gguf"), vocabulary=_in("gguf", "gguf_vocabulary")),
+    Format(
+        _starts(b"lmgg", b"fmgg", b"tjgg"), open=_in("ggml", "open_ggml"), vocabulary=_in("ggml", "ggml_vocabulary")
+    ),
+    Format(_starts(b"24ka"), open=_in("llama2c", "open_llama2c_later"), stop_ids=_LLAMA2C_STOPS),
+    Format(_starts(b"PK\x03\x04"), open=_in("pytorch", "open_pytorch")),
     Format(_starts(b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"), "is a PyTorch file from before 1.6"),
-    Format(safetensors.is_safetensors, open=huggingface.open_file),
-    Format(_starts(ncnn.MAGIC + b"\n", ncnn.MAGIC + b"\r\n"), open=ncnn.open_ncnn, stop_ids=_LLAMA2C_STOPS),
+    Format(_in("safetensors", "is_safetensors"), open=_in("huggingface", "open_file")),
+    Format(_starts(b"7767517\n", b"7767517\r\n"), open=_in("ncnn", "open_ncnn"), stop_ids=_LLAMA2C_STOPS),
 )
 
 _TOKENIZERS = (
     Format(
-        lambda head, _: tokenizer_bin.is_tokenizer_bin(head), _TOKENIZER, vocabulary=tokenizer_bin.read_tokenizer_bin
+        _head_is("tokenizer_bin", "is_tokenizer_bin"), _TOKENIZER, vocabulary=_in("tokenizer_bin", "read_tokenizer_bin")
     ),
     Format(
-        lambda head, _: tokenizer_bin.is_without_scores(head), _TOKENIZER, vocabulary=tokenizer_bin.read_without_scores
-    ),
-    Format(
-        lambda head, _: sentencepiece_model.is_sentencepiece_model(head),
+        _head_is("tokenizer_bin", "is_without_scores"),
         _TOKENIZER,
-        vocabulary=sentencepiece_model.read_sentencepiece_model,
+        vocabulary=_in("tokenizer_bin", "read_without_scores"),
+    ),
+    Format(
+        _head_is("sentencepiece_model", "is_sentencepiece_model"),
+        _TOKENIZER,
+        vocabulary=_in("sentencepiece_model", "read_sentencepiece_model"),
     ),
 )
 
@@ -127,7 +135,11 @@ FORMATS = (
     Format(lambda head, _: head[4:13] == _UNVERSIONED_LIST, "is a list of tokens without a header, no model"),
     # No magic number, but seven numbers that could be a model's. Before what follows: a model of 640
     # dimensions begins with the two bytes of a pickle.
-    Format(llama2c.is_llama2c, open=llama2c.open_llama2c, stop_ids=_LLAMA2C_STOPS),
-    Format(_starts(b"{"), open=huggingface.open_index, vocabulary=huggingface_tokenizer.tokenizer_json_vocabulary),
+    Format(_in("llama2c", "is_llama2c"), open=_in("llama2c", "open_llama2c"), stop_ids=_LLAMA2C_STOPS),
+    Format(
+        _starts(b"{"),
+        open=_in("huggingface", "open_index"),
+        vocabulary=_in("huggingface_tokenizer", "tokenizer_json_vocabulary"),
+    ),
     *_FOREIGN,
 )
