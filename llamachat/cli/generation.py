@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from queue import SimpleQueue
@@ -35,6 +36,11 @@ if TYPE_CHECKING:
     from llamachat.engine.base import ModelSource
     from llamachat.engine.settings import SamplingSettings
     from llamachat.tokenizer import Tokenizer
+
+
+_PACE_SECONDS = 0.01
+"""Between two looks at the tokens of an answer: those that came meanwhile are printed together. A look at each one as it
+comes takes the interpreter from the engine's thread every time, which halves the speed of a small model."""
 
 
 def load_error(message: str, source: ModelSource | None) -> LlamachatError:
@@ -145,47 +151,57 @@ class OneModel:
         answer = Answer()
         with soft_signals(lambda number: self._events.put(_Signal(number))):
             self._engine.generate(request)
-            for event in self._until(Finished):
-                self._take(event, answer, printer)
+            for events in self._until(Finished):
+                self._take(events, answer, printer)
         return answer
 
     def _load(self, source: ModelSource) -> None:
         self._engine.load(source)
-        for event in self._until(Loaded, LoadFailed):
-            if isinstance(event, LoadProgress):
-                self._line.show(f"loading {source.path.name} {bar(event.done_bytes, event.total_bytes)}")
-            elif isinstance(event, LoadFailed):
-                raise load_error(event.message, source)
-            elif isinstance(event, Loaded):
-                self._line.clear()
-                for notice in event.info.notices:
-                    note(notice)
+        for events in self._until(Loaded, LoadFailed):
+            for event in events:
+                self._take_loading(event, source)
 
-    def _take(self, event: Event | _Signal, answer: Answer, printer: Printer | None) -> None:
-        if isinstance(event, PrefillProgress):
-            self._line.show(f"reading the prompt {bar(event.done_tokens, event.total_tokens)}")
-        elif isinstance(event, TokenEvent):
-            answer.tokens.append(event)
-            self._print(printer, event.text)
-        elif isinstance(event, Finished):
-            answer.finished = event
-            self._print(printer, event.tail)
-        elif isinstance(event, _Signal):
-            answer.interruption = ended_by(event.number)
-            self._engine.stop()
+    def _take_loading(self, event: Event | _Signal, source: ModelSource) -> None:
+        if isinstance(event, LoadProgress):
+            self._line.show(f"loading {source.path.name} {bar(event.done_bytes, event.total_bytes)}")
+        elif isinstance(event, LoadFailed):
+            raise load_error(event.message, source)
+        elif isinstance(event, Loaded):
+            self._line.clear()
+            for notice in event.info.notices:
+                note(notice)
 
-    def _print(self, printer: Printer | None, text: str) -> None:
-        self._line.clear()
-        if printer:
-            printer.write(text)
+    def _take(self, events: list[Event | _Signal], answer: Answer, printer: Printer | None) -> None:
+        texts: list[str] = []
+        for event in events:
+            if isinstance(event, TokenEvent):
+                answer.tokens.append(event)
+                texts.append(event.text)
+            elif isinstance(event, PrefillProgress):
+                self._line.show(f"reading the prompt {bar(event.done_tokens, event.total_tokens)}")
+            elif isinstance(event, Finished):
+                answer.finished = event
+                texts.append(event.tail)
+            elif isinstance(event, _Signal):
+                answer.interruption = ended_by(event.number)
+                self._engine.stop()
+        if texts:
+            self._line.clear()
+            if printer:
+                printer.write("".join(texts))
 
-    def _until(self, *last: type[Event]) -> Iterator[Event | _Signal]:
-        """What the engine tells, up to an event that ends it, and what comes from outside."""
-        event: Event | _Signal | None = None
+    def _until(self, *last: type[Event]) -> Iterator[list[Event | _Signal]]:
+        """What the engine tells, up to an event that ends it, and what comes from outside; all that waits at once."""
         try:
-            while not isinstance(event, last):
-                event = self._events.get()
-                yield event
+            while True:
+                events = [self._events.get()]
+                while not self._events.empty():
+                    events.append(self._events.get())
+                yield events
+                if any(isinstance(event, last) for event in events):
+                    return
+                if isinstance(events[-1], TokenEvent):
+                    time.sleep(_PACE_SECONDS)
         finally:
             self._line.clear()
 

@@ -31,13 +31,12 @@ class Sampler:
         """The next token's id. The repeat penalty looks at the last ``repeat_window`` tokens of the context."""
         if settings is not self._filled_from:
             self._fill(settings)
-        recent: list[int] = []
+        window, n_window = ffi.NULL, 0
         if settings.repeat_penalty != 1.0 and settings.repeat_window > 0:
             recent = context.ids[-settings.repeat_window :]
+            window, n_window = ffi.new("int32_t[]", recent), len(recent)
         check(
-            lib.lc_sampler_draw(
-                self._handle, context.logits, self._how, ffi.new("int32_t[]", recent), len(recent), self._token
-            ),
+            lib.lc_sampler_draw(self._handle, context.logits, self._how, window, n_window, self._token),
             "drawing a token",
         )
         token: int = self._token[0]

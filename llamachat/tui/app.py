@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import sys
 from pathlib import Path
 from types import FrameType
 from typing import ClassVar
@@ -29,6 +30,9 @@ from llamachat.tui.themes import ThemeShelf
 _log = logging.getLogger(__name__)
 
 _WARM_UP_SECONDS = 0.5
+_SWITCH_SECONDS = 0.0005
+"""For so long drawing may keep the interpreter from the engine, which wants it for some microseconds a token. (Python's
+own 5 ms are the time of two tokens of a small model.)"""
 
 ENDING_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
@@ -240,9 +244,12 @@ def run(
     """
     app = ChatApp(session, source=source, theme=theme, user_themes=user_themes, models=models)
     handlers = {number: signal.getsignal(number) for number in (*ENDING_SIGNALS, signal.SIGTSTP, signal.SIGCONT)}
+    switch_seconds = sys.getswitchinterval()
+    sys.setswitchinterval(_SWITCH_SECONDS)
     try:
         result = app.run()
     finally:
+        sys.setswitchinterval(switch_seconds)
         session.on_wake = None
         for number, handler in handlers.items():  # asyncio leaves the defaults behind
             signal.signal(number, handler)

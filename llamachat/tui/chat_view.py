@@ -13,7 +13,7 @@ from textual.timer import Timer
 
 from llamachat.chat import commands
 from llamachat.chat.conversation import Message, Role
-from llamachat.chat.session import ChatSession
+from llamachat.chat.session import ChatSession, Phase
 from llamachat.engine.events import LoadFailed
 from llamachat.errors import LlamachatError
 from llamachat.tui.composer_pane import ComposerPane, Proposal
@@ -35,6 +35,10 @@ Result = TypeVar("Result")
 CADENCE = 0.06
 """Seconds between two looks at what the engine said: all waiting tokens are drawn at once, so that the cost of
 drawing does not grow with tokens a second."""
+_SHARE = 25
+"""Drawing may take a 25th of the time while an answer is written: the model needs all cores. The pace follows what the
+last frame cost, from the look at the events to the screen."""
+_LONGEST_PAUSE = 1.0
 FIGURES_CADENCE = 0.25
 """Figures change four times a second: a person reads no faster, and a frame that changes both the text and the
 status line makes Textual render everything that lies between them."""
@@ -57,6 +61,7 @@ class ChatView(Panes):
         self._said_error = ""
         self._next_key = ""  #: what to press after the error that is about to be said
         self._figures_drawn = 0.0
+        self._not_before = 0.0  #: when the next frame of a running answer is due
         self.face = ScreenFace(self)
 
     @property
@@ -105,15 +110,25 @@ class ChatView(Panes):
             self._ticker.resume()
 
     async def _tick(self) -> None:
+        now = time.monotonic()
+        if now < self._not_before:
+            return
+        started = time.thread_time()
         phase = self.session.phase
         failures = [e.message for e in self.session.drain() if isinstance(e, LoadFailed) and not e.cancelled]
         if failures:
             self._next_key = " · ^o opens another model"
             self.chat_app.model_failed(failures[-1])
-        due = time.monotonic() - self._figures_drawn >= FIGURES_CADENCE or phase is not self.session.phase
+        due = now - self._figures_drawn >= FIGURES_CADENCE or phase is not self.session.phase
         await self.refresh_chat(figures=due or not self.session.busy)
+        if self.session.phase is Phase.DECODE:
+            self._not_before = now + _LONGEST_PAUSE  # until the cost is known
+            self.call_after_refresh(self._pace, now, started)
         if not self.session.busy and self._ticker is not None:
             self._ticker.pause()
+
+    def _pace(self, begun: float, started: float) -> None:
+        self._not_before = begun + min(_SHARE * (time.thread_time() - started), _LONGEST_PAUSE)
 
     async def _look_around(self) -> None:
         """Another window may have written."""

@@ -16,6 +16,7 @@ from textual.widgets import Static
 
 from llamachat.chat.conversation import Message, Role, Status
 from llamachat.display import clean, clean_line
+from llamachat.tui.laid_out_once import LaidOutOnce
 from llamachat.tui.own_keys import run_own_binding
 from llamachat.tui.plain_text import plain_content
 from llamachat.tui.status_line import Keys
@@ -89,7 +90,7 @@ class MessageHeader(Widget):
             self.post_message(self.Clicked(action))
 
 
-class MessageView(Widget, can_focus=True):
+class MessageView(LaidOutOnce, Widget, can_focus=True):
     """A message that the cursor can stand on."""
 
     HELP = """\

@@ -13,12 +13,10 @@ from typing import TYPE_CHECKING, ClassVar, cast
 from markdown_it import MarkdownIt
 from markdown_it.rules_core import StateCore
 from markdown_it.token import Token
-from rich.cells import cell_len
 from textual.app import ComposeResult
 from textual.content import Content
 from textual.css.query import NoMatches
-from textual.highlight import HighlightTheme, highlight
-from textual.widgets import Label, Markdown
+from textual.widgets import Markdown
 from textual.widgets._markdown import (
     MarkdownBlock,
     MarkdownFence,
@@ -30,6 +28,8 @@ from textual.widgets._markdown import (
 )
 
 from llamachat.display import clean
+from llamachat.tui.code_lines import CodeLines
+from llamachat.tui.laid_out_once import LaidOutOnce
 from llamachat.tui.plain_text import plain_content
 
 if TYPE_CHECKING:
@@ -40,7 +40,6 @@ MAX_LINE = 20_000
 MAX_LINES = 2_000
 MAX_WIDGETS = 500
 """Blocks cost about a third of a millisecond each to mount; this many keep one update near 150 ms."""
-MAX_HIGHLIGHT = 20_000
 
 _WIDGETS = {"list_item_open": 3, "fence": 2, "code_block": 2, "inline": 0}
 
@@ -94,28 +93,7 @@ class PlainBlock(MarkdownBlock):
         self.set_content(plain_content(token.content))
 
 
-class CodeColors(HighlightTheme):
-    """Few colours, from the theme's own palette. The keys are Pygments' token types, which are plain tuples."""
-
-    STYLES: dict[tuple[str, ...], str] = {  # noqa: RUF012 - declared so by Textual
-        ("Comment",): "$code-comment italic",
-        ("Keyword",): "$code-keyword",
-        ("Keyword", "Constant"): "$code-number",
-        ("Operator", "Word"): "$code-keyword",
-        ("Literal", "String"): "$code-string",
-        ("Literal", "Number"): "$code-number",
-        ("Name", "Function"): "$code-name",
-        ("Name", "Class"): "$code-name",
-        ("Name", "Decorator"): "$code-name",
-        ("Name", "Attribute"): "$code-name",
-        ("Name", "Tag"): "$code-keyword",
-        ("Generic", "Deleted"): "$error",
-        ("Generic", "Inserted"): "$code-string",
-        ("Generic", "Heading"): "bold",
-    }
-
-
-class Paragraph(MarkdownParagraph):
+class Paragraph(LaidOutOnce, MarkdownParagraph):
     """A paragraph that lays the screen out anew only when it gets another line, not with every word."""
 
     def set_content(self, content: Content) -> None:
@@ -133,26 +111,59 @@ class Paragraph(MarkdownParagraph):
         self.update(content, layout=rows != height)
 
 
-class CodeFence(MarkdownFence):
-    """A code block in the theme's colours; like :class:`Paragraph`, it is laid out only when its size changes."""
+class CodeFence(LaidOutOnce, MarkdownFence):
+    """A code block in the theme's colours. While it is open, text goes into it without the block being parsed again."""
+
+    BLANK = True  # nothing but its lines
+
+    def __init__(self, markdown: Markdown, token: Token, code: str) -> None:
+        super().__init__(markdown, token, code)
+        self._written = token.content  #: the code with the blank lines at its end, which are not shown
+        self._last_line = ""
 
     def set_content(self, content: Content) -> None:
         """Shows other code."""
         self._content = content
         with suppress(NoMatches):
-            label = self.query_one("#code-content", Label)
-            width, height = label.size
-            lines = content.plain.split("\n")
-            fits = len(lines) == height and cell_len(lines[-1]) <= width  # it grows in its last line only
-            label.update(content, layout=not fits)
+            self.query_one(CodeLines).show(content.plain)
+
+    def compose(self) -> ComposeResult:
+        """The lines."""
+        yield CodeLines(self.lexer, self.code)
 
     @classmethod
     def highlight(cls, code: str, language: str, ansi: bool = False, dark: bool = False) -> Content:  # noqa: ARG003
-        """Colours code whose language is named. Guessing it costs more than it gives."""
-        name = language.split()[0] if language.split() else ""
-        if not name or len(code) > MAX_HIGHLIGHT:
-            return Content(code)
-        return highlight(code, language=name, theme=CodeColors)
+        """No colours yet: the lines have them."""
+        return Content(code)
+
+    def _copy_context(self, block: MarkdownBlock) -> None:
+        super()._copy_context(block)
+        if isinstance(block, CodeFence):
+            self._written = block._written
+
+    def is_open(self, source: str) -> bool:
+        """Whether ``source``, which ends with this block, has not ended it yet. An indented one counts as ended."""
+        n_lines = len(self._written.splitlines())
+        lines = source.splitlines()
+        begins, ends = self._token.map or (0, 0)
+        opening = lines[-1 - n_lines] if len(lines) > n_lines else ""
+        self._last_line = "" if source.endswith("\n") else lines[-1]
+        return (
+            opening.startswith(self._token.markup or " ")
+            and ends - begins == n_lines + 1
+            and (n_lines > 0 or not self._last_line)
+        )
+
+    def extend(self, text: str) -> bool:
+        """Adds to the code of an open block; False, and nothing is done, where the text may end it."""
+        tail = self._last_line + text
+        if any(line.strip().startswith(self._token.markup) for line in tail.split("\n")):
+            return False
+        self._last_line = tail.rpartition("\n")[2]
+        self._written += text
+        self.code = self._written.rstrip()
+        self.set_content(Content(self.code))
+        return True
 
 
 class TableContent(MarkdownTableContent):
@@ -181,9 +192,10 @@ class Table(MarkdownTable):
         await MarkdownBlock._update_from_block(self, block)
 
 
-class SafeMarkdown(Markdown):
+class SafeMarkdown(LaidOutOnce, Markdown):
     """``Markdown`` with the parser and the blocks above; clicks on links are only told, as ``LinkClicked``."""
 
+    BLANK = True  # nothing but its blocks: rows of its own need not be drawn below theirs
     BULLETS: ClassVar[list[str]] = ["• ", "◦ ", "– ", "• ", "◦ "]  # type: ignore[misc]
     BLOCKS: ClassVar[dict[str, type[MarkdownBlock]]] = {  # type: ignore[misc]
         **Markdown.BLOCKS,
@@ -195,6 +207,23 @@ class SafeMarkdown(Markdown):
 
     def __init__(self) -> None:
         super().__init__(parser_factory=cast("Callable[[], MarkdownIt]", SafeParser), open_links=False)
+        self._open_fence: CodeFence | None = None
+        self._unparsed = ""  # what was put into the open code block since it was parsed
+
+    async def show(self, text: str) -> None:
+        """Draws another text."""
+        self._open_fence, self._unparsed = None, ""
+        await self.update(text)
+
+    async def add(self, text: str) -> None:
+        """Appends text. Inside one open code block that costs the same however long the block is."""
+        self._unparsed += text
+        if self._open_fence is not None and self._open_fence.extend(text):
+            return
+        text, self._unparsed = self._unparsed, ""
+        await self.append(text)
+        last = self.children[-1] if self.children else None
+        self._open_fence = last if isinstance(last, CodeFence) and last.is_open(self.source) else None
 
     @property
     def open_paragraph(self) -> Paragraph | None:

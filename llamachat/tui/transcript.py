@@ -12,6 +12,7 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from llamachat.chat.conversation import Conversation, Message
+from llamachat.tui.laid_out_once import LaidOutOnce
 from llamachat.tui.message_view import MessageView
 
 FIRST = 12
@@ -21,9 +22,10 @@ MOST = 40
 _NEAR = 4
 
 
-class Transcript(VerticalScroll, can_focus=False):
+class Transcript(LaidOutOnce, VerticalScroll, can_focus=False):
     """Follows the end while it is there; a person who scrolls up is left in peace."""
 
+    BLANK = True  # nothing but messages: its own rows need not be drawn below theirs
     DEFAULT_CSS = """
     Transcript {
         align-horizontal: center;

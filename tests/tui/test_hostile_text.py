@@ -257,7 +257,6 @@ async def test_random_documents_are_drawn_whole_and_grown_alike() -> None:
             await answer.finish("")
             while cut < len(text):
                 cut += dice.randint(1, 30)
-                answer._not_before = 0.0
                 await answer.grow(text[:cut])
             await answer.finish(text)
             grown = drawn_text(answer)

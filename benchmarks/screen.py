@@ -1,0 +1,196 @@
+"""What the full screen costs: tokens per second of the same answer headless and in the app, and how soon a key shows.
+
+The app runs in a pseudo-terminal of 120x40 whose other end only reads, so that what is measured is the program and not
+a terminal emulator. See README.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import json
+import os
+import pty
+import select
+import statistics
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from llamachat.chat.store import SessionStore
+from llamachat.cli.model_files import default_model
+from llamachat.paths import data_dir
+
+ROWS, COLUMNS = 40, 120
+PATIENCE_SECONDS = 60.0
+CODE = "Write a complete Python program that simulates a bank, with at least 40 functions. Only code."
+PROSE = "Tell me the whole history of the Roman Empire, century by century, in as much detail as you can."
+FIRST_KEY = 0x0100  # letters that no answer holds: each is typed once, and so shows when it is seen
+
+
+@dataclass(frozen=True, slots=True)
+class Streamed:
+    """One answer in the app."""
+
+    tokens: int
+    rate: float  #: tokens per second
+    share: float  #: of the answer's time, in which the thread of the screen computed
+    delays_ms: list[float]  #: from each key to its letter on the screen
+
+
+class App:
+    """The full screen, in a pseudo-terminal."""
+
+    def __init__(self, options: Sequence[str], data: Path) -> None:
+        self._end, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "llamachat", "--data-dir", str(data), *options],
+            stdin=theirs, stdout=theirs, stderr=theirs,
+            env={**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor"}, start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        )  # fmt: skip
+        os.close(theirs)
+
+    def write(self, text: str) -> None:
+        """Presses keys."""
+        os.write(self._end, text.encode())
+
+    def read(self, seconds: float) -> bytes:
+        """What the app wrote within so many seconds; empty if nothing."""
+        if not select.select([self._end], [], [], max(seconds, 0))[0]:
+            return b""
+        with suppress(OSError):
+            return os.read(self._end, 1 << 16)
+        return b""
+
+    def wait_for(self, text: str) -> None:
+        """Waits until a text is written."""
+        end, seen = time.monotonic() + PATIENCE_SECONDS, b""
+        while text.encode() not in seen:
+            if time.monotonic() > end:
+                sys.exit(f"the app did not say {text!r}")
+            seen = seen[-4096:] + self.read(1.0)
+
+    def screen_seconds(self) -> float:
+        """Processor time of the thread that draws."""
+        fields = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def close(self) -> None:
+        """Quits."""
+        self.write("\x11")
+        end = time.monotonic() + PATIENCE_SECONDS
+        while self.process.poll() is None and time.monotonic() < end:
+            self.read(0.05)
+        self.process.kill()
+        self.process.wait()
+        os.close(self._end)
+
+
+def headless(options: Sequence[str], prompt: str) -> float:
+    """Tokens per second of ``llamachat ask``."""
+    command = [sys.executable, "-m", "llamachat", "ask", "--json", *options, prompt]
+    out = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
+    timings = json.loads(out)["timings"]
+    return 1000 * float(timings["answer_tokens"]) / float(timings["answer_ms"])
+
+
+def on_screen(options: Sequence[str], prompt: str, keys_per_second: float) -> Streamed:
+    """The same answer in the app; keys are typed meanwhile, if any."""
+    with tempfile.TemporaryDirectory() as folder:
+        app = App(options, Path(folder))
+        try:
+            app.wait_for("ready")
+            app.write(prompt)
+            time.sleep(0.5)
+            app.read(0)
+            app.write("\r")
+            app.wait_for("answering")
+            began, used = time.monotonic(), app.screen_seconds()
+            delays = watch(app, keys_per_second)
+            share = (app.screen_seconds() - used) / (time.monotonic() - began)
+        finally:
+            app.close()
+        store = SessionStore(Path(folder))
+        timings = store.load(store.sessions()[0].id).path[-1].timings
+        store.close()
+    if timings is None:
+        sys.exit("the app stored no figures")
+    return Streamed(timings.answer_tokens, timings.answer_rate, share, delays)
+
+
+def watch(app: App, keys_per_second: float) -> list[float]:
+    """Reads until the answer is over, typing; returns how many milliseconds each key took to show."""
+    delays: list[float] = []
+    pause = 1 / keys_per_second if keys_per_second else PATIENCE_SECONDS
+    key, pressed, next_key, seen = "", 0.0, time.monotonic() + pause, b""
+    while b"ready" not in seen:
+        data = app.read(min(next_key - time.monotonic(), 1.0))
+        now = time.monotonic()
+        seen = seen[-64:] + data
+        if key and key.encode() in seen:
+            delays.append(1000 * (now - pressed))
+            key = ""
+        if now >= next_key and not key:
+            key, pressed, next_key = chr(FIRST_KEY + len(delays)), now, now + pause
+            app.write(key)
+        if now - max(pressed, 0) > PATIENCE_SECONDS and pressed:
+            sys.exit("a key did not show")
+    return delays
+
+
+def percentile(values: Sequence[float], part: float) -> float:
+    """The value below which ``part`` of them lie."""
+    return sorted(values)[min(int(part * len(values)), len(values) - 1)]
+
+
+def compare(options: Sequence[str], prompt: str, pairs: int, keys_per_second: float) -> None:
+    """Prints both rates of each pair, their ratio, and the delays of keys typed in one more answer."""
+    ratios = []
+    for _ in range(pairs):
+        alone, app = headless(options, prompt), on_screen(options, prompt, 0)
+        ratios.append(app.rate / alone)
+        print(f"{app.tokens:7,}{alone:11,.1f}{app.rate:11,.1f}{100 * ratios[-1]:8.1f} %"
+              f"{100 * app.share:8.1f} %{1e6 * app.share / app.rate:11.0f} us", flush=True)  # fmt: skip
+    if ratios:
+        print(f"median {100 * statistics.median(ratios):28.1f} %")
+    if keys_per_second:
+        app = on_screen(options, prompt, keys_per_second)
+        parts = ", ".join(f"{name} {percentile(app.delays_ms, part):.0f} ms"
+                          for name, part in (("median", 0.5), ("95 %", 0.95), ("most", 1.0)))  # fmt: skip
+        print(f"{len(app.delays_ms)} keys, {keys_per_second:g} a second, at {app.rate:,.1f} tokens/s: {parts}")
+
+
+def main() -> None:
+    """Measures prose and a code block, or one prompt that is given."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("-m", "--model", help="the model; the one that a chat starts with by default")
+    parser.add_argument("--prompt", action="append", help="what is asked (a prompt for prose, and one for code)")
+    parser.add_argument("-n", type=int, default=2000, help="tokens of the answer (2000)")
+    parser.add_argument("--threads", type=int, help="threads that compute")
+    parser.add_argument("--pairs", type=int, default=3, help="answers headless and in the app, in turn (3)")
+    parser.add_argument("--keys", type=float, default=10.0, help="keys a second, in one more answer (10); 0 leaves it")
+    given = parser.parse_args()
+    options = ["--temperature", "0", "-n", str(given.n)]
+    model = given.model or default_model(data_dir())  # sessions go elsewhere, and models are beside them
+    if model is None:
+        sys.exit("no model: name one with -m, or fetch one with llamachat pull")
+    options += ["-m", str(model)]
+    options += ["--threads", str(given.threads)] if given.threads else []
+    for prompt in given.prompt or (PROSE, CODE):
+        print(prompt)
+        if given.pairs:
+            print(" tokens   headless        app     ratio    screen     a token")
+        compare(options, prompt, given.pairs, given.keys)
+
+
+if __name__ == "__main__":
+    main()
