@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
 
 _PACE_SECONDS = 0.01
-"""Between two looks at the tokens of an answer: those that came meanwhile are printed together. A look at each one as it
-comes takes the interpreter from the engine's thread every time, which halves the speed of a small model."""
+"""Between two looks at the tokens of an answer: those that came meanwhile are printed together. A look at each one as
+it comes takes the interpreter from the engine's thread every time, which costs a small model a third of its speed."""
 
 
 def load_error(message: str, source: ModelSource | None) -> LlamachatError:

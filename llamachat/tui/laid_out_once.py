@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING
 from textual.geometry import Size
 from textual.widget import Widget
 
-_Base = Widget if TYPE_CHECKING else object  # a style sheet knows a widget by the first of its bases that is one
+if TYPE_CHECKING:
+    _Base = Widget
+else:
+    _Base = object  # a style sheet knows a widget by the first of its bases that is one
 
 
 class LaidOutOnce(_Base):
