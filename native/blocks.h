@@ -50,6 +50,11 @@ LC_INLINE lc_block_kind lc_block_kind_of(int32_t type)
 }
 
 LC_INLINE bool lc_is_float(int32_t type) { return type == LC_F32 || type == LC_F16 || type == LC_BF16; }
+/* Bytes of a panel's record for each 32 columns, about: what to ask for ahead. */
+LC_INLINE size_t lc_record_part(const lc_block_kind kind, int rows)
+{
+    return (size_t)(kind.bytes * rows / (kind.columns / LC_BLOCK));
+}
 LC_INLINE int lc_record_groups(const lc_block_kind kind) { return kind.columns / LC_BLOCK * kind.groups; }
 
 /* Offsets in a record of the types with 32 columns (see panels.h), by rows of a panel. */

@@ -83,9 +83,9 @@ static bool alloc_scratch(lc_context *ctx)
     const int64_t rows = ctx->attention_rows, stride = ctx->head_stride, wide = lc_round_up(widest_row(ctx), LC_PAD);
     size_t one = 0;
 
-    claim(claim(claim(&one, wide, 1, 4), rows, stride, 4), rows, stride, 4); /* row, q, acc */
+    claim(claim(claim(&one, wide, LC_TILE, 4), rows, stride, 4), rows, stride, 4); /* rows, q, acc */
     claim(claim(claim(&one, rows, 1, 4), rows, 1, 4), rows, 1, 4);           /* top, sum, visible */
-    claim(&one, lc_attention_scratch(rows, stride), 1, 4);
+    claim(claim(&one, lc_attention_scratch(rows, stride), 1, 4), (int64_t)lc_multiply_scratch_bytes(), 1, 1);
     ctx->scratch = calloc((size_t)n_threads, sizeof *ctx->scratch);
     if (one == SIZE_MAX || !ctx->scratch || !lc_mul(one, (size_t)n_threads, &ctx->scratch_bytes))
         return false;
@@ -96,13 +96,14 @@ static bool alloc_scratch(lc_context *ctx)
         lc_scratch *s = &ctx->scratch[i];
         uint8_t *memory = ctx->scratch_memory + (size_t)i * one;
         size_t at = 0;
-        s->row = (float *)(void *)memory, claim(&at, wide, 1, 4);
+        s->rows = (float *)(void *)memory, claim(&at, wide, LC_TILE, 4);
         s->q = (float *)(void *)(memory + at), claim(&at, rows, stride, 4);
         s->acc = (float *)(void *)(memory + at), claim(&at, rows, stride, 4);
         s->top = (float *)(void *)(memory + at), claim(&at, rows, 1, 4);
         s->sum = (float *)(void *)(memory + at), claim(&at, rows, 1, 4);
         s->visible = (int32_t *)(void *)(memory + at), claim(&at, rows, 1, 4);
-        s->attention = (float *)(void *)(memory + at);
+        s->attention = (float *)(void *)(memory + at), claim(&at, lc_attention_scratch(rows, stride), 1, 4);
+        s->product = memory + at;
         if (!lc_activations_alloc(&s->activations, ctx->model->kernels, widest_row(ctx), 1))
             return false;
     }
@@ -139,6 +140,7 @@ lc_status lc_context_create(lc_model *model, lc_pool *pool, const lc_context_opt
     lc_pool_hold(pool);
     ctx->n_ctx = options->n_ctx;
     ctx->n_batch = (int32_t)lc_min(lc_min(options->n_batch, options->n_ctx), BATCH_MAX);
+    ctx->exact = options->exact;
     ctx->kv_q8 = options->kv_type == LC_Q8_0;
     ctx->head_stride = (int32_t)lc_round_up(h->head_dim, ctx->kv_q8 ? LC_BLOCK : LC_PAD);
     ctx->attention_rows = (int32_t)lc_round_up(h->n_heads / h->n_kv_heads, LC_QUERIES);
@@ -175,12 +177,11 @@ size_t lc_context_bytes(const lc_context *ctx)
 {
     if (!ctx)
         return 0;
-    const lc_kernels *kernels = ctx->model->kernels;
-    const int64_t cols = widest_row(ctx);
+    const int64_t cols = lc_round_up(widest_row(ctx), LC_BLOCK);
     size_t packed = 0;
     for (int form = 0; form < LC_N_FORMS; form++)
-        packed += lc_activations_bytes(kernels, (lc_form)form, cols, ctx->n_batch) +
-                  lc_activations_bytes(kernels, (lc_form)form, cols, 1) * (size_t)lc_pool_threads(ctx->pool);
+        packed += lc_activations_bytes((lc_form)form, cols, ctx->n_batch) +
+                  lc_activations_bytes((lc_form)form, cols, 1) * (size_t)lc_pool_threads(ctx->pool);
     return ctx->k_bytes + ctx->v_bytes + ctx->floats_bytes + ctx->scratch_bytes + packed;
 }
 

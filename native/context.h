@@ -7,10 +7,11 @@
 /* One thread's own memory. */
 typedef struct lc_scratch {
     lc_activations activations;  /* one token, packed: cheaper to do in every thread than to wait for one */
-    float *row;                  /* one token's widest vector */
+    float *rows;                 /* the widest vectors of a tile's tokens */
     float *q, *acc, *top, *sum;  /* attention's queries and sums: [rows][stride], [rows] */
     int32_t *visible;
     float *attention;            /* lc_attention.scratch */
+    uint8_t *product;            /* lc_multiply_scratch_bytes */
 } lc_scratch;
 
 struct lc_context {
@@ -20,6 +21,7 @@ struct lc_context {
     int32_t length;              /* tokens held */
     bool has_logits;
     int32_t rows_at, n_rows;     /* tokens of the last batch whose rows of x went through the last layer */
+    bool exact;                  /* prompts at full precision */
 
     /* KV cache: for each layer and KV head, keys and values of n_ctx tokens rounded up to whole LC_KEY_TILEs, in blocks
      * of 16; see lc_attention. */

@@ -39,12 +39,13 @@ static const float *input_row(const lc_batch *b, const input *in, int32_t token,
     return row;
 }
 
-static void pack_tile(const lc_batch *b, const input *in, lc_activations *a, int32_t tile, float *row)
+static void pack_tile(const lc_batch *b, const input *in, lc_activations *a, int32_t tile, float *scratch)
 {
-    const int32_t first = tile * a->kernels->tile, n = lc_activations_in_tile(a, tile);
-    for (int32_t t = first; t < first + n; t++)
-        lc_activations_pack(a, t, input_row(b, in, t, row));
-    lc_activations_pad(a, tile);
+    const int32_t first = tile * lc_activations_width(a), n = lc_activations_in_tile(a, tile);
+    const float *rows[LC_TILE] = {NULL};
+    for (int32_t t = 0; t < n; t++)
+        rows[t] = input_row(b, in, first + t, scratch + t * lc_round_up(in->cols, LC_PAD));
+    lc_activations_pack(a, tile, rows);
 }
 
 /* Which product a chunk of the stage belongs to; makes it the number within that product. */
@@ -56,12 +57,12 @@ static int find_product(const lc_grid *grids, int64_t *chunk)
     return i;
 }
 
-static void multiply_chunk(const product *p, const lc_activations *a, const lc_grid *grid, int64_t chunk)
+static void multiply_chunk(const product *p, const lc_activations *a, const lc_grid *grid, int64_t chunk, uint8_t *scratch)
 {
     if (p->up)
-        lc_multiply_gated_chunk(p->m, p->up, a, grid, chunk, &p->out);
+        lc_multiply_gated_chunk(p->m, p->up, a, grid, chunk, scratch, &p->out);
     else
-        lc_multiply_chunk(p->m, a, grid, chunk, &p->out);
+        lc_multiply_chunk(p->m, a, grid, chunk, scratch, &p->out);
 }
 
 /* Stage: all products of the same rows.  One token's rows are made ready by every thread for itself (a microsecond,
@@ -78,16 +79,17 @@ static void multiply(const lc_batch *b, lc_team *team, const input *in, const pr
 
     a.n = in->n;
     a.cols = in->cols;
+    a.precision = lc_multiply_precision(ctx->exact, in->n);
     a.forms = 0;
     for (int i = 0; i < n_products; i++) {
         const lc_matrix *m = products[i].m;
-        a.forms |= 1u << m->form | (products[i].up ? 1u << products[i].up->form : 0);
-        grids[i] = lc_grid_make(m->n_panels, lc_activations_n_tiles(&a), m->layout.bytes, lc_pool_threads(ctx->pool));
+        a.forms |= 1u << lc_multiply_form(m, &a) | (products[i].up ? 1u << lc_multiply_form(products[i].up, &a) : 0);
+        grids[i] = lc_grid_make(m->n_panels, a.n, m->layout.bytes, lc_pool_threads(ctx->pool));
         n_chunks += lc_grid_chunks(&grids[i]);
     }
     if (!alone)
         while ((chunk = lc_team_take(team, lc_activations_n_tiles(&a))) >= 0)
-            pack_tile(b, in, &a, (int32_t)chunk, scratch->row);
+            pack_tile(b, in, &a, (int32_t)chunk, scratch->rows);
 
     while ((chunk = lc_team_take(team, n_chunks)) >= 0) {
         if (b->cancel && *b->cancel) { /* may be read only with a chunk in hand */
@@ -97,10 +99,10 @@ static void multiply(const lc_batch *b, lc_team *team, const input *in, const pr
         const int i = find_product(grids, &chunk);
         if (!ready) {
             lc_multiply_prefetch(products[i].m, &grids[i], chunk); /* comes while the rows are made ready */
-            pack_tile(b, in, &a, 0, scratch->row);
+            pack_tile(b, in, &a, 0, scratch->rows);
             ready = true;
         }
-        multiply_chunk(&products[i], &a, &grids[i], chunk);
+        multiply_chunk(&products[i], &a, &grids[i], chunk, scratch->product);
     }
 }
 

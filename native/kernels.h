@@ -9,22 +9,24 @@
 
 #include "blocks.h"
 
-#define LC_TILE_MAX 12  /* tokens that one call of a dot kernel takes at most */
+#define LC_TILE 4       /* tokens packed side by side; one token alone is a tile of its own width, 1 */
 
-/* What activations look like to a dot kernel.  They are packed in tiles of a few tokens, so that a kernel reads one
- * stream; width is the number of tokens that a tile has room for (lc_kernels.width).
+/* What activations look like to a kernel; width is the tokens in a tile, 1 or LC_TILE.
  *   floats:    f32 [column][token]
  *   integers:  for each block of 32 columns a record: x is about d * q, q an integer of 15 bits (see below);
  *                q           64 bytes a token, in an order of the set's own
  *                d           f32 [token]
  *                start       i32 [2][token]: -128 * sum(q), of the block's 32 columns and of the first 16
  *                scaled_sum  f32 [2][token]: d * sum(q), likewise
+ *   bytes:     the same with q of 8 bits, 32 bytes a token: i8 [step][token][4]
+ *   halves:    bf16 [pair of columns][token][2]
  */
-typedef enum lc_form { LC_FORM_FLOATS, LC_FORM_INTEGERS, LC_N_FORMS } lc_form;
+typedef enum lc_form { LC_FORM_FLOATS, LC_FORM_INTEGERS, LC_FORM_BYTES, LC_FORM_HALVES, LC_N_FORMS } lc_form;
 
 /* |q| <= 127 * 128: a high int8 plane of at most 127, and a low one of -64..63, make it whole.  One plane (8 bits)
  * would put log-probabilities of a 135M model off by up to 0.18; two add 0.003 to what the f16 cache does. */
 #define LC_Q_MAX 16256
+#define LC_BYTE_MAX 127
 /* A block whose largest magnitude is below this is zero; the inverse of its scale would not be finite. */
 #define LC_Q_TINY 1e-30f
 /* What start takes for the q of a weight that is zero: no type's is more. */
@@ -35,17 +37,50 @@ typedef struct lc_record {
     size_t d, start, scaled_sum, bytes;
 } lc_record;
 
-LC_INLINE lc_record lc_record_of(int32_t width)
+LC_INLINE lc_record lc_record_of(lc_form form, int32_t width)
 {
-    const size_t n = (size_t)width;
-    return (lc_record){n * 64, n * 68, n * 76, n * 84};
+    const size_t n = (size_t)width, q = n * (form == LC_FORM_BYTES ? LC_BLOCK : 2 * LC_BLOCK);
+    return (lc_record){q, q + n * 4, q + n * 12, q + n * 20};
 }
 
-/* out[n][rows of a panel] = the panel times n tokens of a tile. */
-typedef void lc_dot_kernel(const lc_panel_layout *layout, const uint8_t *panel, const void *tile, int32_t n,
-                           float *out);
-/* Packs one token of cols values into a tile as number token; x may be NULL: zeros. */
-typedef void lc_pack_kernel(const float *x, int64_t cols, int32_t token, int32_t width, void *tile);
+/* Bytes of so many columns of a tile: whole blocks of integers and bytes; the last half may be without its pair. */
+LC_INLINE size_t lc_form_bytes(lc_form form, int32_t width, int64_t cols)
+{
+    const size_t n = (size_t)cols;
+    switch (form) {
+    case LC_FORM_FLOATS: return n * (size_t)width * sizeof(float);
+    case LC_FORM_HALVES: return (n + 1) / 2 * (size_t)width * sizeof(float);
+    default: return n / LC_BLOCK * lc_record_of(form, width).bytes;
+    }
+}
+
+/* One token: out[rows of a panel] = the panel times x, straight from memory. */
+typedef void lc_dot_kernel(const lc_panel_layout *layout, const uint8_t *panel, const void *x, float *out);
+/* Packs a tile of `width` tokens of cols values; a row that is NULL is zeros. */
+typedef void lc_pack_kernel(const float *const x[LC_TILE], int64_t cols, int32_t width, void *tile);
+
+/* ---- several tokens: a slice of the columns of a pair of panels is unpacked, and meets all tiles ---- */
+
+#define LC_PAIR 2                 /* panels */
+#define LC_SLICE_BYTES (32 << 10) /* unpacked, a slice stays in the first-level cache beside a tile */
+
+/* Unpacks the columns column..column + n - 1 (whole records) of a pair of panels, in the set's own form. */
+typedef void lc_unpack_kernel(const lc_panel_layout *layout, const uint8_t *const panels[LC_PAIR], int64_t column,
+                              int64_t n, void *weights);
+/* sums[tile][pair][token][row] += unpacked weights of n columns times the tiles, tile_bytes from one to the next. */
+typedef void lc_gemm_kernel(const void *weights, int64_t n, const uint8_t *tiles, size_t tile_bytes, int32_t n_tiles,
+                            float *sums);
+
+typedef struct lc_gemm {
+    lc_form form;      /* of the activations */
+    int64_t columns;   /* of a slice: whole records, at most LC_SLICE_BYTES */
+    lc_unpack_kernel *unpack;
+    lc_gemm_kernel *multiply;
+} lc_gemm;
+
+/* How well a product of several tokens is computed: from the weights as they are and activations of 15 bits or floats,
+ * or with activations of 8 bits (quantised weights) or bf16 (F16 and BF16 weights). */
+typedef enum lc_precision { LC_EXACT, LC_FAST, LC_N_PRECISIONS } lc_precision;
 
 /* ---- attention ---- */
 
@@ -87,11 +122,10 @@ LC_INLINE int64_t lc_attention_scratch(int64_t n_rows, int64_t stride)
 typedef struct lc_kernels {
     const char *name;
     int32_t panel;                    /* rows in a panel */
-    int32_t tile;                     /* tokens in a full tile */
-    uint8_t width[LC_TILE_MAX + 1];   /* by number of tokens: the width their tile is packed for */
 
-    lc_form (*form)(const lc_type_info *info);
     lc_dot_kernel *(*dot)(const lc_type_info *info);
+    lc_form (*form)(const lc_type_info *info); /* of the activations that dot reads */
+    lc_gemm (*gemm)(const lc_type_info *info, lc_precision precision);
     lc_pack_kernel *pack[LC_N_FORMS];
 
     /* Of vectors padded with zeros to whole LC_PADs; n is the true length. */

@@ -97,8 +97,9 @@ lc_status lc_matrix_create(int32_t type, int64_t rows, int64_t cols, lc_matrix *
  * a multiple of 16 rows on, and 16 or more at a time.  LC_ERR_STATE: one of the rows is written, or being written by
  * another thread.  LC_ERR_NONFINITE: a weight or a block's scale is not finite; none of the rows counts as written. */
 lc_status lc_matrix_write(lc_matrix *m, int64_t first_row, int64_t n_rows, const void *bytes, size_t n_bytes);
-/* y[n][rows] = x[n][cols] times the matrix's transpose.  LC_ERR_STATE: rows are missing. */
-lc_status lc_matrix_multiply(const lc_matrix *m, lc_pool *pool, const float *x, int64_t n, float *y);
+/* y[n][rows] = x[n][cols] times the matrix's transpose.  exact as in lc_context_options, a long prompt being 64 tokens or
+ * more.  LC_ERR_STATE: rows are missing. */
+lc_status lc_matrix_multiply(const lc_matrix *m, lc_pool *pool, const float *x, int64_t n, int32_t exact, float *y);
 /* Reads one row back as float32[cols], exactly the values that lc_dequantize gives. */
 lc_status lc_matrix_row(const lc_matrix *m, int64_t row, float *dst);
 size_t lc_matrix_bytes(const lc_matrix *m);
@@ -165,8 +166,9 @@ typedef struct lc_context_options {
     int32_t n_batch;  /* prompts are evaluated up to this many tokens at a time, >= 1 */
     int32_t kv_type;  /* of the KV cache: LC_F16, or LC_Q8_0: half as much memory (blocks of 32 along a head, the last
                          one padded), values off by up to 1/254 of their block's largest */
-    int32_t exact;    /* activations of quantised matrices: 1 has 15 bits always, 0 has 8 bits in long prompts,
-                         which is about twice as fast */
+    int32_t exact;    /* 1: prompts as exact as answers.  0: batches of 64 tokens or more are read two to three times as
+                         fast, with activations of 8 bits where weights are quantised (15 otherwise), and in bf16 where
+                         weights are F16 or BF16 and the processor multiplies that */
 } lc_context_options;
 
 /* Pages of the cache become resident as they are used.  The context holds on to the model and the pool: they may be

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 /* Tokens of a public product that are packed at once. */
-#define MULTIPLY_BATCH 256
+#define MULTIPLY_BATCH 512
 
 lc_status lc_matrix_init(lc_matrix *m, const lc_kernels *kernels, int32_t type, int64_t rows, int64_t cols,
                          lc_arena *arena)
@@ -16,6 +16,8 @@ lc_status lc_matrix_init(lc_matrix *m, const lc_kernels *kernels, int32_t type, 
         return LC_ERR_ARGUMENT;
 
     *m = (lc_matrix){.kernels = kernels, .dot = kernels->dot(info), .form = kernels->form(info), .rows = rows};
+    for (int i = 0; i < LC_N_PRECISIONS; i++)
+        m->gemm[i] = kernels->gemm(info, (lc_precision)i);
     const lc_status status = lc_panel_layout_make(info, kernels->panel, cols, &m->layout);
     if (status)
         return status;
@@ -158,6 +160,7 @@ typedef struct product {
     lc_activations *a;
     const float *x;
     float *y;
+    uint8_t *scratch; /* of all threads */
     int32_t n_threads;
 } product;
 
@@ -166,27 +169,46 @@ static void multiply(const void *job, lc_team *team)
     const product *p = job;
     const lc_matrix *m = p->m;
     lc_activations *a = p->a;
-    const int32_t n_tiles = lc_activations_n_tiles(a);
-    const lc_grid grid = lc_grid_make(m->n_panels, n_tiles, m->layout.bytes, p->n_threads);
+    const int32_t n_tiles = lc_activations_n_tiles(a), width = lc_activations_width(a);
+    const lc_grid grid = lc_grid_make(m->n_panels, a->n, m->layout.bytes, p->n_threads);
     const lc_output out = {p->y, m->rows, false};
+    uint8_t *scratch = p->scratch + (size_t)lc_team_rank(team) * lc_multiply_scratch_bytes();
     int32_t chunk;
 
     while ((chunk = lc_team_take(team, n_tiles)) >= 0) {
-        const int32_t first = chunk * a->kernels->tile;
+        const float *rows[LC_TILE] = {NULL};
         for (int32_t t = 0; t < lc_activations_in_tile(a, chunk); t++)
-            lc_activations_pack(a, first + t, p->x + (first + t) * a->cols);
-        lc_activations_pad(a, chunk);
+            rows[t] = p->x + (chunk * width + t) * a->cols;
+        lc_activations_pack(a, chunk, rows);
     }
     while ((chunk = lc_team_take(team, lc_grid_chunks(&grid))) >= 0)
-        lc_multiply_chunk(m, a, &grid, chunk, &out);
+        lc_multiply_chunk(m, a, &grid, chunk, scratch, &out);
 }
 
-lc_status lc_matrix_multiply(const lc_matrix *m, lc_pool *pool, const float *x, int64_t n, float *y)
+static lc_status multiply_batches(const lc_matrix *m, lc_pool *pool, lc_activations *a, const float *x, int64_t n, float *y)
+{
+    const int32_t n_threads = lc_pool_threads(pool);
+    const size_t bytes = lc_multiply_scratch_bytes() * (size_t)n_threads;
+    uint8_t *scratch = lc_pages_alloc(bytes, false);
+    if (!scratch)
+        return LC_ERR_MEMORY;
+    for (int64_t done = 0; done < n; done += a->n) {
+        a->n = (int32_t)lc_min(n - done, MULTIPLY_BATCH);
+        a->forms = 1u << lc_multiply_form(m, a);
+        const product p = {m, a, x + done * a->cols, y + done * m->rows, scratch, n_threads};
+        lc_pool_run(pool, multiply, &p, sizeof p, false);
+        lc_pool_settle(pool); /* a late thread may read `a` until here */
+    }
+    lc_pages_free(scratch, bytes);
+    return LC_OK;
+}
+
+lc_status lc_matrix_multiply(const lc_matrix *m, lc_pool *pool, const float *x, int64_t n, int32_t exact, float *y)
 {
     lc_activations a;
     size_t bytes;
 
-    if (!m || !pool || !x || !y || n < 1)
+    if (!m || !pool || !x || !y || n < 1 || (exact != 0 && exact != 1))
         return LC_ERR_ARGUMENT;
     if (m->n_written < m->rows)
         return LC_ERR_STATE;
@@ -197,13 +219,8 @@ lc_status lc_matrix_multiply(const lc_matrix *m, lc_pool *pool, const float *x, 
         return LC_ERR_MEMORY;
 
     a.cols = m->layout.cols;
-    a.forms = 1u << m->form;
-    for (int64_t done = 0; done < n; done += a.n) {
-        a.n = (int32_t)lc_min(n - done, MULTIPLY_BATCH);
-        const product p = {m, &a, x + done * a.cols, y + done * m->rows, lc_pool_threads(pool)};
-        lc_pool_run(pool, multiply, &p, sizeof p, false);
-        lc_pool_settle(pool); /* a late thread may read `a` until here */
-    }
+    a.precision = lc_multiply_precision(exact, n);
+    const lc_status status = multiply_batches(m, pool, &a, x, n, y);
     lc_activations_free(&a);
-    return LC_OK;
+    return status;
 }

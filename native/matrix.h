@@ -13,6 +13,7 @@ struct lc_matrix {
     lc_panel_layout layout;
     lc_dot_kernel *dot;
     lc_form form;             /* of the activations that dot reads */
+    lc_gemm gemm[LC_N_PRECISIONS];
     int64_t rows, n_panels;
     uint8_t *panels;
     _Atomic uint64_t *taken;  /* one bit per row: written, or being written */
@@ -35,7 +36,7 @@ typedef struct lc_grid {
     int64_t n_across, n_down;  /* chunks: of panels, of tiles */
 } lc_grid;
 
-lc_grid lc_grid_make(int64_t n_panels, int32_t n_tiles, size_t panel_bytes, int32_t n_threads);
+lc_grid lc_grid_make(int64_t n_panels, int32_t n_tokens, size_t panel_bytes, int32_t n_threads);
 LC_INLINE int64_t lc_grid_chunks(const lc_grid *grid) { return grid->n_across * grid->n_down; }
 
 /* Where results go: y[token][stride]; added to what is there, or stored. */
@@ -47,11 +48,20 @@ typedef struct lc_output {
 
 /* Asks for the first weights of a chunk; those that follow are asked for as it is computed. */
 void lc_multiply_prefetch(const lc_matrix *m, const lc_grid *grid, int64_t chunk);
-/* Chunk number `chunk` of y = m * activations. */
-void lc_multiply_chunk(const lc_matrix *m, const lc_activations *a, const lc_grid *grid, int64_t chunk,
+/* Chunk number `chunk` of y = m * activations.  scratch: lc_multiply_scratch_bytes at a 64-byte boundary, for this thread;
+ * not used for one token. */
+void lc_multiply_chunk(const lc_matrix *m, const lc_activations *a, const lc_grid *grid, int64_t chunk, uint8_t *scratch,
                        const lc_output *out);
 /* The same for y = silu(gate * activations) * (up * activations): the gated half of the feed-forward. */
 void lc_multiply_gated_chunk(const lc_matrix *gate, const lc_matrix *up, const lc_activations *a, const lc_grid *grid,
-                             int64_t chunk, const lc_output *out);
+                             int64_t chunk, uint8_t *scratch, const lc_output *out);
+size_t lc_multiply_scratch_bytes(void);
+
+/* Products of at least this many tokens are fast unless they shall be exact.  Fewer are what one more question in a chat
+ * comes to, and are over soon; nor does one of them decide much, while a short prompt's few keys decide everything. */
+#define LC_FAST_TOKENS 64
+lc_precision lc_multiply_precision(bool exact, int64_t n);
+/* The form that m needs of activations whose n and precision are set. */
+lc_form lc_multiply_form(const lc_matrix *m, const lc_activations *a);
 
 #endif

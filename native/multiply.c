@@ -1,4 +1,4 @@
-/* multiply.c - the loops around the dot kernels. */
+/* multiply.c - the loops around the kernels. */
 #include "matrix.h"
 
 /* Weights that one chunk of a single token's product reads, at least; and chunks for each thread, so that threads end
@@ -8,22 +8,28 @@
 #define CHUNK_BYTES ((size_t)8 << 10)
 #define CHUNK_BYTES_MOST ((size_t)128 << 10)
 #define CHUNKS_PER_THREAD 2
-/* A prompt's chunk: a few panels, which stay in the second-level cache, by some tiles. */
-#define PROMPT_PANELS 4
-#define PROMPT_TILES 8
+/* Several tokens: a chunk's tiles and pairs of panels, whose sums and a slice of whose activations stay in the second-level
+ * cache (512 tokens: 128 KB for two pairs, twice that for a gated product, beside 430 KB).  Where there are few pairs one at
+ * a time shares out better. */
+#define SPAN_TILES (512 / LC_TILE)
+#define SPAN_PAIRS 2
+#define FEW_PAIRS 16 /* for each thread */
 
-lc_grid lc_grid_make(int64_t n_panels, int32_t n_tiles, size_t panel_bytes, int32_t n_threads)
+lc_grid lc_grid_make(int64_t n_panels, int32_t n_tokens, size_t panel_bytes, int32_t n_threads)
 {
-    lc_grid grid = {.panels = PROMPT_PANELS, .tiles = (int32_t)lc_min(n_tiles, PROMPT_TILES)};
-    if (n_tiles == 1) {
+    lc_grid grid = {.tiles = 1, .n_down = 1};
+    const int64_t n_tiles = lc_ceil_div(n_tokens, LC_TILE);
+    if (n_tokens == 1) {
         const int64_t least = (int64_t)(CHUNK_BYTES / panel_bytes), most = (int64_t)(CHUNK_BYTES_MOST / panel_bytes);
         grid.panels = lc_min(n_panels / (CHUNKS_PER_THREAD * n_threads), most);
         grid.panels = lc_max(lc_max(least, grid.panels), 1);
+    } else {
+        grid.tiles = (int32_t)lc_ceil_div(n_tiles, lc_ceil_div(n_tiles, SPAN_TILES));
+        grid.n_down = lc_ceil_div(n_tiles, grid.tiles);
+        grid.panels = n_panels >= (int64_t)FEW_PAIRS * LC_PAIR * n_threads ? SPAN_PAIRS * LC_PAIR : LC_PAIR;
     }
-    grid.panels = lc_max(grid.panels, lc_ceil_div(n_panels, LC_STAGE_CHUNKS / 256));
-    grid.tiles = (int32_t)lc_max(grid.tiles, lc_ceil_div(n_tiles, 64));
+    grid.panels = lc_max(grid.panels, lc_round_up(lc_ceil_div(n_panels, LC_STAGE_CHUNKS / 256), LC_PAIR));
     grid.n_across = lc_ceil_div(n_panels, grid.panels);
-    grid.n_down = lc_ceil_div(n_tiles, grid.tiles);
     return grid;
 }
 
@@ -44,30 +50,119 @@ static span span_of(const lc_matrix *m, const lc_activations *a, const lc_grid *
     };
 }
 
-LC_INLINE void dot(const lc_matrix *m, const lc_activations *a, int64_t panel, int32_t tile, float *out)
+LC_INLINE const uint8_t *panel_at(const lc_matrix *m, int64_t panel)
 {
-    m->dot(&m->layout, m->panels + (size_t)panel * m->layout.bytes, lc_activations_tile(a, m->form, tile),
-           lc_activations_in_tile(a, tile), out);
+    return m->panels + (size_t)panel * m->layout.bytes;
 }
 
-/* Moves a panel's results [n][rows of a panel] to their rows of y. */
-static void deliver(const lc_matrix *m, const lc_activations *a, int64_t panel, int32_t tile, const float *results,
-                    const lc_output *out)
+/* Moves one token's results of a panel to their rows of y. */
+LC_INLINE void deliver(const lc_matrix *m, int64_t panel, int32_t token, const float *from, const lc_output *out)
 {
-    const int32_t n = lc_activations_in_tile(a, tile), width = m->layout.rows;
-    const int64_t row = panel * width;
-    const int64_t n_rows = lc_min(width, m->rows - row);
+    const int32_t width = m->layout.rows;
+    const int64_t row = panel * width, n_rows = lc_min(width, m->rows - row);
+    float *y = out->y + token * out->stride + row;
 
-    for (int32_t t = 0; t < n; t++) {
-        float *y = out->y + (tile * a->kernels->tile + t) * out->stride + row;
-        const float *from = results + t * width;
-        if (out->add)
-            for (int64_t r = 0; r < n_rows; r++)
-                y[r] += from[r];
-        else
-            memcpy(y, from, (size_t)n_rows * sizeof(float));
+    if (n_rows == LC_PANEL_ROWS_MAX && out->add)
+        for (int r = 0; r < LC_PANEL_ROWS_MAX; r++)
+            y[r] += from[r];
+    else if (n_rows == LC_PANEL_ROWS_MAX)
+        memcpy(y, from, LC_PANEL_ROWS_MAX * sizeof(float));
+    else
+        for (int64_t r = 0; r < n_rows; r++)
+            y[r] = out->add ? y[r] + from[r] : from[r];
+}
+
+/* ---- one token ---- */
+
+static void multiply_one(const lc_matrix *m, const lc_activations *a, const span *s, const lc_output *out)
+{
+    _Alignas(LC_CACHE_LINE) float results[LC_PANEL_ROWS_MAX];
+    for (int64_t panel = s->panel; panel < s->panel_end; panel++) {
+        m->dot(&m->layout, panel_at(m, panel), a->tiles[m->form], results);
+        deliver(m, panel, 0, results, out);
     }
 }
+
+static void multiply_one_gated(const lc_matrix *gate, const lc_matrix *up, const lc_activations *a, const span *s,
+                               const lc_output *out)
+{
+    _Alignas(LC_CACHE_LINE) float results[LC_PANEL_ROWS_MAX];
+    _Alignas(LC_CACHE_LINE) float factors[LC_PANEL_ROWS_MAX];
+    for (int64_t panel = s->panel; panel < s->panel_end; panel++) {
+        gate->dot(&gate->layout, panel_at(gate, panel), a->tiles[gate->form], results);
+        up->dot(&up->layout, panel_at(up, panel), a->tiles[up->form], factors);
+        a->kernels->swiglu(results, factors, gate->layout.rows);
+        deliver(gate, panel, 0, results, out);
+    }
+}
+
+/* ---- several tokens ---- */
+
+#define TILE_SUMS (LC_PAIR * LC_TILE * LC_PANEL_ROWS_MAX)
+#define SPAN_SUMS (SPAN_PAIRS * SPAN_TILES * TILE_SUMS)
+
+size_t lc_multiply_scratch_bytes(void) { return LC_SLICE_BYTES + 2 * SPAN_SUMS * sizeof(float); }
+
+LC_INLINE size_t tile_sums(const lc_matrix *m) { return LC_PAIR * LC_TILE * (size_t)m->layout.rows; }
+
+LC_INLINE float *pair_sums(const lc_matrix *m, const span *s, float *sums, int64_t panel)
+{
+    return sums + (size_t)(panel - s->panel) / LC_PAIR * (size_t)(s->tile_end - s->tile) * tile_sums(m);
+}
+
+/* sums[pair][tile][panel of the pair][token][row] of a span of at most SPAN_PAIRS.  A slice of its weights is unpacked into
+ * the nearest cache and meets all tiles; the last panel of an odd number is its own partner. */
+static void multiply_span(const lc_matrix *m, const lc_activations *a, const span *s, uint8_t *weights, float *sums)
+{
+    const lc_gemm *gemm = &m->gemm[a->precision];
+    const uint8_t *tiles = lc_activations_tile(a, gemm->form, s->tile);
+    const size_t tile_bytes = lc_activations_tile_bytes(a, gemm->form);
+
+    for (int64_t column = 0; column < a->cols; column += gemm->columns) {
+        const int64_t n = lc_min(gemm->columns, a->cols - column);
+        const uint8_t *at = tiles + lc_form_bytes(gemm->form, LC_TILE, column);
+        for (int64_t panel = s->panel; panel < s->panel_end; panel += LC_PAIR) {
+            const uint8_t *panels[LC_PAIR] = {panel_at(m, panel), panel_at(m, lc_min(panel + 1, m->n_panels - 1))};
+            float *to = pair_sums(m, s, sums, panel);
+            if (column == 0)
+                memset(to, 0, (size_t)(s->tile_end - s->tile) * tile_sums(m) * sizeof(float));
+            gemm->unpack(&m->layout, panels, column, n, weights);
+            gemm->multiply(weights, n, at, tile_bytes, s->tile_end - s->tile, to);
+        }
+    }
+}
+
+static void deliver_pair(const lc_matrix *m, const lc_activations *a, const span *s, int64_t panel, const float *sums,
+                         const lc_output *out)
+{
+    const int64_t end = lc_min(panel + LC_PAIR, s->panel_end);
+    for (int32_t tile = s->tile; tile < s->tile_end; tile++, sums += tile_sums(m))
+        for (int32_t t = 0; t < lc_activations_in_tile(a, tile); t++)
+            for (int64_t p = panel; p < end; p++)
+                deliver(m, p, tile * LC_TILE + t, sums + ((p - panel) * LC_TILE + t) * m->layout.rows, out);
+}
+
+/* y = m * activations, or silu(m * activations) * (up * activations). */
+static void multiply_several(const lc_matrix *m, const lc_matrix *up, const lc_activations *a, const span *s,
+                             uint8_t *scratch, const lc_output *out)
+{
+    float *sums = (float *)(void *)(scratch + LC_SLICE_BYTES), *factors = sums + SPAN_SUMS;
+    for (int64_t panel = s->panel; panel < s->panel_end; panel += SPAN_PAIRS * LC_PAIR) {
+        const span part = {panel, lc_min(panel + SPAN_PAIRS * LC_PAIR, s->panel_end), s->tile, s->tile_end};
+        multiply_span(m, a, &part, scratch, sums);
+        if (up)
+            multiply_span(up, a, &part, scratch, factors);
+        for (int64_t pair = part.panel; pair < part.panel_end; pair += LC_PAIR) {
+            float *results = pair_sums(m, &part, sums, pair);
+            if (up)
+                a->kernels->swiglu(results, pair_sums(m, &part, factors, pair),
+                                   (s->tile_end - s->tile) * (int64_t)tile_sums(m));
+            deliver_pair(m, a, &part, pair, results, out);
+        }
+    }
+}
+
+/* ---- chunks ---- */
 
 void lc_multiply_prefetch(const lc_matrix *m, const lc_grid *grid, int64_t chunk)
 {
@@ -75,30 +170,32 @@ void lc_multiply_prefetch(const lc_matrix *m, const lc_grid *grid, int64_t chunk
     lc_prefetch(first, (size_t)lc_min(LC_PREFETCH_AHEAD, (int64_t)m->layout.bytes));
 }
 
-/* A tile stays in the first-level cache while the chunk's panels pass. */
-void lc_multiply_chunk(const lc_matrix *m, const lc_activations *a, const lc_grid *grid, int64_t chunk,
+void lc_multiply_chunk(const lc_matrix *m, const lc_activations *a, const lc_grid *grid, int64_t chunk, uint8_t *scratch,
                        const lc_output *out)
 {
     const span s = span_of(m, a, grid, chunk);
-    _Alignas(LC_CACHE_LINE) float results[LC_TILE_MAX * LC_PANEL_ROWS_MAX];
-    for (int32_t tile = s.tile; tile < s.tile_end; tile++)
-        for (int64_t panel = s.panel; panel < s.panel_end; panel++) {
-            dot(m, a, panel, tile, results);
-            deliver(m, a, panel, tile, results, out);
-        }
+    if (a->n == 1)
+        multiply_one(m, a, &s, out);
+    else
+        multiply_several(m, NULL, a, &s, scratch, out);
 }
 
 void lc_multiply_gated_chunk(const lc_matrix *gate, const lc_matrix *up, const lc_activations *a, const lc_grid *grid,
-                             int64_t chunk, const lc_output *out)
+                             int64_t chunk, uint8_t *scratch, const lc_output *out)
 {
     const span s = span_of(gate, a, grid, chunk);
-    _Alignas(LC_CACHE_LINE) float results[LC_TILE_MAX * LC_PANEL_ROWS_MAX];
-    _Alignas(LC_CACHE_LINE) float factors[LC_TILE_MAX * LC_PANEL_ROWS_MAX];
-    for (int32_t tile = s.tile; tile < s.tile_end; tile++)
-        for (int64_t panel = s.panel; panel < s.panel_end; panel++) {
-            dot(gate, a, panel, tile, results);
-            dot(up, a, panel, tile, factors);
-            a->kernels->swiglu(results, factors, lc_activations_in_tile(a, tile) * gate->layout.rows);
-            deliver(gate, a, panel, tile, results, out);
-        }
+    if (a->n == 1)
+        multiply_one_gated(gate, up, a, &s, out);
+    else
+        multiply_several(gate, up, a, &s, scratch, out);
+}
+
+lc_form lc_multiply_form(const lc_matrix *m, const lc_activations *a)
+{
+    return a->n == 1 ? m->form : m->gemm[a->precision].form;
+}
+
+lc_precision lc_multiply_precision(bool exact, int64_t n)
+{
+    return exact || n < LC_FAST_TOKENS ? LC_EXACT : LC_FAST;
 }

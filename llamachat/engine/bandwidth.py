@@ -38,7 +38,7 @@ def read_bandwidth(pool: Pool, stop: StopFlag, clock: Callable[[], float] = time
             if stop:
                 raise Cancelled
             started = clock()
-            check(lib.lc_matrix_multiply(matrix, pool.handle, x, 1, y), "reading memory")
+            check(lib.lc_matrix_multiply(matrix, pool.handle, x, 1, 0, y), "reading memory")
             fastest = min(fastest, clock() - started)
             passes += 1
     return rows * _ROW_BYTES / max(fastest, 1e-9)

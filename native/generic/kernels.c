@@ -10,7 +10,6 @@
 
 #define LANES 4
 #define PANEL LANES
-#define TILE 4
 
 typedef float vf __attribute__((vector_size(16)));
 typedef int32_t vi __attribute__((vector_size(16)));
@@ -52,6 +51,9 @@ LC_INLINE vf vf_load_i8(const int8_t *p) { return (vf){p[0], p[1], p[2], p[3]}; 
 #define ATTENTION_QUERIES 2
 #define ATTENTION_STEP 4
 
+#define FLOAT_SUMS 4
+#define FLOAT_TILES 1
+
 #include "../templates/vector.h"
 #include "../templates/floats.h"
 #include "../templates/attention_few.h"
@@ -65,61 +67,75 @@ LC_INLINE vf column_quants(const quants *q, const int column)
     return (vf){rows[0], rows[4], rows[8], rows[12]};
 }
 
-/* sums[width] + a block's columns times x[column][width]. One token has a sum for each column of a step, so that
- * additions need not wait. */
-LC_INLINE void add_block(const lc_block_kind kind, const int width, const quants *q, const vf *d, const vf *m,
-                         const float *x, vf *sums)
+/* A column's weights. */
+LC_INLINE vf column_weights(const lc_block_kind kind, const quants *q, const vf *d, const vf *m, const int column)
 {
-    #pragma GCC unroll 32
-    for (int column = 0; column < LC_BLOCK; column++) {
-        const int g = column * kind.groups / LC_BLOCK;
-        const vf offset = kind.minima ? m[g] : d[g] * (float)-kind.zero;
-        const vf weights = vf_fma(d[g], column_quants(q, column), offset);
-        #pragma GCC unroll 4
-        for (int t = 0; t < width; t++) {
-            const int sum = width == 1 ? column % 4 : t;
-            sums[sum] = vf_fma(weights, vf_set1(x[column * width + t]), sums[sum]);
-        }
-    }
+    const int g = column * kind.groups / LC_BLOCK;
+    const vf offset = kind.minima ? m[g] : d[g] * (float)-kind.zero;
+    return vf_fma(d[g], column_quants(q, column), offset);
 }
 
-LC_INLINE void dot_blocks(const int32_t type, const int width, const lc_panel_layout *layout, const uint8_t *panel,
-                          const float *x, int32_t n, float *out)
+/* Each column of a step has its own sum, so that additions need not wait. */
+LC_INLINE void dot_blocks(const int32_t type, const lc_panel_layout *layout, const uint8_t *panel, const float *x,
+                          float *out)
 {
     const lc_block_kind kind = lc_block_kind_of(type);
-    vf sums[TILE] = {{0}};
+    vf sums[4] = {{0}};
 
     for (int64_t record = 0; record < layout->blocks; record++, panel += layout->record) {
         scales s;
         scales_of(type, panel, &s);
-        for (int i = 0; i < kind.columns / LC_BLOCK; i++, x += LC_BLOCK * width) {
+        for (int i = 0; i < kind.columns / LC_BLOCK; i++, x += LC_BLOCK) {
+            const vf *d = s.d + i * kind.groups, *m = s.m + i * kind.groups;
             quants q;
             quants_of(type, panel, i, &q);
-            add_block(kind, width, &q, s.d + i * kind.groups, s.m + i * kind.groups, x, sums);
+            #pragma GCC unroll 32
+            for (int column = 0; column < LC_BLOCK; column++)
+                sums[column % 4] = vf_fma(column_weights(kind, &q, d, m, column), vf_set1(x[column]), sums[column % 4]);
         }
     }
-    if (width == 1)
-        sums[0] = (sums[0] + sums[1]) + (sums[2] + sums[3]);
-    for (int t = 0; t < n; t++)
-        vf_store(out + t * PANEL, sums[t]);
+    vf_store(out, (sums[0] + sums[1]) + (sums[2] + sums[3]));
 }
 
-LC_INLINE void dot_tile(const int32_t type, const int width, const lc_panel_layout *layout, const uint8_t *panel,
-                        const float *tile, int32_t n, float *out)
+LC_INLINE void dot_type(const int32_t type, const lc_panel_layout *layout, const uint8_t *panel, const void *x,
+                        float *out)
 {
     if (lc_is_float(type))
-        dot_floats(type, width, width == 1 ? 4 : 1, layout, panel, tile, n, out);
+        dot_floats(type, layout, panel, x, out);
     else
-        dot_blocks(type, width, layout, panel, tile, n, out);
+        dot_blocks(type, layout, panel, x, out);
 }
 
-LC_INLINE void dot_type(const int32_t type, const lc_panel_layout *layout, const uint8_t *panel, const void *tile,
-                        int32_t n, float *out)
+/* Weights are unpacked to floats, whatever the type. */
+LC_INLINE void unpack_blocks(const int32_t type, const lc_panel_layout *layout, const uint8_t *const panels[LC_PAIR],
+                             int64_t column, int64_t n, float *weights)
 {
-    if (n == 1)
-        dot_tile(type, 1, layout, panel, tile, n, out);
+    const lc_block_kind kind = lc_block_kind_of(type);
+
+    for (int p = 0; p < LC_PAIR; p++) {
+        const uint8_t *record = panels[p] + (size_t)(column / kind.columns) * layout->record;
+        float *out = weights + p * PANEL;
+        for (int64_t done = 0; done < n; done += kind.columns, record += layout->record) {
+            scales s;
+            scales_of(type, record, &s);
+            for (int i = 0; i < kind.columns / LC_BLOCK; i++) {
+                const vf *d = s.d + i * kind.groups, *m = s.m + i * kind.groups;
+                quants q;
+                quants_of(type, record, i, &q);
+                for (int c = 0; c < LC_BLOCK; c++, out += LC_PAIR * PANEL)
+                    vf_store(out, column_weights(kind, &q, d, m, c));
+            }
+        }
+    }
+}
+
+LC_INLINE void unpack_type(const int32_t type, const lc_panel_layout *layout, const uint8_t *const panels[LC_PAIR],
+                           int64_t column, int64_t n, void *weights)
+{
+    if (lc_is_float(type))
+        unpack_floats(type, layout, panels, column, n, weights);
     else
-        dot_tile(type, TILE, layout, panel, tile, n, out);
+        unpack_blocks(type, layout, panels, column, n, weights);
 }
 
 #include "../templates/dispatch.h"
@@ -130,13 +146,18 @@ static lc_form form(const lc_type_info *info)
     return LC_FORM_FLOATS;
 }
 
+static lc_gemm gemm(const lc_type_info *info, lc_precision precision)
+{
+    (void)precision;
+    return (lc_gemm){LC_FORM_FLOATS, FLOAT_COLUMNS, unpack(info), multiply_floats};
+}
+
 const lc_kernels lc_kernels_generic = {
     .name = "generic",
     .panel = PANEL,
-    .tile = TILE,
-    .width = {0, 1, 4, 4, 4},
-    .form = form,
     .dot = dot,
+    .form = form,
+    .gemm = gemm,
     .pack = {[LC_FORM_FLOATS] = pack_floats},
     .rmsnorm = rmsnorm,
     .swiglu = swiglu,

@@ -1,18 +1,24 @@
 /* dispatch.h - the functions of each type, written once for every instruction set.
  *
- * Needs dot_type(type, layout, panel, tile, n, out), which is made for a constant type here.
+ * Needs dot_type(type, layout, panel, x, out) and unpack_type(type, layout, panels, column, n, weights), which are made
+ * for constant types here.
  */
 
-#define DEFINE_DOT(name, type)                                                                                       \
-    static void dot_##name(const lc_panel_layout *layout, const uint8_t *panel, const void *tile, int32_t n,         \
-                           float *out)                                                                               \
+#define DEFINE_TYPE(name, type)                                                                                      \
+    static void dot_##name(const lc_panel_layout *layout, const uint8_t *panel, const void *x, float *out)           \
     {                                                                                                                \
-        dot_type(type, layout, panel, tile, n, out);                                                                 \
+        dot_type(type, layout, panel, x, out);                                                                       \
+    }                                                                                                                \
+    static void unpack_##name(const lc_panel_layout *layout, const uint8_t *const panels[LC_PAIR], int64_t column,   \
+                              int64_t n, void *weights)                                                              \
+    {                                                                                                                \
+        unpack_type(type, layout, panels, column, n, weights);                                                       \
     }
 #define DOT_OF(name, type) case type: return dot_##name;
+#define UNPACK_OF(name, type) case type: return unpack_##name;
 
-LC_FLOAT_TYPES(DEFINE_DOT)
-LC_BLOCK_TYPES(DEFINE_DOT)
+LC_FLOAT_TYPES(DEFINE_TYPE)
+LC_BLOCK_TYPES(DEFINE_TYPE)
 
 static lc_dot_kernel *dot(const lc_type_info *info)
 {
@@ -23,5 +29,15 @@ static lc_dot_kernel *dot(const lc_type_info *info)
     }
 }
 
-#undef DEFINE_DOT
+static lc_unpack_kernel *unpack(const lc_type_info *info)
+{
+    switch (info->type) {
+        LC_FLOAT_TYPES(UNPACK_OF)
+        LC_BLOCK_TYPES(UNPACK_OF)
+    default: return NULL;
+    }
+}
+
+#undef DEFINE_TYPE
 #undef DOT_OF
+#undef UNPACK_OF

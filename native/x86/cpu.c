@@ -44,6 +44,12 @@ bool lc_cpu_has_avx512(void)
            all_set(f.ecx7, bit_AVX512VNNI) && all_set(f.xcr0, XCR0_ZMM);
 }
 
+bool lc_cpu_has_avx512_bf16(void)
+{
+    uint32_t a = 0, b, c, d;
+    return lc_cpu_has_avx512() && __get_cpuid_count(7, 1, &a, &b, &c, &d) && a & bit_AVX512BF16;
+}
+
 #else
 typedef int lc_not_x86; /* a file may not be empty */
 #endif

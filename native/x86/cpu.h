@@ -8,5 +8,7 @@
 bool lc_cpu_has_avx2(void);
 /* The above, and AVX-512 F, BW, DQ, VL and VNNI. */
 bool lc_cpu_has_avx512(void);
+/* The above, and dot products of bf16. */
+bool lc_cpu_has_avx512_bf16(void);
 
 #endif

@@ -18,5 +18,6 @@
 
 #define LC_TARGET_BEGIN_AVX2 LC_TARGET_BEGIN("avx2,fma,f16c")
 #define LC_TARGET_BEGIN_AVX512 LC_TARGET_BEGIN("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")
+#define LC_TARGET_BEGIN_AVX512_BF16 LC_TARGET_BEGIN("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")
 
 #endif

@@ -72,7 +72,7 @@ def test_against_float64(isa: str, name: str, pool: Pool) -> None:
     expected = tiny.logits(ids)
     with chosen_isa(isa):
         model = CoreModel(tiny.hparams(), tiny.tensors)
-    context = CoreContext(model, pool, 160)
+    context = CoreContext(model, pool, 160, exact=True)
     for n in LENGTHS:  # a prompt, in batches of 64
         context.truncate(0)
         assert_close(tiny, context.eval(ids[:n]), expected[n - 1], ("prompt", n))
@@ -83,6 +83,28 @@ def test_against_float64(isa: str, name: str, pool: Pool) -> None:
     assert np.median(relative_errors(answer, expected)) <= (5e-4 if tiny.label in QUANTIZED else 5e-5)
     context.truncate(37)
     assert_close(tiny, context.eval(ids[37:90]), expected[89], "a prompt after others")
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("name", ["F16", "BF16", *QUANTIZED, "mixed"])
+def test_fast_prompts(isa: str, name: str, pool: Pool) -> None:
+    """Activations of 8 bits, or bf16: off by half a percent of a block's largest each, and so by about a percent in the
+    end; fewer tokens than 64 are exact all the same. Generic C knows one precision."""
+    tiny = TinyLlama(**MODELS[name])
+    ids = ids_of(tiny)
+    expected = tiny.logits(ids)
+    with chosen_isa(isa):
+        context = CoreContext(CoreModel(tiny.hparams(), tiny.tensors), pool, 160, 160)
+    errors = []
+    for n in (64, 65, 97, 130, 150):
+        context.truncate(0)
+        errors.append(relative_errors(context.eval(ids[:n]), expected[n - 1]))
+    assert np.max(errors) <= 0.2
+    assert np.median(errors) <= 0.02
+    if isa == "avx512":
+        assert np.median(errors) >= 1e-3  # it is fast
+    context.truncate(0)
+    assert_close(tiny, context.eval(ids[:63]), expected[62], "few tokens")
 
 
 @pytest.mark.parametrize("isa", ISAS)
@@ -160,7 +182,7 @@ def test_threads_do_not_change_a_bit(isa: str, name: str, kv: str) -> None:
     results = set()
     for n_threads in (1, 2, 3):
         with Pool(n_threads) as pool:
-            context = CoreContext(model, pool, 160, 50, kv=kv)
+            context = CoreContext(model, pool, 160, 70, kv=kv)
             logits = [context.eval(ids[:141])] + [context.eval([token]) for token in ids[141:]]
             results.add(b"".join(row.tobytes() for row in logits))
             context.close()
@@ -175,7 +197,7 @@ def test_batches_change_rounding_alone(isa: str, pool: Pool) -> None:
     with chosen_isa(isa):
         model = CoreModel(tiny.hparams(), tiny.tensors)
     for n_batch in (1, 2, 3, 13, 64, 149, 150, 4000):
-        assert_close(tiny, CoreContext(model, pool, 150, n_batch).eval(ids), expected, n_batch)
+        assert_close(tiny, CoreContext(model, pool, 150, n_batch, exact=True).eval(ids), expected, n_batch)
 
 
 @pytest.mark.parametrize("isa", ISAS)

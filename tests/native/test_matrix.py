@@ -16,8 +16,12 @@ from tests.support.core import Matrix, Pool, chosen_isa, ffi, floats, lib, ok, s
 EPSILON = float(np.finfo(np.float32).eps)
 ISAS = supported_isas()
 TOKENS = (1, 2, 3, 4, 5, 7, 8, 11, 12, 13, 23, 24, 64)
-#: The largest integer that an activation of a block becomes (LC_Q_MAX).
-Q_MAX = 127 * 128
+#: From so many tokens on products are fast unless they shall be exact (LC_FAST_TOKENS).
+FAST = 64
+#: The largest integer that an activation of a block becomes, exact and fast (LC_Q_MAX, LC_BYTE_MAX).
+Q_MAX, BYTE_MAX = 127 * 128, 127
+#: The largest relative error of a number rounded to bf16.
+BF16 = 2.0**-8
 
 
 def activations(rng: np.random.Generator, n: int, cols: int) -> Floats:
@@ -60,20 +64,22 @@ def block_magnitudes(label: str, data: bytes, rows: int) -> np.ndarray:
     return np.repeat(quants * scales[0] + offset * scales[-1], elements // BLOCK, axis=1)
 
 
-def error_bound(label: str, data: bytes, weights: Floats, x: Floats) -> np.ndarray:
+def error_bound(label: str, data: bytes, weights: Floats, x: Floats, *, fast: bool = False) -> np.ndarray:
     """The largest error that y[n][rows] may have.
 
     Rounding: a product or sum on the way is off by at most EPSILON / 2 of its magnitude, which stays below the sum of
     the magnitudes of all that is summed; so a sum of n terms, in any order, is off by at most n * EPSILON of that.
-    Activations of blocks: off by half a step of a 15-bit integer, times the weights of the block.
+    Activations of blocks: off by half a step of a 15-bit integer (fast: an 8-bit one), times the weights of the block.
+    Fast products of F16 and BF16 weights round both factors to bf16.
     """
     w, a = np.abs(weights.astype(np.float64)), np.abs(x.astype(np.float64))
     cols = w.shape[1]
     if label not in QUANTIZED:
-        return np.asarray((cols + 2) * EPSILON * (a @ w.T) + 1e-30)
+        rounded = 2 * BF16 + BF16**2 if fast and label != "F32" else 0.0
+        return np.asarray(((cols + 2) * EPSILON + rounded) * (a @ w.T) + 1e-30)
     n_blocks = cols // BLOCK
     w_blocks, a_blocks = w.reshape(-1, n_blocks, BLOCK), a.reshape(-1, n_blocks, BLOCK)
-    step = a_blocks.max(axis=2) / Q_MAX
+    step = a_blocks.max(axis=2) / (BYTE_MAX if fast else Q_MAX)
     quantization = 0.501 * step @ w_blocks.sum(axis=2).T
     # In generic C the 32 columns of a block are terms of their own.
     rounding = (cols + 8) * EPSILON * (a_blocks.sum(axis=2) @ block_magnitudes(label, data, len(w)).T)
@@ -115,6 +121,41 @@ def test_products(isa: str, label: str) -> None:
 
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("label", IDS)
+def test_fast_products(isa: str, label: str) -> None:
+    """Of many tokens, by activations of 8 bits or bf16: tiles that are not full, slices of columns, odd panels; and the
+    same tokens exactly."""
+    elements = block_size(label)[0]
+    shapes = [(1, 256), (5, 512), (49, 1280)] if elements == 256 else [(1, 32), (5, 64), (49, 1056), (172, 576)]
+    shapes += [(1, 1), (3, 7), (47, 1031)] if label not in QUANTIZED else []
+    with Pool(2) as pool, chosen_isa(isa):
+        for (rows, cols), n in itertools.product(shapes, (FAST, FAST + 1, 130, 515)):
+            rng = np.random.default_rng([rows, cols, n])
+            data = random_bytes(rng, label, rows, cols)
+            weights = dequantize(label, data, (rows, cols))
+            matrix = Matrix(label, rows, cols)
+            ok(matrix.write(data))
+            x = activations(rng, n, cols)
+            expected = x.astype(np.float64) @ weights.astype(np.float64).T
+            fast = np.abs(matrix.multiply(pool, x, exact=False) - expected)
+            assert np.all(fast <= error_bound(label, data, weights, x, fast=True)), (rows, cols, n)
+            exact = np.abs(matrix.multiply(pool, x) - expected)
+            assert np.all(exact <= error_bound(label, data, weights, x)), (rows, cols, n)
+
+
+def test_fewer_tokens_are_exact() -> None:
+    rng = np.random.default_rng(12)
+    matrix = Matrix("Q4_0", 64, 256)
+    ok(matrix.write(random_bytes(rng, "Q4_0", 64, 256)))
+    x = activations(rng, FAST, 256)
+    with Pool(1) as pool:
+        few, many = x[:-1], x
+        assert matrix.multiply(pool, few, exact=False).tobytes() == matrix.multiply(pool, few).tobytes()
+        if "avx2" in ISAS:  # generic C knows one precision
+            assert matrix.multiply(pool, many, exact=False).tobytes() != matrix.multiply(pool, many).tobytes()
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("label", IDS)
 def test_a_token_does_not_see_its_neighbours(isa: str, label: str) -> None:
     """Whatever tile a token is in, its result is the same up to the order of sums: NaN beside it does not leak."""
     rng = np.random.default_rng(3)
@@ -123,16 +164,17 @@ def test_a_token_does_not_see_its_neighbours(isa: str, label: str) -> None:
         matrix = Matrix(label, rows, cols)
         data = random_bytes(rng, label, rows, cols)
         ok(matrix.write(data))
-        x = activations(rng, 20, cols)
-        bound = error_bound(label, data, dequantize(label, data, (rows, cols)), x)
-        alone = np.concatenate([matrix.multiply(pool, x[i : i + 1]) for i in range(20)])
-        x[4] = np.nan
-        x[9, 5] = np.inf
-        together = matrix.multiply(pool, x)
-    keep = [i for i in range(20) if i not in (4, 9)]
-    assert np.all(np.abs(together - alone)[keep] <= 2 * bound[keep])
-    assert not np.isfinite(together[4]).any()
-    assert not np.isfinite(together[9]).all()
+        for n, fast in ((20, False), (FAST + 2, True)):
+            x = activations(rng, n, cols)
+            bound = error_bound(label, data, dequantize(label, data, (rows, cols)), x, fast=fast)
+            alone = np.concatenate([matrix.multiply(pool, x[i : i + 1]) for i in range(n)])
+            x[4] = np.nan
+            x[9, 5] = np.inf
+            together = matrix.multiply(pool, x, exact=not fast)
+            keep = [i for i in range(n) if i not in (4, 9)]
+            assert np.all(np.abs(together - alone)[keep] <= 2 * bound[keep])
+            assert not np.isfinite(together[4]).any()
+            assert not np.isfinite(together[9]).all()
 
 
 @pytest.mark.parametrize("isa", ISAS)
@@ -159,12 +201,12 @@ def test_threads_do_not_change_a_bit(isa: str) -> None:
             cols = some_cols(label)
             matrix = Matrix(label, 200, cols)
             ok(matrix.write(random_bytes(rng, label, 200, cols)))
-            for n in (1, 30):
+            for n in (1, 30, 100):
                 x = activations(rng, n, cols)
                 results = []
                 for n_threads in (1, 2, 3):
                     with Pool(n_threads) as pool:
-                        results.append(matrix.multiply(pool, x).tobytes())
+                        results.append(matrix.multiply(pool, x, exact=False).tobytes())
                 assert results[0] == results[1] == results[2], (label, n)
 
 
@@ -231,17 +273,19 @@ def test_writing() -> None:
     assert matrix.write(data, 0, 2) == lib.LC_ERR_STATE  # row 1 twice
     x, y = np.zeros((1, 64), np.float32), np.zeros((1, 4), np.float32)
     with Pool(1) as pool:
-        assert lib.lc_matrix_multiply(matrix.handle, pool.handle, floats(x), 1, floats(y)) == lib.LC_ERR_STATE
+        assert lib.lc_matrix_multiply(matrix.handle, pool.handle, floats(x), 1, 1, floats(y)) == lib.LC_ERR_STATE
         assert lib.lc_matrix_row(matrix.handle, 0, floats(x)) == lib.LC_ERR_STATE
         ok(matrix.write(data, 0, 1))
         ok(matrix.write(data, 3, 1))
         for arguments in (
-            (ffi.NULL, pool.handle, floats(x), 1, floats(y)),
-            (matrix.handle, ffi.NULL, floats(x), 1, floats(y)),
-            (matrix.handle, pool.handle, ffi.NULL, 1, floats(y)),
-            (matrix.handle, pool.handle, floats(x), 0, floats(y)),
-            (matrix.handle, pool.handle, floats(x), 2**62, floats(y)),
-            (matrix.handle, pool.handle, floats(x), 1, ffi.NULL),
+            (ffi.NULL, pool.handle, floats(x), 1, 0, floats(y)),
+            (matrix.handle, ffi.NULL, floats(x), 1, 0, floats(y)),
+            (matrix.handle, pool.handle, ffi.NULL, 1, 0, floats(y)),
+            (matrix.handle, pool.handle, floats(x), 0, 0, floats(y)),
+            (matrix.handle, pool.handle, floats(x), 2**62, 0, floats(y)),
+            (matrix.handle, pool.handle, floats(x), 1, 0, ffi.NULL),
+            (matrix.handle, pool.handle, floats(x), 1, 2, floats(y)),
+            (matrix.handle, pool.handle, floats(x), 1, -1, floats(y)),
         ):
             assert lib.lc_matrix_multiply(*arguments) == lib.LC_ERR_ARGUMENT
     for row in (-1, 4):

@@ -104,7 +104,7 @@ def test_adding() -> None:
     assert add(lib.LC_ATTN_Q, 2, lib.LC_F32, 64, 64) == lib.LC_ERR_ARGUMENT
     assert add(lib.LC_ATTN_Q, -1, lib.LC_F32, 64, 64) == lib.LC_ERR_ARGUMENT
     assert add(lib.LC_TOKEN_EMBD, 0, lib.LC_F32, 64, 67) == lib.LC_ERR_SHAPE
-    assert add(lib.LC_TOKEN_EMBD, 0, 14, 67, 64) == lib.LC_ERR_TYPE
+    assert add(lib.LC_TOKEN_EMBD, 0, 99, 67, 64) == lib.LC_ERR_TYPE
     assert add(lib.LC_OUTPUT_NORM, 0, lib.LC_F16, 1, 64) == lib.LC_ERR_TYPE
     for slot, rows in ((lib.LC_TOKEN_EMBD, 67), (lib.LC_OUTPUT_NORM, 1)):
         assert add(slot, 0, lib.LC_F32, rows, 64) == lib.LC_OK

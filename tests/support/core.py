@@ -100,10 +100,10 @@ class Matrix:
         ok(lib.lc_matrix_row(self.handle, index, floats(out)))
         return out
 
-    def multiply(self, pool: Pool, x: Floats) -> Floats:
+    def multiply(self, pool: Pool, x: Floats, *, exact: bool = True) -> Floats:
         """x[n][cols] times the transpose."""
         y = np.full((len(x), self.rows), np.nan, np.float32)
-        ok(lib.lc_matrix_multiply(self.handle, pool.handle, floats(x), len(x), floats(y)))
+        ok(lib.lc_matrix_multiply(self.handle, pool.handle, floats(x), len(x), exact, floats(y)))
         return y
 
 

@@ -51,7 +51,7 @@ static void multiply(lc_pool *pool)
     check(lc_matrix_write(matrix, 0, h[ROWS], weights, n_bytes), "lc_matrix_write");
     float *x = get((size_t)h[N] * (size_t)h[COLS] * 4);
     float *y = calloc((size_t)h[N] * (size_t)h[ROWS], 4), *row = calloc((size_t)h[COLS], 4);
-    check(lc_matrix_multiply(matrix, pool, x, h[N], y), "lc_matrix_multiply");
+    check(lc_matrix_multiply(matrix, pool, x, h[N], 0, y), "lc_matrix_multiply");
     put(y, (size_t)h[N] * (size_t)h[ROWS] * 4);
     for (int32_t i = 0; i < h[ROWS]; i++) {
         check(lc_matrix_row(matrix, i, row), "lc_matrix_row");

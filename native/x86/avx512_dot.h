@@ -1,0 +1,75 @@
+/* avx512_dot.h - one token, straight from the panels. Part of avx512.c. */
+
+/* Four neighbouring columns of a token, for every row. */
+LC_INLINE __m512i columns_of(const uint8_t *x)
+{
+    int32_t four;
+    memcpy(&four, x, 4);
+    return _mm512_set1_epi32(four);
+}
+
+/* sum + a group of a block's columns times a record of integers: 32 high bytes, 32 low bytes. */
+LC_INLINE __m512 add_group(const lc_block_kind kind, const int group, const quants *q, __m512 d, __m512 m,
+                           const uint8_t *record, __m512 sum)
+{
+    const lc_record at = lc_record_of(LC_FORM_INTEGERS, 1);
+    const float *scaled_sum = (const float *)(const void *)(record + at.scaled_sum);
+    const int32_t *start = (const int32_t *)(const void *)(record + at.start);
+    const int steps = LC_STEPS / kind.groups, first = group * steps;
+    __m512i high = _mm512_setzero_si512(), low = _mm512_setzero_si512();
+
+    if (!kind.minima) {
+        const int32_t units = kind.groups == 1 ? start[0] : group ? start[0] - start[1] : start[1];
+        low = _mm512_set1_epi32(units / LC_START_ZERO * kind.zero);
+    }
+    #pragma GCC unroll 8
+    for (int k = first; k < first + steps; k++) {
+        high = _mm512_dpbusd_epi32(high, q->step[k], columns_of(record + k * 4));
+        low = _mm512_dpbusd_epi32(low, q->step[k], columns_of(record + LC_BLOCK + k * 4));
+    }
+    const __m512 dot = _mm512_cvtepi32_ps(_mm512_add_epi32(_mm512_slli_epi32(high, 7), low));
+    const float scale = *(const float *)(const void *)(record + at.d);
+    sum = _mm512_fmadd_ps(dot, _mm512_mul_ps(d, _mm512_set1_ps(scale)), sum);
+    if (kind.minima) {
+        const float units = kind.groups == 1 ? scaled_sum[0] : group ? scaled_sum[0] - scaled_sum[1] : scaled_sum[1];
+        sum = _mm512_fmadd_ps(m, _mm512_set1_ps(units), sum);
+    }
+    return sum;
+}
+
+LC_INLINE void dot_blocks(const int32_t type, const lc_panel_layout *layout, const uint8_t *panel, const uint8_t *x,
+                          float *out)
+{
+    const lc_block_kind kind = lc_block_kind_of(type);
+    const size_t part = lc_record_part(kind, PANEL);
+    __m512 sum = _mm512_setzero_ps();
+
+    for (int64_t record = 0; record < layout->blocks; record++, panel += layout->record) {
+        scales s;
+        scales_of(type, panel, &s);
+        #pragma GCC unroll 8
+        for (int i = 0; i < kind.columns / LC_BLOCK; i++, x += lc_record_of(LC_FORM_INTEGERS, 1).bytes) {
+            quants q;
+            quants_of(type, panel, i, &q);
+            lc_prefetch_ahead(panel + (size_t)i * part, part);
+            #pragma GCC unroll 2
+            for (int g = 0; g < kind.groups; g++)
+                sum = add_group(kind, g, &q, s.d[i * kind.groups + g], s.m[i * kind.groups + g], x, sum);
+        }
+    }
+    _mm512_storeu_ps(out, sum);
+}
+
+LC_INLINE void dot_type(const int32_t type, const lc_panel_layout *layout, const uint8_t *panel, const void *x,
+                        float *out)
+{
+    if (lc_is_float(type))
+        dot_floats(type, layout, panel, x, out);
+    else
+        dot_blocks(type, layout, panel, x, out);
+}
+
+static lc_form form(const lc_type_info *info)
+{
+    return lc_type_is_block(info) ? LC_FORM_INTEGERS : LC_FORM_FLOATS;
+}
