@@ -7,7 +7,7 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, TypeVar
 
-from llamachat.cli.failures import Terminated
+from llamachat.cli.failures import ended_by, soft_signals
 
 if TYPE_CHECKING:
     from llamachat.engine.core import StopFlag
@@ -23,7 +23,7 @@ def measure(
     """Calls ``work(tell, stop)`` on a thread called ``name``, and shows here what it tells.
 
     No signal reaches Python inside the C core; here it does, and stops the work softly: what is told until it has
-    ended is still shown, and then the signal goes on. What ``work`` raises is raised.
+    ended is still shown, and then the signal goes on; a second signal does not wait. What ``work`` raises is raised.
     """
     from llamachat.engine.core import StopFlag
 
@@ -40,19 +40,21 @@ def measure(
             events.put(None)
 
     thread = threading.Thread(target=run, name=name, daemon=True)
+    signals: list[int] = []
+
+    def end_softly(number: int) -> None:
+        signals.append(number)
+        stop.set()
+
     thread.start()
     try:
-        while (event := events.get()) is not None:
-            show(event)
-    except (KeyboardInterrupt, Terminated):
-        stop.set()
-        thread.join(_STOP_SECONDS)
-        while not events.empty():
-            if (event := events.get()) is not None:
+        with soft_signals(end_softly):
+            while (event := events.get()) is not None:
                 show(event)
-        raise
     finally:
         stop.set()
         thread.join(_STOP_SECONDS)
+    if signals:
+        raise ended_by(signals[0])
     if failures:
         raise failures[0]

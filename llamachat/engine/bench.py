@@ -18,11 +18,9 @@ from llamachat.engine.base import KvType, ModelSource
 from llamachat.engine.context import Context
 from llamachat.engine.core import StopFlag, select_isa
 from llamachat.engine.events import LoadProgress, ModelInfo
-from llamachat.engine.memory import cache_bytes_per_token
-from llamachat.engine.model import Model, slot_of
+from llamachat.engine.model import Model
 from llamachat.errors import Cancelled
 from llamachat.vocabulary import TokenKind, Vocabulary
-from llamachat.weights import WeightFile, open_weights
 
 DEFAULT_DEPTHS = (0, 2048)  #: the second only where the context holds it and the tokens measured after it
 
@@ -122,14 +120,18 @@ def bench(source: ModelSource, plan: Plan, tell: Callable[[BenchEvent], None], s
     """
     model = Model.load(source, lambda done, total: tell(LoadProgress(done, total)), lambda: bool(stop))
     with closing(model), closing(Context(model)) as context:
-        with open_weights(source.path, tokenizer=source.tokenizer) as weights:
-            weight_bytes = weight_bytes_per_token(weights)
-            cache_bytes = cache_bytes_per_token(weights.hyperparameters, source.kv_type)
         trials, notices = choose_trials(plan, context.n_ctx)
         bandwidth = read_bandwidth(model.pool, stop)
         n_threads = model.pool.n_threads
         started = Started(
-            model.info, select_isa(), n_threads, bandwidth, weight_bytes, cache_bytes, source.kv_type, notices
+            model.info,
+            select_isa(),
+            n_threads,
+            bandwidth,
+            model.traffic.weight_bytes,
+            model.traffic.cache_bytes,
+            source.kv_type,
+            notices,
         )
         tell(started)
         for measurement in measure(context, trials, plan.repeat, stop, tell):
@@ -163,19 +165,6 @@ def choose_trials(plan: Plan, n_ctx: int) -> tuple[list[Trial], tuple[str, ...]]
 
 def _words(trial: Trial) -> str:
     return f"{trial.phase} of {trial.n:,} at depth {trial.depth:,}"
-
-
-def weight_bytes_per_token(weights: WeightFile) -> int:
-    """Bytes of weights that evaluating one token reads, in the file's own types.
-
-    Every tensor counts whole but the embedding: where an output matrix of its own gives the logits, one row of it.
-    """
-    tensors = weights.tensors
-    total = sum(tensor.n_bytes for name, tensor in tensors.items() if slot_of(name))
-    if "output.weight" in tensors:
-        embedding = tensors["token_embd.weight"]
-        total -= embedding.n_bytes - embedding.n_bytes // embedding.rows
-    return total
 
 
 def random_ids(vocabulary: Vocabulary, n: int) -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from llamachat.engine.base import ModelSource
@@ -56,15 +57,32 @@ def name_of(slot: int, layer: int) -> str:
     return f"blk.{layer}." + next(kind for kind, number in _LAYER_SLOTS.items() if number == slot)
 
 
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What evaluating one token reads from memory."""
+
+    weight_bytes: int
+    cache_bytes: int  #: for each token that the context holds
+
+
 class Model:
     """Weights laid out for this machine's kernels, with their tokenizer and threads. Read-only once loaded."""
 
-    def __init__(self, handle: Any, info: ModelInfo, tokenizer: Tokenizer, pool: Pool, source: ModelSource) -> None:
+    def __init__(
+        self,
+        handle: Any,
+        info: ModelInfo,
+        tokenizer: Tokenizer,
+        pool: Pool,
+        source: ModelSource,
+        traffic: Traffic,
+    ) -> None:
         self.handle = handle
         self.source = source
         self.info = info
         self.tokenizer = tokenizer
         self.pool = pool
+        self.traffic = traffic
 
     @property
     def vocabulary(self) -> Vocabulary:
@@ -95,12 +113,28 @@ class Model:
                 tokenizer = load_tokenizer(weights.vocabulary)
                 loading.wait(progress, cancelled)
             _finish(handle, weights)
-            return cls(handle, _describe(weights, tokenizer, source), tokenizer, Pool(source.threads), source)
+            info, pool = _describe(weights, tokenizer, source), Pool(source.threads)
+            cache_bytes = cache_bytes_per_token(weights.hyperparameters, source.kv_type)
+            traffic = Traffic(weight_bytes_per_token(weights), cache_bytes)
+            return cls(handle, info, tokenizer, pool, source, traffic)
 
     def close(self) -> None:
         """Frees the weights and ends the threads; contexts must be closed before."""
         ffi.release(self.handle)
         self.pool.close()
+
+
+def weight_bytes_per_token(weights: WeightFile) -> int:
+    """Bytes of weights that evaluating one token reads, in the file's own types.
+
+    Every tensor counts whole but the embedding: where an output matrix of its own gives the logits, one row of it.
+    """
+    tensors = weights.tensors
+    total = sum(tensor.n_bytes for name, tensor in tensors.items() if slot_of(name))
+    if "output.weight" in tensors:
+        embedding = tensors["token_embd.weight"]
+        total -= embedding.n_bytes - embedding.n_bytes // embedding.rows
+    return total
 
 
 def _create(weights: WeightFile) -> Any:

@@ -23,12 +23,11 @@ from llamachat.engine.bench import (
     choose_trials,
     measure,
     random_ids,
-    weight_bytes_per_token,
 )
 from llamachat.engine.context import Context
 from llamachat.engine.core import StopFlag, lib, select_isa, supported_isas
 from llamachat.engine.events import LoadProgress
-from llamachat.engine.model import Model
+from llamachat.engine.model import Model, weight_bytes_per_token
 from llamachat.errors import Cancelled, EngineError
 from llamachat.vocabulary import TokenKind
 from llamachat.weights import open_weights
