@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import sys
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -234,6 +236,8 @@ class LineMode:
     def _note(self, text: str) -> None:
         """A quiet line on stderr."""
         line = clean(text)
+        if is_terminal(sys.stderr):
+            line = textwrap.fill(line, max(shutil.get_terminal_size().columns, 20), break_on_hyphens=False)
         with contextlib.suppress(OSError):
             dim = is_terminal(sys.stderr) and not os.environ.get("NO_COLOR")
             sys.stderr.write(f"\x1b[2m{line}\x1b[0m\n" if dim else f"{line}\n")

@@ -18,6 +18,7 @@ from llamachat.tui.words import phase_words, rate, sparkline
 _SAMPLE_MS = 400.0
 _SAMPLES = 8
 _FLASH_SECONDS = 2.5
+_BASE_CELLS = 4  # a shorter name than this tells nothing
 
 Keys = tuple[tuple[str, str], ...]
 """Keys with a word each."""
@@ -40,7 +41,7 @@ class StatusFacts:
 def fit(facts: StatusFacts, width: int) -> Content:
     """The line in ``width`` cells: what matters least goes first when there is not room for all."""
     model_short = facts.model.split()[0] if facts.model else ""
-    model_base = model_short.split("-")[0][:10]
+    model_base = _base_name(model_short)
     short_context = facts.context.replace(" of ", "/").replace(" tokens", "")
     attempts = (
         (facts.model, facts.prompt_rate, facts.spark, facts.context, facts.hints),
@@ -69,6 +70,13 @@ def fit(facts: StatusFacts, width: int) -> Content:
         if space >= 2 or not hints:
             break
     return line.truncate(width, ellipsis=True)
+
+
+def _base_name(name: str) -> str:
+    """The first words of a model's file name that tell it: ``SmolLM2``, ``a-very``."""
+    words = name.split("-")
+    n = next((n for n in range(1, len(words)) if len("-".join(words[:n])) >= _BASE_CELLS), len(words))
+    return "-".join(words[:n])[:10]
 
 
 class StatusLine(Widget):

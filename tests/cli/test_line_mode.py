@@ -219,6 +219,18 @@ def test_words_are_not_broken_at_the_edge(talk: Talk) -> None:
     assert terminal.wait() == 0
 
 
+def test_notes_are_not_broken_within_a_word_either(talk: Talk, tmp_path: Path) -> None:
+    (tmp_path / "sessions.db").mkdir()  # of which a long sentence is said
+    terminal = ready(talk())
+    lines = [line for line in terminal.screen_text.splitlines() if line.strip()]
+    assert len(lines) > 1
+    assert all(len(line) <= 80 for line in lines[:2])
+    folder = str(tmp_path)  # which has no space: it is on one line, however long the sentence
+    assert any(folder in line for line in lines)
+    terminal.press(CTRL_D)
+    assert terminal.wait() == 0
+
+
 def test_an_opened_chat_shows_where_it_was_left(talk: Talk, stored: Stored) -> None:
     terminal = ready(talk(answers=["An answer to keep."]))
     terminal.press("A question to keep" + ENTER)

@@ -121,3 +121,9 @@ def test_code_blocks() -> None:
         "d",
         "open",
     ]
+
+
+def test_a_short_model_name_still_tells_the_model() -> None:
+    for name, shown in (("SmolLM2-135M-Instruct Q4_1", "SmolLM2 ·"), ("a-very-long-name-of-a-model Q4_1", "a-very ·")):
+        facts = StatusFacts(model=name, phase="ready", context="0 of 8,192 tokens", hints=(("F1", "help"),))
+        assert fit(facts, 38).plain.startswith(shown)
