@@ -80,13 +80,34 @@ def _core_of(cpu: int) -> str:
         return str(cpu)
 
 
-def _quota() -> int | None:
-    """Whole processors of the cgroup's quota (``cpu.max``: microseconds allowed, and per period), or None."""
+def _quota(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> int | None:
+    """Whole processors of the least quota of this process's cgroups and those above them, or None."""
+    shares: list[float] = []
     try:
-        allowed, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        return None if allowed == "max" else max(1, round(int(allowed) / int(period)))
-    except (OSError, ValueError):
-        return None
+        lines = own.read_text().splitlines()
+    except OSError:
+        lines = ["0::/"]
+    for line in lines:
+        _, controllers, path = [*line.split(":", 2), "", ""][:3]
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        base = root / controllers
+        folder = base / path.strip("/")
+        for group in {folder, *folder.parents, base}:  # in a container the path may be one of the machine outside
+            if group.is_relative_to(base):
+                shares += _share(group)
+    return max(1, round(min(shares))) if shares else None
+
+
+def _share(group: Path) -> list[float]:
+    """Processors that a cgroup may use: microseconds allowed over the period, of version 2 or 1; empty for no limit."""
+    for names in (("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us")):
+        try:
+            allowed, period = " ".join((group / name).read_text() for name in names).split()
+            return [int(allowed) / int(period)] if int(allowed) > 0 else []
+        except (OSError, ValueError, ZeroDivisionError):  # "max", or not this version
+            continue
+    return []
 
 
 class Pool:
