@@ -136,3 +136,17 @@ def test_any_message_fits_a_line() -> None:
     line = failures.error_line(LlamachatError("a\nb\x07" + "c" * 500))
     assert line.startswith("a b\ufffdccc")
     assert len(line) == 200 - len("llamachat: error: ")
+
+
+def test_a_ctrl_c_while_the_program_is_imported() -> None:
+    code = (
+        "import os, signal, sys\n"
+        "class Interrupting:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'llamachat.cli.help': os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Interrupting())\n"
+        "from llamachat.__main__ import main\n"
+        "main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
