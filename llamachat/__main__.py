@@ -9,7 +9,7 @@ import signal
 def main() -> None:
     """Imports the command line and runs it."""
     before = signal.signal(signal.SIGINT, lambda *_: os._exit(130))
-    from llamachat.cli.main import main as run  # noqa: PLC0415  (takes a while: the reason for all this)
+    from llamachat.cli.main import main as run  # takes a while: the reason for all this
 
     signal.signal(signal.SIGINT, before)
     run()
