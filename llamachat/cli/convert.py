@@ -26,7 +26,7 @@ _OUTPUT = "New file"
 _STEADY_SECONDS = 1.0  # before which no rest is told: the first pieces say nothing of the others
 
 #: Told here, so that help imports no writer; a test holds them to the tables.
-FORMAT_KEYS = ("gguf", "llama2c-v0", "llama2c-v1", "llama2c-v2", "ggjt", "safetensors")
+FORMAT_KEYS = ("gguf", "llama2c-v0", "llama2c-v1", "llama2c-v2", "ggjt", "safetensors", "ncnn")
 TYPE_NAMES = ("f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "q5_0", "q5_1", "q4_k", "q5_k", "q6_k")
 
 
@@ -54,12 +54,12 @@ _SHOWN = FOLDERS | {"tokenizer", "threads"}
 _EXAMPLES = """\
 llamachat convert llama-2-7b/ llama2-7b.gguf --type q4_0
 llamachat convert llama-2-7b-chat.ggmlv3.q4_0.bin chat.gguf
-llamachat convert stories15M.bin stories.gguf --tokenizer tokenizer.bin
+llamachat convert stories15M.bin stories.ncnn
 llamachat convert model.gguf folder --to safetensors --type f16
 llamachat quantize model-f16.gguf model-q4_k.gguf --type q4_k
 """
 _NOTE = """\
-IN is a file, a folder, or the name of a model in the models folder. OUT ends in .gguf, .ggjt, .safetensors or
+IN is a file, a folder, or the name of a model in the models folder. OUT ends in .gguf, .ggjt, .safetensors, .ncnn or
 .bin (ggjt where "ggml" or "ggjt" is in the name, llama2.c version 0 otherwise; version 2 with --type q8_0). Formats of
 several files are written into a folder called OUT. The vocabulary goes along where the format has room for it, as
 tokenizer.bin beside OUT for llama2.c. A new file appears when it is whole; Ctrl+C leaves nothing of it.

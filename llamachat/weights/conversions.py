@@ -117,3 +117,12 @@ def expand_groups(q: bytes, scales: bytes, group: int, skipped: int) -> bytes:
     weights = np.frombuffer(q, np.int8).astype("<f4")
     weights *= np.frombuffer(scales, "<f4")[np.arange(skipped, skipped + len(q)) // group]
     return weights.tobytes()
+
+
+def expand_blocks(q: bytes, inverse_scales: bytes, cols: int, block: int) -> bytes:
+    """int8 rows of ``cols`` over the float32 inverse scale of each block of a row."""
+    weights = np.frombuffer(q, np.int8).reshape(-1, cols).astype("<f4")
+    scales = np.frombuffer(inverse_scales, "<f4").reshape(len(weights), -1)
+    with np.errstate(divide="ignore", invalid="ignore"):  # what is not finite is refused when it is loaded
+        weights *= np.repeat(np.float32(1) / scales, block, axis=1)[:, :cols]
+    return weights.tobytes()

@@ -1,4 +1,6 @@
-"""ncnn models as llama2.c-to-ncnn (2023) wrote them: X.param, the graph as text, X.bin, the weights, and X.desc.
+"""ncnn models: X.param, the graph as text, X.bin, the weights, and X.desc, as two programs write them.
+
+llama2.c-to-ncnn (2023):
 
     X.param:  7767517 / layers blobs / per layer: type name n_in n_out in... out... key=value...
     X.desc:   context, layers, dimensions, heads; a number a line
@@ -7,12 +9,17 @@
               MemoryData   f32 values
               LinearInt8   f32 scales, one per group, u32 flag of int8, int8 values, row by row
 
+llamachat, of layers that every ncnn has (``llamachat.weights.write.ncnn``): Gemm in place of LinearInt8, its int8 in
+blocks of a row with inverse scales, RMSNorm in place of MemoryData, and in X.desc lines ``name=value`` for what the
+four numbers do not tell.
+
 A layer is known by the beginning of its name: its place in the file depended on the compiler. Scales in float32 are
 in no current type; the weights of LinearInt8 become F32, as its own arithmetic gives them.
 """
 
 from __future__ import annotations
 
+import math
 import re
 import struct
 from collections.abc import Iterator
@@ -22,21 +29,23 @@ from llamachat.weights.base import Hyperparameters, StoredWeights, Tensor, Tenso
 from llamachat.weights.files import Refusal, RegularFile, blaming, quoted
 from llamachat.weights.llama import check_hyperparameters, head_dim, rows_of, used_tensors
 from llamachat.weights.model_files import ModelFiles
-from llamachat.weights.rows import GroupedRows, Rows, StoredRows
+from llamachat.weights.rope_scaling import NAME as ROPE_FREQS
+from llamachat.weights.rows import BlockRows, ComputedRow, GroupedRows, Rows, StoredRows
 
 MAGIC = b"7767517"
 
 _PARAM_LIMIT = 4 << 20  # bytes; that of Llama 2 7B has some 200 kB
 _LAYERS_LIMIT = 1 << 16
 _COUNT_LIMIT = 1 << 40
-_F16_FLAG, _INT8_FLAG = 0x01306B47, 0x000D4B38
+_DESC_LIMIT = 1 << 16  # bytes; factors of RoPE can be 512 numbers
+F16_FLAG, INT8_FLAG = 0x01306B47, 0x000D4B38
 _F32_FLAGS = (0, 0x0002C056)
 
 #: Layers without weights that the graph of a Llama model has.
 _WEIGHTLESS = frozenset(
     (
         *("Input", "Split", "BinaryOp", "UnaryOp", "Reduction", "MatMul", "Softmax", "Swish"),
-        *("Reshape", "Slice", "Concat", "Crop", "Permute", "ExpandDims", "Squeeze", "Noop"),
+        *("RotaryEmbed", "SDPA", "Reshape", "Slice", "Concat", "Crop", "Permute", "ExpandDims", "Squeeze", "Noop"),
     )
 )
 
@@ -48,7 +57,11 @@ _ROLES = {
     "w1": "ffn_gate",
     "w2": "ffn_down",
     "w3": "ffn_up",
+    "attn_norm": "attn_norm",
+    "ffn_norm": "ffn_norm",
 }
+INT8_BLOCK = 32  #: weights of a row that share a scale in Gemm
+_INT8_BLOCKS = 800  # how Gemm calls such: 8 bits, blocks of 32
 _LINEAR = re.compile(r"([a-z0-9_]+?)_(\d{1,4})")
 _SUFFIX = re.compile(r"_op\d+$")
 
@@ -70,11 +83,16 @@ def open_ncnn(files: ModelFiles) -> StoredWeights:
     """The Llama model whose ``.param`` file was named. ``Refusal`` names the file at fault."""
     stem = files.first.path.name.removesuffix(".param")
     layers = list(_read_param(files.first))
-    context, n_layers, dim, n_heads = _read_desc(files, f"{stem}.desc")
+    (context, n_layers, dim, n_heads), more = _read_desc(files, f"{stem}.desc")
     file = files.open(f"{stem}.bin")
     with blaming(file.path):
         tensors = _read_weights(file, layers, n_layers)
-    head = head_dim(dim, n_heads)
+    with blaming(files.folder / f"{stem}.desc"):
+        head = int(_number(more, "head_dim", 0)) or head_dim(dim, n_heads)
+        numbers = {key: _number(more, key, value) for key, value in _USUAL.items()}
+        factors = _factors(more, head)
+    if factors:
+        tensors[ROPE_FREQS] = factors
     h = Hyperparameters(
         n_vocab=rows_of(tensors, "token_embd.weight"),
         n_embd=dim,
@@ -84,6 +102,7 @@ def open_ncnn(files: ModelFiles) -> StoredWeights:
         n_kv_heads=rows_of(tensors, "blk.0.attn_k.weight") // max(head, 1),
         head_dim=head,
         n_ctx_train=context,
+        **numbers,
     )
     check_hyperparameters(h)
     return StoredWeights(files, "ncnn", h, used_tensors(h, tensors), name=stem)
@@ -117,18 +136,49 @@ def _layer(line: str) -> _Layer:
     return _Layer(kind, name, params)
 
 
-def _read_desc(files: ModelFiles, name: str) -> tuple[int, int, int, int]:
-    text = files.text(name, 4096)
+#: What the graph of 2023 had built in.
+_USUAL = {"norm_eps": 1e-5, "rope_base": 10000.0, "rope_scale": 1.0}
+
+
+def _read_desc(files: ModelFiles, name: str) -> tuple[tuple[int, int, int, int], dict[str, str]]:
+    """Context, layers, dimensions, heads; and what is named."""
+    text = files.text(name, _DESC_LIMIT)
     if text is None:
         raise Refusal(f"needs {quoted(name)} beside it")
     with blaming(files.folder / name):
+        words = text.decode(errors="replace").split()
         try:
-            context, n_layers, dim, n_heads = (int(word) for word in text.split()[:4] if len(word) < 16)
+            context, n_layers, dim, n_heads = (int(word) for word in words[:4] if len(word) < 16)
         except ValueError:
             raise Refusal("is broken: four numbers must be in it") from None
         if not 1 <= n_layers <= 512:
             raise Refusal(f"states {n_layers} layers")
-        return context, n_layers, dim, n_heads
+        more = dict(word.split("=", 1) for word in words[4:] if "=" in word)
+        return (context, n_layers, dim, n_heads), more
+
+
+def _number(values: dict[str, str], key: str, usual: float) -> float:
+    try:
+        number = float(values[key]) if key in values else usual
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise Refusal(f"has under {quoted(key)} something else than a number")
+    return number
+
+
+def _factors(values: dict[str, str], head: int) -> tuple[Tensor, Rows] | None:
+    """What RoPE's frequencies are divided by."""
+    if "rope_freqs" not in values:
+        return None
+    words = values["rope_freqs"].split(",")
+    if not 2 <= head <= 1024 or len(words) != head // 2:
+        raise Refusal(f"has {len(words)} factors of RoPE for heads of {head}")
+    numbers = [_number({"rope_freqs": word}, "rope_freqs", 1.0) for word in words]
+    if not all(1e-30 < number < 1e30 for number in numbers):
+        raise Refusal("has factors of RoPE that make no sense")
+    data = struct.pack(f"<{len(numbers)}f", *numbers)
+    return Tensor(ROPE_FREQS, TensorType.F32, 1, len(numbers)), ComputedRow(data)
 
 
 def _read_weights(file: RegularFile, layers: list[_Layer], n_layers: int) -> dict[str, tuple[Tensor, Rows]]:
@@ -165,6 +215,8 @@ def _canonical(name: str) -> str:
     base = _SUFFIX.sub("", name)
     if base in ("embed", "unembed"):
         return {"embed": "token_embd.weight", "unembed": "output.weight"}[base]
+    if base == "final_norm":
+        return "output_norm.weight"
     match = _LINEAR.fullmatch(base)
     if not match or match[1] not in _ROLES:
         raise Refusal(f"has a layer {quoted(name)}, which no Llama model of ncnn has")
@@ -175,14 +227,31 @@ _Found = tuple[TensorType, int, int, Rows, int]
 
 
 def _embed(file: RegularFile, layer: _Layer, offset: int) -> _Found:
-    cols, rows = layer.param(0), layer.param(1)
+    return _values(file, layer, offset, layer.param(1), layer.param(0))
+
+
+def _values(file: RegularFile, layer: _Layer, offset: int, rows: int, cols: int) -> _Found:
+    """Floats behind a flag."""
     flag = _flag(file, offset)
-    if flag != _F16_FLAG and flag not in _F32_FLAGS:
+    if flag != F16_FLAG and flag not in _F32_FLAGS:
         raise Refusal(f"stores layer {quoted(layer.name)} in a way that is not supported (flag {flag:#010x})")
-    kind = TensorType.F16 if flag == _F16_FLAG else TensorType.F32
+    kind = TensorType.F16 if flag == F16_FLAG else TensorType.F32
     row_bytes = cols * kind.block_bytes
     end = offset + 4 + rows * row_bytes
     return kind, rows, cols, StoredRows(file, offset + 4, row_bytes), end + -end % 4
+
+
+def _gemm(file: RegularFile, layer: _Layer, offset: int) -> _Found:
+    rows, cols = layer.param(8), layer.param(9)
+    how = layer.params.get(18, 0)
+    if how == 0:
+        return _values(file, layer, offset, rows, cols)
+    if how != _INT8_BLOCKS:
+        raise Refusal(f"stores layer {quoted(layer.name)} in a way that is not supported")
+    scales = offset + rows * cols
+    scales += -scales % 4
+    source = BlockRows(file, offset, scales, cols, INT8_BLOCK)
+    return TensorType.F32, rows, cols, source, scales + 4 * rows * -(-cols // INT8_BLOCK)
 
 
 def _gain(file: RegularFile, layer: _Layer, offset: int) -> _Found:
@@ -195,7 +264,7 @@ def _linear(file: RegularFile, layer: _Layer, offset: int) -> _Found:
     if rows * cols % group:
         raise Refusal(f"states groups of {group} weights, which do not divide those of layer {quoted(layer.name)}")
     flag_at = offset + 4 * (rows * cols // group)
-    if (flag := _flag(file, flag_at)) != _INT8_FLAG:
+    if (flag := _flag(file, flag_at)) != INT8_FLAG:
         raise Refusal(f"stores layer {quoted(layer.name)} in a way that is not supported (flag {flag:#010x})")
     source = GroupedRows(file, flag_at + 4, offset, cols, group)
     return TensorType.F32, rows, cols, source, flag_at + 4 + rows * cols
@@ -207,4 +276,4 @@ def _flag(file: RegularFile, offset: int) -> int:
     return int(struct.unpack("<I", file.read(offset, 4))[0])
 
 
-_READERS = {"Embed": _embed, "MemoryData": _gain, "LinearInt8": _linear}
+_READERS = {"Embed": _embed, "MemoryData": _gain, "LinearInt8": _linear, "RMSNorm": _gain, "Gemm": _gemm}

@@ -74,6 +74,25 @@ class GroupedRows:
 
 
 @dataclass(frozen=True, slots=True)
+class BlockRows:
+    """int8 rows as float32, with a float32 inverse scale for each block of a row, of which the last may be shorter."""
+
+    file: RegularFile
+    offset: int
+    scales: int  #: where they are
+    cols: int
+    block: int
+
+    def read(self, first: int, count: int) -> bytes:  # noqa: D102
+        from llamachat.weights.conversions import expand_blocks
+
+        per_row = -(-self.cols // self.block)
+        q = self.file.read(self.offset + first * self.cols, count * self.cols)
+        scales = self.file.read(self.scales + 4 * first * per_row, 4 * count * per_row)
+        return expand_blocks(q, scales, self.cols, self.block)
+
+
+@dataclass(frozen=True, slots=True)
 class StackedRows:
     """The rows of several parts, one part after another: (rows of it, how many)."""
 

@@ -19,6 +19,12 @@ _ESCAPE = r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)|[()][A-Z0-9]|[=
 _ANY_ESCAPES = f"(?:{_ESCAPE})*"
 
 
+def _as_a_login_shell_would() -> None:
+    """Takes the terminal, and hears Ctrl+C, also where the tests run in the background of a shell that ignores it."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Terminal:
     """Runs a program in a pseudo-terminal. ``output`` is everything it wrote, ``screen_text`` that without escapes."""
 
@@ -30,7 +36,7 @@ class Terminal:
         environment = {**os.environ, "TERM": "xterm-256color", **(env or {})}
         self.process = subprocess.Popen(
             command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment, start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+            preexec_fn=_as_a_login_shell_would,
         )  # fmt: skip
         os.close(theirs)
         self.output = ""

@@ -135,7 +135,7 @@ def test_no_rights_in_the_folder(model: Path, llamachat: Run) -> None:
 
 def vast_model(path: Path) -> None:
     """A model of zeros that takes no room on the disk, and seconds to convert."""
-    dim, ff, layers, vocab, context = 2048, 5632, 12, 32000, 16
+    dim, ff, layers, vocab, context = 2048, 5632, 20, 32000, 16
     weights = vocab * dim + layers * (4 * dim * dim + 3 * dim * ff + 2 * dim) + dim
     path.write_bytes(struct.pack("<7i", dim, ff, layers, 32, 32, vocab, context))
     os.truncate(path, 28 + 4 * (weights + context * dim // 32))
@@ -150,5 +150,5 @@ def test_a_signal_ends_it_and_leaves_nothing(tmp_path: Path, own_home: Path, num
         assert len(list(tmp_path.iterdir())) == 2
         terminal.signal(number)
         assert terminal.wait() == 128 + number
-    assert re.search(r"new\.gguf \S+ +\d+ % [\d.]+ MB of [\d.]+ MB, [\d.]+ s left", terminal.screen_text)
+    assert re.search(r"new\.gguf \S+ +\d+ % [\d.]+ MB of [\d.]+ MB, (\d+ min )?[\d.]+ s left", terminal.screen_text)
     assert [path.name for path in tmp_path.iterdir()] == ["m.bin"]

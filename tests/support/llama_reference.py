@@ -139,7 +139,7 @@ class TinyLlama:
         return np.stack([turned.real, turned.imag], axis=-1).reshape(x.shape)
 
     def _attention(self, h: Doubles, layer: int, kv: str) -> Doubles:
-        rounded = {"F16": lambda x: x.astype(np.float16), "Q8_0": rounded_to_bytes}[kv]
+        rounded = {"F16": lambda x: x.astype(np.float16), "Q8_0": rounded_to_bytes, "F64": lambda x: x}[kv]
         q = self._rope(self._heads(h @ self.values["attn_q", layer].T, self.n_heads))
         k = rounded(self._rope(self._heads(h @ self.values["attn_k", layer].T, self.n_kv_heads)))
         v = rounded(self._heads(h @ self.values["attn_v", layer].T, self.n_kv_heads))

@@ -12,8 +12,9 @@ import pytest
 from llamachat.errors import WeightsError
 from llamachat.weights import open_weights
 from tests.support.blocks import dequantize
+from tests.support.conversions import converted
 from tests.support.ncnn_files import write_ncnn
-from tests.support.tiny_models import TinyShape, random_model, write_tokenizer_bin
+from tests.support.tiny_models import TinyShape, random_model, write_gguf, write_tokenizer_bin
 from tests.support.tiny_vocabularies import spm_vocabulary
 
 
@@ -139,3 +140,36 @@ def test_files_that_are_missing_or_of_another_length(folder: Path) -> None:
         refusal(folder)
     os.truncate(folder / "tiny.param", 1 << 33)
     assert "at most 4194304 are allowed" in refusal(folder)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("head_dim=nan", "something else than a number"),
+        ("head_dim=inf", "something else than a number"),
+        ("head_dim=-2", "head_dim -2"),
+        ("head_dim=1e300", "head_dim"),
+        ("norm_eps=x", "something else than a number"),
+        ("rope_base=0", "rope_base 0"),
+        ("rope_scale=-1", "rope_scale -1"),
+        ("rope_freqs=1,2,3", "3 factors of RoPE for heads of 16"),
+        ("rope_freqs=" + ",".join(["0"] * 8), "make no sense"),
+        ("rope_freqs=" + ",".join(["nan"] * 8), "something else than a number"),
+    ],
+)
+def test_what_is_named_in_a_description(folder: Path, line: str, said: str) -> None:
+    with (folder / "tiny.desc").open("a") as file:
+        file.write(line + "\n")
+    with pytest.raises(WeightsError, match=said):
+        open_weights(folder)
+
+
+@pytest.mark.parametrize("change", [("18=800", "18=433"), ("18=800", "18=1"), ("8=96 ", "8=97 "), ("9=64 ", "9=0 ")])
+def test_spoilt_products_of_our_own_graph(tmp_path: Path, change: tuple[str, str]) -> None:
+    write_gguf(tmp_path / "m.gguf", random_model(TinyShape(n_heads=4, n_kv_heads=4)))
+    converted(tmp_path / "m.gguf", tmp_path / "new.ncnn", "ncnn", "q8_0")
+    graph = tmp_path / "new.ncnn/new.param"
+    assert change[0] in graph.read_text()
+    graph.write_text(graph.read_text().replace(*change, 1))
+    with pytest.raises(WeightsError):
+        open_weights(tmp_path / "new.ncnn")

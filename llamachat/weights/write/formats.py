@@ -11,6 +11,7 @@ from llamachat.weights.base import TensorType
 from llamachat.weights.write.ggjt import ggjt_layout
 from llamachat.weights.write.gguf import gguf_layout
 from llamachat.weights.write.llama2c import version_0_layout, version_1_layout, version_2_layout
+from llamachat.weights.write.ncnn import ncnn_layout
 from llamachat.weights.write.parts import Layout, Model
 from llamachat.weights.write.safetensors import safetensors_layout
 from llamachat.weights.write.types import CHOICES
@@ -46,6 +47,7 @@ FORMATS: Mapping[str, OutputFormat] = {
             (".safetensors",),
             inside="model.safetensors",
         ),
+        OutputFormat("ncnn", "ncnn", ncnn_layout, ("f32", "f16", "q8_0"), (".ncnn", ".param"), inside="{}.param"),
     )
 }
 

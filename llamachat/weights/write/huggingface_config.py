@@ -32,8 +32,8 @@ def config_of(model: Model, kind: TensorType) -> dict[str, Any]:
         "head_dim": h.head_dim,
         "vocab_size": h.n_vocab,
         "max_position_embeddings": h.n_ctx_train,
-        "rms_norm_eps": _shortest(h.norm_eps),
-        "rope_theta": _shortest(h.rope_base),
+        "rms_norm_eps": shortest(h.norm_eps),
+        "rope_theta": shortest(h.rope_base),
         "rope_scaling": _scaling(model),
         "attention_bias": False,
         "mlp_bias": False,
@@ -60,7 +60,7 @@ def _scaling(model: Model) -> dict[str, Any] | None:
         }
     if h.rope_scale == 1.0:
         return None
-    factor = _shortest(1.0 / h.rope_scale)
+    factor = shortest(1.0 / h.rope_scale)
     return {"rope_type": "linear", "type": "linear", "factor": factor}
 
 
@@ -68,7 +68,7 @@ def _llama3(h: Hyperparameters, data: bytes) -> Llama3Scaling:
     """The numbers of Llama 3's rule that give these factors: the longest wave has the largest, the rest is tried."""
     factors = struct.unpack(f"<{h.head_dim // 2}f", data)
     for original in _ORIGINAL_CONTEXTS:
-        scaling = Llama3Scaling(factor=_shortest(max(factors)), original_context=original)
+        scaling = Llama3Scaling(factor=shortest(max(factors)), original_context=original)
         if 1.0 < scaling.factor < 1e6 and rope_freqs(h, scaling)[1].data == data:
             return scaling
     raise LlamachatError(
@@ -76,7 +76,7 @@ def _llama3(h: Hyperparameters, data: bytes) -> Llama3Scaling:
     )
 
 
-def _shortest(value: float) -> float:
+def shortest(value: float) -> float:
     """The number with the fewest digits that is this one in float32: what a person once wrote."""
     single = struct.pack("<f", value)
     numbers = (float(f"{value:.{digits}g}") for digits in range(1, 18))

@@ -15,11 +15,10 @@ from llamachat.weights.base import Hyperparameters, Tensor, TensorType
 from llamachat.weights.llama2c import FREQUENCIES, LATER, LATER_BYTES, MAGIC, NUMBERS, arrays_later, arrays_of_version_0
 from llamachat.weights.write.encodings import Blocks, GroupedBytes
 from llamachat.weights.write.parts import Computed, Encoded, Known, Layout, Model, NewFile, Part, new_file, padding
-from llamachat.weights.write.plain_vocabulary import losses, plain_tokens, tokenizer_bin
+from llamachat.weights.write.plain_vocabulary import TOKENIZER_BIN, losses, plain_tokens, tokenizer_bin
 from llamachat.weights.write.requirements import check_plain, notes_on_eps
 
 _LARGEST_GROUP = 64
-_TOKENIZER = "tokenizer.bin"
 _POSITIONS_AT_ONCE = 4096
 
 
@@ -68,10 +67,10 @@ def _layout(model: Model, label: str, file: NewFile) -> Layout:
     tokens = plain_tokens(model.vocabulary) if model.vocabulary else None
     if tokens is None:
         kind = "none was found" if model.vocabulary is None else "it is not of the kind that this holds"
-        return Layout((file,), (*notes, f"no {_TOKENIZER} is written for the vocabulary: {kind}"))
+        return Layout((file,), (*notes, f"no {TOKENIZER_BIN} is written for the vocabulary: {kind}"))
     if model.vocabulary:
         notes += losses(model.vocabulary)
-    return Layout((new_file(_TOKENIZER, [tokenizer_bin(tokens)]), file), tuple(notes))
+    return Layout((new_file(TOKENIZER_BIN, [tokenizer_bin(tokens)]), file), tuple(notes))
 
 
 def _numbers(h: Hyperparameters, n_vocab: int) -> tuple[int, ...]:

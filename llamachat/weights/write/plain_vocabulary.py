@@ -13,6 +13,8 @@ from llamachat.weights.tokens import ADDED_SCORE, classify_by_id
 
 _FIXED = 259  # tokens whose place says what they are
 
+TOKENIZER_BIN = "tokenizer.bin"
+
 Tokens = list[tuple[bytes, float]]
 
 
