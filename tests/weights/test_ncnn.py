@@ -148,7 +148,7 @@ def test_files_that_are_missing_or_of_another_length(folder: Path) -> None:
         ("head_dim=nan", "something else than a number"),
         ("head_dim=inf", "something else than a number"),
         ("head_dim=-2", "head_dim -2"),
-        ("head_dim=1e300", "head_dim"),
+        ("head_dim=1e300", "states n_kv_heads 0"),
         ("norm_eps=x", "something else than a number"),
         ("rope_base=0", "rope_base 0"),
         ("rope_scale=-1", "rope_scale -1"),
