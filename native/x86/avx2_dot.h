@@ -59,7 +59,8 @@ LC_INLINE void dot_blocks(const int32_t type, const lc_panel_layout *layout, con
     for (int64_t record = 0; record < layout->blocks; record++, panel += layout->record) {
         scales s;
         scales_of(type, panel, &s);
-        #pragma GCC unroll 8
+        /* One loop: unrolled, Q6_K reads 37 GB/s instead of 51, since processors prefetch by the address of a load. */
+        #pragma GCC unroll 1
         for (int i = 0; i < kind.columns / LC_BLOCK; i++, x += lc_record_of(LC_FORM_INTEGERS, 1).bytes) {
             quants q;
             quants_of(type, panel, i, &q);
