@@ -57,7 +57,8 @@ static int find_product(const lc_grid *grids, int64_t *chunk)
     return i;
 }
 
-static void multiply_chunk(const product *p, const lc_activations *a, const lc_grid *grid, int64_t chunk, uint8_t *scratch)
+static void multiply_chunk(const product *p, const lc_activations *a, const lc_grid *grid, int64_t chunk,
+                           uint8_t *scratch)
 {
     if (p->up)
         lc_multiply_gated_chunk(p->m, p->up, a, grid, chunk, scratch, &p->out);

@@ -97,8 +97,8 @@ lc_status lc_matrix_create(int32_t type, int64_t rows, int64_t cols, lc_matrix *
  * a multiple of 16 rows on, and 16 or more at a time.  LC_ERR_STATE: one of the rows is written, or being written by
  * another thread.  LC_ERR_NONFINITE: a weight or a block's scale is not finite; none of the rows counts as written. */
 lc_status lc_matrix_write(lc_matrix *m, int64_t first_row, int64_t n_rows, const void *bytes, size_t n_bytes);
-/* y[n][rows] = x[n][cols] times the matrix's transpose.  exact as in lc_context_options, a long prompt being 64 tokens or
- * more.  LC_ERR_STATE: rows are missing. */
+/* y[n][rows] = x[n][cols] times the matrix's transpose.  exact as in lc_context_options, a batch being all n tokens.
+ * LC_ERR_STATE: rows are missing. */
 lc_status lc_matrix_multiply(const lc_matrix *m, lc_pool *pool, const float *x, int64_t n, int32_t exact, float *y);
 /* Reads one row back as float32[cols], exactly the values that lc_dequantize gives. */
 lc_status lc_matrix_row(const lc_matrix *m, int64_t row, float *dst);

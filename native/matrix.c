@@ -185,7 +185,8 @@ static void multiply(const void *job, lc_team *team)
         lc_multiply_chunk(m, a, &grid, chunk, scratch, &out);
 }
 
-static lc_status multiply_batches(const lc_matrix *m, lc_pool *pool, lc_activations *a, const float *x, int64_t n, float *y)
+static lc_status multiply_batches(const lc_matrix *m, lc_pool *pool, lc_activations *a, const float *x, int64_t n,
+                                  float *y)
 {
     const int32_t n_threads = lc_pool_threads(pool);
     const size_t bytes = lc_multiply_scratch_bytes() * (size_t)n_threads;

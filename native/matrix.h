@@ -48,17 +48,17 @@ typedef struct lc_output {
 
 /* Asks for the first weights of a chunk; those that follow are asked for as it is computed. */
 void lc_multiply_prefetch(const lc_matrix *m, const lc_grid *grid, int64_t chunk);
-/* Chunk number `chunk` of y = m * activations.  scratch: lc_multiply_scratch_bytes at a 64-byte boundary, for this thread;
- * not used for one token. */
-void lc_multiply_chunk(const lc_matrix *m, const lc_activations *a, const lc_grid *grid, int64_t chunk, uint8_t *scratch,
-                       const lc_output *out);
+/* Chunk number `chunk` of y = m * activations.  scratch: lc_multiply_scratch_bytes at a 64-byte boundary, for this
+ * thread; not used for one token. */
+void lc_multiply_chunk(const lc_matrix *m, const lc_activations *a, const lc_grid *grid, int64_t chunk,
+                       uint8_t *scratch, const lc_output *out);
 /* The same for y = silu(gate * activations) * (up * activations): the gated half of the feed-forward. */
 void lc_multiply_gated_chunk(const lc_matrix *gate, const lc_matrix *up, const lc_activations *a, const lc_grid *grid,
                              int64_t chunk, uint8_t *scratch, const lc_output *out);
 size_t lc_multiply_scratch_bytes(void);
 
-/* Products of at least this many tokens are fast unless they shall be exact.  Fewer are what one more question in a chat
- * comes to, and are over soon; nor does one of them decide much, while a short prompt's few keys decide everything. */
+/* Products of at least this many tokens are fast unless they shall be exact.  Fewer are what one more question in a
+ * chat comes to, and are over soon; nor does one of them decide much, while a short prompt's few keys decide everything. */
 #define LC_FAST_TOKENS 64
 lc_precision lc_multiply_precision(bool exact, int64_t n);
 /* The form that m needs of activations whose n and precision are set. */

@@ -8,9 +8,9 @@
 #define CHUNK_BYTES ((size_t)8 << 10)
 #define CHUNK_BYTES_MOST ((size_t)128 << 10)
 #define CHUNKS_PER_THREAD 2
-/* Several tokens: a chunk's tiles and pairs of panels, whose sums and a slice of whose activations stay in the second-level
- * cache (512 tokens: 128 KB for two pairs, twice that for a gated product, beside 430 KB).  Where there are few pairs one at
- * a time shares out better. */
+/* Several tokens: a chunk's tiles and pairs of panels, whose sums and a slice of whose activations stay in the
+ * second-level cache (512 tokens: 128 KB for two pairs, twice that for a gated product, beside 430 KB).  Where there
+ * are few pairs one at a time shares out better. */
 #define SPAN_TILES (512 / LC_TILE)
 #define SPAN_PAIRS 2
 #define FEW_PAIRS 16 /* for each thread */
@@ -110,8 +110,8 @@ LC_INLINE float *pair_sums(const lc_matrix *m, const span *s, float *sums, int64
     return sums + (size_t)(panel - s->panel) / LC_PAIR * (size_t)(s->tile_end - s->tile) * tile_sums(m);
 }
 
-/* sums[pair][tile][panel of the pair][token][row] of a span of at most SPAN_PAIRS.  A slice of its weights is unpacked into
- * the nearest cache and meets all tiles; the last panel of an odd number is its own partner. */
+/* sums[pair][tile][panel of the pair][token][row] of a span of at most SPAN_PAIRS.  A slice of its weights is unpacked
+ * into the nearest cache and meets all tiles; the last panel of an odd number is its own partner. */
 static void multiply_span(const lc_matrix *m, const lc_activations *a, const span *s, uint8_t *weights, float *sums)
 {
     const lc_gemm *gemm = &m->gemm[a->precision];
@@ -170,8 +170,8 @@ void lc_multiply_prefetch(const lc_matrix *m, const lc_grid *grid, int64_t chunk
     lc_prefetch(first, (size_t)lc_min(LC_PREFETCH_AHEAD, (int64_t)m->layout.bytes));
 }
 
-void lc_multiply_chunk(const lc_matrix *m, const lc_activations *a, const lc_grid *grid, int64_t chunk, uint8_t *scratch,
-                       const lc_output *out)
+void lc_multiply_chunk(const lc_matrix *m, const lc_activations *a, const lc_grid *grid, int64_t chunk,
+                       uint8_t *scratch, const lc_output *out)
 {
     const span s = span_of(m, a, grid, chunk);
     if (a->n == 1)

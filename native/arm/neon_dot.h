@@ -8,7 +8,8 @@ LC_INLINE int8x16_t signed_step(const lc_block_kind kind, const quants *q, const
 }
 
 /* sum + four steps, the first of which is `step`, times sixteen bytes of a token. */
-LC_INLINE int32x4_t add_steps(const lc_block_kind kind, const quants *q, const int step, const uint8_t *x, int32x4_t sum)
+LC_INLINE int32x4_t add_steps(const lc_block_kind kind, const quants *q, const int step, const uint8_t *x,
+                              int32x4_t sum)
 {
     const int8x16_t columns = vld1q_s8((const int8_t *)x);
     sum = vdotq_laneq_s32(sum, signed_step(kind, q, step), columns, 0);

@@ -35,7 +35,8 @@ LC_INLINE int32x4_t quantize(const bool wide, vf x, float inverse, uint8_t *high
 LC_INLINE void pack_block(const bool wide, const int32_t width, const float *x, int32_t token, uint8_t *record)
 {
     const lc_record at = lc_record_of(wide ? LC_FORM_INTEGERS : LC_FORM_BYTES, width);
-    float *d = (float *)(void *)(record + at.d) + token, *scaled_sum = (float *)(void *)(record + at.scaled_sum) + token;
+    float *d = (float *)(void *)(record + at.d) + token;
+    float *scaled_sum = (float *)(void *)(record + at.scaled_sum) + token;
     int32_t *start = (int32_t *)(void *)(record + at.start) + token;
     const float most = x ? largest_of(x) : 0.0f, steps = wide ? LC_Q_MAX : LC_BYTE_MAX;
     const bool nothing = most < LC_Q_TINY;

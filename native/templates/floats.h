@@ -83,8 +83,8 @@ LC_INLINE void multiply_floats_tiles(const int tiles, const float *weights, int6
 static void multiply_floats(const void *weights, int64_t n, const uint8_t *tiles, size_t tile_bytes, int32_t n_tiles,
                             float *sums)
 {
-    const size_t step = LC_PAIR * LC_TILE * LANES;
-    for (; n_tiles >= FLOAT_TILES; n_tiles -= FLOAT_TILES, tiles += FLOAT_TILES * tile_bytes, sums += FLOAT_TILES * step)
+    const size_t step = LC_PAIR * LC_TILE * LANES, many = FLOAT_TILES;
+    for (; n_tiles >= FLOAT_TILES; n_tiles -= FLOAT_TILES, tiles += many * tile_bytes, sums += many * step)
         multiply_floats_tiles(FLOAT_TILES, weights, n, tiles, tile_bytes, sums);
     for (; n_tiles > 0; n_tiles--, tiles += tile_bytes, sums += step)
         multiply_floats_tiles(1, weights, n, tiles, tile_bytes, sums);

@@ -1,7 +1,7 @@
 /* The kernels for AVX2 with FMA and F16C (Intel since 2013, AMD since 2015).
  *
- * Quantised panels are multiplied as 16-bit integers: vpmaddwd takes two columns of eight rows a step.  Where activations
- * have 8 bits and weights at most 6, vpmaddubsw takes four.
+ * Quantised panels are multiplied as 16-bit integers: vpmaddwd takes two columns of eight rows a step.  Where
+ * activations have 8 bits and weights at most 6, vpmaddubsw takes four.
  */
 #if defined(__x86_64__)
 #include <float.h>

@@ -31,8 +31,8 @@ LC_INLINE float largest_of(const float *x)
     return lc_float_of_bits((uint32_t)(a > b ? a : b));
 }
 
-/* Sixteen columns as words, each four in the order 0, 2, 1, 3: vpmaddwd wants the even columns side by side, and the odd
- * ones.  Returns their sum. */
+/* Sixteen columns as words, each four in the order 0, 2, 1, 3: vpmaddwd wants the even columns side by side, and the
+ * odd ones.  Returns their sum. */
 LC_INLINE int32_t pack_words(const float *x, __m256 inverse, uint8_t *dst)
 {
     const __m256i low = quantize(x, inverse), high = quantize(x + 8, inverse);

@@ -53,7 +53,8 @@ LC_INLINE vf vf_load_i8(const int8_t *p)
 #define ATTENTION_QUERIES 3
 #define ATTENTION_STEP 8
 
-/* Sums of eight columns of one token hide an addition's latency; 24 registers of sums of several leave room for weights. */
+/* Sums of eight columns of one token hide an addition's latency; 24 registers of sums of several tokens leave room for
+ * weights. */
 #define FLOAT_SUMS 8
 #define FLOAT_TILES 3
 
