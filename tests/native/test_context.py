@@ -164,6 +164,30 @@ def test_an_idle_pool_sleeps(model: CoreModel) -> None:
         context.close()
 
 
+def test_answers_hold_while_others_use_the_processors() -> None:
+    """Large enough that every token is shared; more threads than processors, so that each is stopped with work in hand."""
+    tiny = TinyLlama(n_embd=256, n_ff=512, head_dim=64)
+    model = CoreModel(tiny.hparams(), tiny.tensors)
+    results: list[bytes] = []
+
+    def evaluate(n_threads: int) -> None:
+        with Pool(n_threads) as pool:
+            context = CoreContext(model, pool, 64)
+            for _ in range(20):
+                context.truncate(0)
+                results.append(b"".join(context.eval([token]).tobytes() for token in range(30)))
+            context.close()
+
+    evaluate(1)
+    threads = [threading.Thread(target=evaluate, args=(n,)) for n in (2, 3, 4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(results) == 80
+    assert len(set(results)) == 1
+
+
 def test_results_hold_while_others_use_the_processors(model: CoreModel) -> None:
     """Threads are interrupted in every place; two pools work at once."""
     expected = TINY.logits([5] * 40)[-1]
