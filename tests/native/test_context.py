@@ -165,7 +165,7 @@ def test_an_idle_pool_sleeps(model: CoreModel) -> None:
 
 
 def test_answers_hold_while_others_use_the_processors() -> None:
-    """Large enough that every token is shared; more threads than processors, so that each is stopped with work in hand."""
+    """Large enough that every token is shared; more threads than processors, so that all are stopped at times."""
     tiny = TinyLlama(n_embd=256, n_ff=512, head_dim=64)
     model = CoreModel(tiny.hparams(), tiny.tensors)
     results: list[bytes] = []
