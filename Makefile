@@ -43,7 +43,8 @@ tests: $(VENV)/installed-dev
 	-$(BIN)/llamachat pull --if-missing
 	$(BIN)/python -m pytest $(ARGS)
 
-# The C core under AddressSanitizer and UBSan: a copy of the package with its own build, and the tests that compute.
+# The C core under AddressSanitizer and UBSan: a copy of the package with its own build, and the tests that compute
+# or hand it broken models.
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all
 sanitize: $(VENV)/installed-dev
 	rm -rf build/sanitize
@@ -51,7 +52,8 @@ sanitize: $(VENV)/installed-dev
 		$(BIN)/python setup.py --quiet build --build-base build/sanitize --build-lib build/sanitize/lib
 	LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
 		ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1 \
-		$(BIN)/python -m pytest --capture=no -o pythonpath="build/sanitize/lib ." tests/native tests/engine $(ARGS)
+		$(BIN)/python -m pytest --capture=no -o pythonpath="build/sanitize/lib ." tests/native tests/engine \
+		tests/hostile/test_hostile.py $(ARGS)
 
 format: $(VENV)/installed-dev
 	$(BIN)/ruff check --fix .

@@ -122,6 +122,7 @@ def open_ggml(files: ModelFiles) -> StoredWeights:
     report.hyperparameters = hyperparameters
     report.notes.append(f"its context is not stated: {_N_CTX:,} tokens are assumed; --n-ctx sets another")
     report.notes.append("the epsilon of its norms and the base of RoPE are not stated: Llama 2's are assumed")
+    rows_of(tensors, "output.weight")  # these files always have it: one without was cut short between two tensors
     used = used_tensors(hyperparameters, tensors)
     return StoredWeights(files, first.container.name, hyperparameters, used, vocabulary=vocabulary)
 

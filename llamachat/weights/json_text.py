@@ -56,6 +56,8 @@ class Fields:
             value = int(value)
         if type(value) is not int:
             raise Refusal(f"has under {quoted(key)} something else than an integer")
+        if abs(value) >= 1 << 63:
+            raise Refusal(f"has under {quoted(key)} a number of {len(str(abs(value)))} digits")
         return value
 
     def number(self, key: str, default: float | None = None) -> float:

@@ -14,6 +14,8 @@ from llamachat.weights.report import Report
 
 #: Entries of a folder that are looked at, at most.
 ENTRIES_LIMIT = 4096
+#: Bytes of a file's name, at most: file systems have none longer.
+_NAME_LIMIT = 255
 
 
 class ModelFiles:
@@ -78,15 +80,26 @@ class ModelFiles:
             file.close()
 
     def _inside(self, name: str) -> Path:
-        if name in ("", ".", "..") or "/" in name or "\0" in name or os.sep in name:
+        if not _is_plain(name):
             raise Refusal(f"names {quoted(name)} as one of its files, which is no plain file name")
         path = self.folder / name
         if path.is_symlink():
-            home = self.folder.resolve()
-            target = path.resolve()
+            try:
+                home, target = self.folder.resolve(), path.resolve()
+            except (OSError, RuntimeError):  # a link to itself
+                raise Refusal("is a link that leads nowhere", path) from None
             if not target.is_relative_to(home) and not _in_hub_cache(home, target):
                 raise Refusal("is a link that leads out of the model's folder; name the file itself", path)
         return path
+
+
+def _is_plain(name: str) -> bool:
+    """Whether a name is that of a file in the same folder, and could be one at all."""
+    try:
+        n_bytes = len(os.fsencode(name))
+    except UnicodeEncodeError:  # half a surrogate, which JSON can spell
+        return False
+    return n_bytes <= _NAME_LIMIT and name not in ("", ".", "..") and not {"/", "\0", os.sep} & set(name)
 
 
 def _in_hub_cache(folder: Path, target: Path) -> bool:

@@ -55,7 +55,7 @@ def _place(name: str, entry: Any) -> tuple[int, int, str]:
     if not isinstance(entry, dict):
         raise Refusal(f"is broken: tensor {quoted(name)} has no description")
     kind, shape, place = entry.get("dtype"), entry.get("shape"), entry.get("data_offsets")
-    if kind not in _BITS:
+    if not isinstance(kind, str) or kind not in _BITS:
         raise Refusal(f"has a tensor {quoted(name)} of type {quoted(str(kind))}: not supported")
     if not _are_counts(shape) or not _are_counts(place) or len(place) != 2 or place[0] > place[1]:
         raise Refusal(f"is broken: tensor {quoted(name)} has no shape or no place")

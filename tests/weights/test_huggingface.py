@@ -156,7 +156,7 @@ def refusal(path: Path) -> str:
         ({"hidden_size": 128}, "the embedding has 320 x 64 weights, where that states 320 x 128"),
         ({"hidden_size": None}, "config.json: does not state 'hidden_size'"),
         ({"hidden_size": 64.5}, "config.json: has under 'hidden_size' something else than an integer"),
-        ({"hidden_size": 10**40}, "config.json: states n_embd"),
+        ({"hidden_size": 10**40}, "config.json: has under 'hidden_size' a number of 41 digits"),
         ({"vocab_size": 77}, "contradicts its config.json"),
         ({"num_hidden_layers": 3}, "has no tensor 'blk.2.attn_norm.weight'"),
         ({"num_hidden_layers": 1}, "of a layer beyond its 1"),
