@@ -6,6 +6,7 @@
  */
 #include "quantize.h"
 
+#include <float.h>
 #include <math.h>
 
 LC_INLINE uint16_t bf16_of_f32(float f)
@@ -108,11 +109,13 @@ static void floats(const lc_type_info *info, const float *src, size_t n, uint8_t
     }
 }
 
-static bool all_finite(const float *src, size_t n)
+/* Whether no magnitude is above most: a NaN's bits are above all numbers'. */
+static bool all_within(const float *src, size_t n, float most)
 {
+    const uint32_t limit = lc_bits_of_float(most);
     uint32_t bad = 0;
     for (size_t i = 0; i < n; i++)
-        bad |= (lc_bits_of_float(src[i]) & 0x7f800000u) == 0x7f800000u;
+        bad |= (lc_bits_of_float(src[i]) & 0x7fffffffu) > limit;
     return !bad;
 }
 
@@ -125,7 +128,7 @@ lc_status lc_quantize(int32_t type, const float *src, size_t n, void *dst)
         return LC_ERR_TYPE;
     if (n % (size_t)info->elements)
         return LC_ERR_SHAPE;
-    if (!all_finite(src, n))
+    if (!all_within(src, n, lc_type_is_super(info) ? LC_SUPER_MOST : FLT_MAX))
         return LC_ERR_NONFINITE;
 
     uint8_t *out = dst;

@@ -97,6 +97,16 @@ def test_what_was_quantised_hardly_changes(label: str) -> None:
     assert relative_error(label, once) <= 0.2 * REFERENCE[label]["normal"]
 
 
+@pytest.mark.parametrize("label", LABELS)
+@pytest.mark.parametrize("large", [1e9, 1e15, 1e20, -1e20, 3e38])
+def test_what_is_too_large_is_refused(label: str, large: float) -> None:
+    """However far above what the type can hold: never as zeros."""
+    out = ffi.from_buffer(bytearray(256))
+    for values in (np.ones(256, np.float32), np.full(256, large, np.float32)):
+        values[3] = large
+        assert lib.lc_quantize(IDS[label], floats(values), values.size, out) == lib.LC_ERR_NONFINITE
+
+
 def test_types_that_are_only_read() -> None:
     values, out = np.ones(256, np.float32), ffi.from_buffer(bytearray(300))
     for label in ("Q2_K", "Q3_K", "IQ4_NL", "IQ4_XS"):
