@@ -17,12 +17,6 @@ struct lc_slab {
     size_t size, used;
 };
 
-static size_t rounded(size_t bytes)
-{
-    const size_t unit = bytes < HUGE_PAGE ? 65536 : HUGE_PAGE; /* 65536: a multiple of every page size in use */
-    return bytes > SIZE_MAX - unit ? 0 : (bytes + unit - 1) / unit * unit;
-}
-
 #if defined(__SANITIZE_ADDRESS__)
 
 void *lc_pages_alloc(size_t bytes, bool huge)
@@ -41,6 +35,12 @@ void lc_pages_free(void *pages, size_t bytes)
 }
 
 #else
+
+static size_t rounded(size_t bytes)
+{
+    const size_t unit = bytes < HUGE_PAGE ? 65536 : HUGE_PAGE; /* 65536: a multiple of every page size in use */
+    return bytes > SIZE_MAX - unit ? 0 : (bytes + unit - 1) / unit * unit;
+}
 
 /* Pages aligned to a huge page's size: the kernel makes large ones only of whole aligned stretches.  Maps too much
  * and gives back the ends. */
