@@ -37,7 +37,6 @@ LC_INLINE void pack_block(const bool wide, const int32_t width, const float *x, 
     const lc_record at = lc_record_of(wide ? LC_FORM_INTEGERS : LC_FORM_BYTES, width);
     float *d = (float *)(void *)(record + at.d) + token;
     float *scaled_sum = (float *)(void *)(record + at.scaled_sum) + token;
-    int32_t *start = (int32_t *)(void *)(record + at.start) + token;
     const float most = x ? largest_of(x) : 0.0f, steps = wide ? LC_Q_MAX : LC_BYTE_MAX;
     const bool nothing = most < LC_Q_TINY;
     const float inverse = nothing ? 0.0f : steps / most;
@@ -50,8 +49,6 @@ LC_INLINE void pack_block(const bool wide, const int32_t width, const float *x, 
     }
     const int32_t half = vaddvq_s32(totals[0]), sum = half + vaddvq_s32(totals[1]);
     *d = nothing ? 0.0f : most / steps;
-    start[0] = -LC_START_ZERO * sum;
-    start[width] = -LC_START_ZERO * half;
     scaled_sum[0] = *d * (float)sum;
     scaled_sum[width] = *d * (float)half;
 }
@@ -63,18 +60,4 @@ LC_INLINE void pack_blocks(const bool wide, const int32_t width, const float *co
     for (int64_t column = 0; column < cols; column += LC_BLOCK, record += bytes)
         for (int32_t t = 0; t < width; t++)
             pack_block(wide, width, x[t] ? x[t] + column : NULL, t, record);
-}
-
-static void pack_integers(const float *const x[LC_TILE], int64_t cols, int32_t width, void *tile)
-{
-    if (width == 1)
-        pack_blocks(true, 1, x, cols, tile);
-    else
-        pack_blocks(true, LC_TILE, x, cols, tile);
-}
-
-static void pack_bytes(const float *const x[LC_TILE], int64_t cols, int32_t width, void *tile)
-{
-    (void)width; /* one token alone is exact */
-    pack_blocks(false, LC_TILE, x, cols, tile);
 }

@@ -12,11 +12,12 @@ static lc_gemm gemm_of_blocks(const lc_type_info *info, lc_precision precision)
 /* Eight columns as 32-bit integers. */
 LC_INLINE __m256i quantize(const float *x, __m256 inverse) { return _mm256_cvtps_epi32(_mm256_loadu_ps(x) * inverse); }
 
+/* May wrap round where activations are not finite. */
 LC_INLINE int32_t sum_of(__m256i v)
 {
     __m128i s = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
     s = _mm_add_epi32(s, _mm_unpackhi_epi64(s, s));
-    return _mm_cvtsi128_si32(s) + _mm_extract_epi32(s, 1);
+    return _mm_cvtsi128_si32(_mm_add_epi32(s, _mm_srli_epi64(s, 32)));
 }
 
 LC_INLINE float largest_of(const float *x)
@@ -59,7 +60,7 @@ LC_INLINE void pack_block(const bool wide, const int32_t width, const float *x, 
 {
     const lc_record at = lc_record_of(wide ? LC_FORM_INTEGERS : LC_FORM_BYTES, width);
     float *d = (float *)(void *)(record + at.d) + token, *scaled_sum = (float *)(void *)(record + at.scaled_sum);
-    int32_t *start = (int32_t *)(void *)(record + at.start) + token, sums[2];
+    float sums[2];
     const float most = x ? largest_of(x) : 0.0f, steps = wide ? LC_Q_MAX : LC_BYTE_MAX;
     const bool nothing = most < LC_Q_TINY;
     const __m256 inverse = _mm256_set1_ps(nothing ? 0.0f : steps / most);
@@ -67,13 +68,11 @@ LC_INLINE void pack_block(const bool wide, const int32_t width, const float *x, 
 
     x = nothing ? zeros : x;
     for (int i = 0; i < 2; i++)
-        sums[i] = wide ? pack_words(x + i * 16, inverse, record + token * 2 * LC_BLOCK + i * LC_BLOCK)
-                       : pack_steps(x + i * 16, inverse, record + (i * 4 * LC_TILE + token) * 4);
+        sums[i] = (float)(wide ? pack_words(x + i * 16, inverse, record + token * 2 * LC_BLOCK + i * LC_BLOCK)
+                               : pack_steps(x + i * 16, inverse, record + (i * 4 * LC_TILE + token) * 4));
     *d = nothing ? 0.0f : most / steps;
-    start[0] = -LC_START_ZERO * (sums[0] + sums[1]);
-    start[width] = -LC_START_ZERO * sums[0];
-    scaled_sum[token] = *d * (float)(sums[0] + sums[1]);
-    scaled_sum[width + token] = *d * (float)sums[0];
+    scaled_sum[token] = *d * (sums[0] + sums[1]);
+    scaled_sum[width + token] = *d * sums[0];
 }
 
 LC_INLINE void pack_blocks(const bool wide, const int32_t width, const float *const x[LC_TILE], int64_t cols,
@@ -83,18 +82,4 @@ LC_INLINE void pack_blocks(const bool wide, const int32_t width, const float *co
     for (int64_t column = 0; column < cols; column += LC_BLOCK, record += bytes)
         for (int32_t t = 0; t < width; t++)
             pack_block(wide, width, x[t] ? x[t] + column : NULL, t, record);
-}
-
-static void pack_integers(const float *const x[LC_TILE], int64_t cols, int32_t width, void *tile)
-{
-    if (width == 1)
-        pack_blocks(true, 1, x, cols, tile);
-    else
-        pack_blocks(true, LC_TILE, x, cols, tile);
-}
-
-static void pack_bytes(const float *const x[LC_TILE], int64_t cols, int32_t width, void *tile)
-{
-    (void)width; /* one token alone is exact */
-    pack_blocks(false, LC_TILE, x, cols, tile);
 }
