@@ -56,6 +56,7 @@ LC_INLINE vf vf_load_i8(const int8_t *p)
 #include "neon_gemm.h"
 #include "../templates/dispatch.h"
 #include "neon_pack.h"
+#include "../templates/integers.h"
 
 static lc_gemm gemm(const lc_type_info *info, lc_precision precision)
 {

@@ -41,15 +41,6 @@ LC_INLINE void unpack_blocks(const int32_t type, const lc_panel_layout *layout, 
     }
 }
 
-LC_INLINE void unpack_type(const int32_t type, const lc_panel_layout *layout, const uint8_t *const panels[LC_PAIR],
-                           int64_t column, int64_t n, void *weights)
-{
-    if (lc_is_float(type))
-        unpack_floats(type, layout, panels, column, n, weights);
-    else
-        unpack_blocks(type, layout, panels, column, n, weights);
-}
-
 #define SUMS (LC_PAIR * LC_TILE) /* [pair][token], as in memory */
 
 /* dots = a group's columns of a block times one plane of a tile's record, [step][token][4]: a lane is a token. */

@@ -97,16 +97,7 @@ LC_INLINE void dot_blocks(const int32_t type, const lc_panel_layout *layout, con
     vf_store(out, (sums[0] + sums[1]) + (sums[2] + sums[3]));
 }
 
-LC_INLINE void dot_type(const int32_t type, const lc_panel_layout *layout, const uint8_t *panel, const void *x,
-                        float *out)
-{
-    if (lc_is_float(type))
-        dot_floats(type, layout, panel, x, out);
-    else
-        dot_blocks(type, layout, panel, x, out);
-}
-
-/* Weights are unpacked to floats, whatever the type. */
+/* To floats, whatever the type. */
 LC_INLINE void unpack_blocks(const int32_t type, const lc_panel_layout *layout, const uint8_t *const panels[LC_PAIR],
                              int64_t column, int64_t n, float *weights)
 {
@@ -127,15 +118,6 @@ LC_INLINE void unpack_blocks(const int32_t type, const lc_panel_layout *layout, 
             }
         }
     }
-}
-
-LC_INLINE void unpack_type(const int32_t type, const lc_panel_layout *layout, const uint8_t *const panels[LC_PAIR],
-                           int64_t column, int64_t n, void *weights)
-{
-    if (lc_is_float(type))
-        unpack_floats(type, layout, panels, column, n, weights);
-    else
-        unpack_blocks(type, layout, panels, column, n, weights);
 }
 
 #include "../templates/dispatch.h"

@@ -1,8 +1,26 @@
 /* dispatch.h - the functions of each type, written once for every instruction set.
  *
- * Needs dot_type(type, layout, panel, x, out) and unpack_type(type, layout, panels, column, n, weights), which are made
- * for constant types here.
+ * Needs floats.h, dot_blocks(type, layout, panel, x, out) and unpack_blocks(type, layout, panels, column, n, weights),
+ * which are made for constant types here.
  */
+
+LC_INLINE void dot_type(const int32_t type, const lc_panel_layout *layout, const uint8_t *panel, const void *x,
+                        float *out)
+{
+    if (lc_is_float(type))
+        dot_floats(type, layout, panel, x, out);
+    else
+        dot_blocks(type, layout, panel, x, out);
+}
+
+LC_INLINE void unpack_type(const int32_t type, const lc_panel_layout *layout, const uint8_t *const panels[LC_PAIR],
+                           int64_t column, int64_t n, void *weights)
+{
+    if (lc_is_float(type))
+        unpack_floats(type, layout, panels, column, n, weights);
+    else
+        unpack_blocks(type, layout, panels, column, n, weights);
+}
 
 #define DEFINE_TYPE(name, type)                                                                                      \
     static void dot_##name(const lc_panel_layout *layout, const uint8_t *panel, const void *x, float *out)           \

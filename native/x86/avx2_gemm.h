@@ -41,15 +41,6 @@ LC_INLINE void unpack_blocks(const int32_t type, const lc_panel_layout *layout, 
     }
 }
 
-LC_INLINE void unpack_type(const int32_t type, const lc_panel_layout *layout, const uint8_t *const panels[LC_PAIR],
-                           int64_t column, int64_t n, void *weights)
-{
-    if (lc_is_float(type))
-        unpack_floats(type, layout, panels, column, n, weights);
-    else
-        unpack_blocks(type, layout, panels, column, n, weights);
-}
-
 /* dots[token] = the columns of a group of a panel times a record of words. */
 LC_INLINE void dot_words(const int first, const int steps, const uint8_t *w, const uint8_t *x, __m256i *dots)
 {

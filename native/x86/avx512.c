@@ -68,6 +68,7 @@ LC_INLINE vf vf_load_i8(const int8_t *p)
 #include "avx512_gemm.h"
 #include "../templates/dispatch.h"
 #include "avx512_pack.h"
+#include "../templates/integers.h"
 
 static lc_gemm gemm(const lc_type_info *info, lc_precision precision)
 {

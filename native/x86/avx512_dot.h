@@ -61,17 +61,3 @@ LC_INLINE void dot_blocks(const int32_t type, const lc_panel_layout *layout, con
     const float factor = kind.minima ? 1.0f : (float)-kind.zero;
     _mm512_storeu_ps(out, _mm512_fmadd_ps(_mm512_set1_ps(factor), offset, sum));
 }
-
-LC_INLINE void dot_type(const int32_t type, const lc_panel_layout *layout, const uint8_t *panel, const void *x,
-                        float *out)
-{
-    if (lc_is_float(type))
-        dot_floats(type, layout, panel, x, out);
-    else
-        dot_blocks(type, layout, panel, x, out);
-}
-
-static lc_form form(const lc_type_info *info)
-{
-    return lc_type_is_block(info) ? LC_FORM_INTEGERS : LC_FORM_FLOATS;
-}

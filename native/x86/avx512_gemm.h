@@ -52,15 +52,6 @@ LC_INLINE void unpack_blocks(const int32_t type, const lc_panel_layout *layout, 
     }
 }
 
-LC_INLINE void unpack_type(const int32_t type, const lc_panel_layout *layout, const uint8_t *const panels[LC_PAIR],
-                           int64_t column, int64_t n, void *weights)
-{
-    if (lc_is_float(type))
-        unpack_floats(type, layout, panels, column, n, weights);
-    else
-        unpack_blocks(type, layout, panels, column, n, weights);
-}
-
 LC_INLINE float float_at(const uint8_t *p) { return *(const float *)(const void *)p; }
 
 /* What a record of a tile holds of a token and a group of columns: i32 or f32 [2][token], see lc_form. */

@@ -108,17 +108,3 @@ LC_INLINE void pack_blocks(const bool wide, const int32_t width, const float *co
         store_steps(low, p[0].low, p[1].low, p[2].low, p[3].low);
     }
 }
-
-static void pack_integers(const float *const x[LC_TILE], int64_t cols, int32_t width, void *tile)
-{
-    if (width == 1)
-        pack_blocks(true, 1, x, cols, tile);
-    else
-        pack_blocks(true, LC_TILE, x, cols, tile);
-}
-
-static void pack_bytes(const float *const x[LC_TILE], int64_t cols, int32_t width, void *tile)
-{
-    (void)width; /* one token alone is exact */
-    pack_blocks(false, LC_TILE, x, cols, tile);
-}
