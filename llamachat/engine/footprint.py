@@ -20,8 +20,8 @@ _CACHE_TILE = 64  # tokens: a cache has room for whole tiles
 class Footprint:
     """Bytes of memory for a context of ``n_ctx`` tokens, the scratch memory within a tenth for models of usual size.
 
-    Compared with what the C core counts (``lc_model_bytes``, ``lc_context_bytes``): SmolLM2-135M in Q4_1, 8,192
-    tokens, 2 threads: 293.0 MB here, 292.7 MB there; TinyLlama-1.1B in Q4_0, 2,048 tokens: 688.5 and 689.3 MB.
+    Compared with what the C core counts (``lc_context_bytes``), by which activations have room in every form that some
+    weights want, though a model's weights want only some, and only what is used becomes resident.
     """
 
     n_ctx: int
@@ -42,7 +42,7 @@ def footprint(h: Hyperparameters, weight_bytes: int, n_ctx: int, n_threads: int)
     q, kv = h.n_heads * h.head_dim, h.n_kv_heads * h.head_dim
     batch = min(_BATCH_TOKENS, n_ctx)
     vectors = 4 * batch * (h.n_embd + 2 * q + 2 * kv + h.n_ff + 2 * h.head_dim) + 4 * h.n_vocab
-    packed = batch * max(h.n_embd, h.n_ff, q) * 13 // 2  # as floats, and as two planes of bytes with their scales
+    packed = batch * max(h.n_embd, h.n_ff, q) * 41 // 4  # as floats, bf16, and one and two planes of bytes with scales
     return Footprint(
         n_ctx=n_ctx,
         weight_bytes=weight_bytes,
