@@ -1,7 +1,7 @@
 /* attention.c - the KV cache, and how attention is cut into chunks.
  *
- * The inner loops are the kernels' (templates/attention.h).  Heads that share a KV head are attended together, so
- * that its keys and values are read once.
+ * The inner loops are the kernels' (templates/attention_few.h, attention_many.h).  Heads that share a KV head are
+ * attended together, so that its keys and values are read once.
  */
 #include <math.h>
 
@@ -82,7 +82,7 @@ void lc_attention_store(const lc_batch *b, lc_team *team, int32_t layer)
 {
     const lc_context *ctx = b->context;
     const int32_t n_kv_heads = ctx->model->hparams.n_kv_heads;
-    /* A chunk is one block of keys, so that no two threads write to the same cache line. */
+    /* A chunk is one block of keys: threads write to the same cache line only where two blocks of Q8_0 meet in one. */
     const int32_t first_block = b->start / LC_KEY_BLOCK, last = b->start + b->n;
     const int32_t n_blocks = (int32_t)lc_ceil_div(last, LC_KEY_BLOCK) - first_block;
     int32_t chunk;

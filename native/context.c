@@ -264,6 +264,7 @@ lc_status lc_context_eval_rows(lc_context *ctx, const int32_t *ids, int32_t n, i
 /* Rows that the output matrix is multiplied with at once: fewer than make a long prompt, whose activations have less
  * precision; those of an answer's logits have not. */
 #define ROWS_AT_ONCE 48
+_Static_assert(ROWS_AT_ONCE < LC_FAST_TOKENS, "logits of rows are as exact as an answer's");
 
 lc_status lc_context_rows(lc_context *ctx, int32_t first, int32_t n, float *logits, const volatile int32_t *cancel)
 {

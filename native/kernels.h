@@ -16,7 +16,7 @@
  *   integers:  for each block of 32 columns a record: x is about d * q, q an integer of 15 bits (see below);
  *                q           64 bytes a token, in an order of the set's own
  *                d           f32 [token]
- *                start       i32 [2][token]: -128 * sum(q), of the block's 32 columns and of the first 16 (AVX-512 alone)
+ *                start       i32 [2][token]: -128 * sum(q), of the block's 32 columns and of the first 16; AVX-512's
  *                scaled_sum  f32 [2][token]: d * sum(q), likewise
  *   bytes:     the same with q of 8 bits, 32 bytes a token: i8 [step][token][4]
  *   halves:    bf16 [pair of columns][token][2]

@@ -163,7 +163,8 @@ typedef struct lc_context lc_context;
 
 typedef struct lc_context_options {
     int32_t n_ctx;    /* tokens that it has room for, 1..2^24 */
-    int32_t n_batch;  /* prompts are evaluated up to this many tokens at a time, >= 1 */
+    int32_t n_batch;  /* prompts are evaluated up to this many tokens at a time, >= 1; above n_ctx, or above 4096, it
+                         counts as that */
     int32_t kv_type;  /* of the KV cache: LC_F16, or LC_Q8_0: half as much memory (blocks of 32 along a head, the last
                          one padded), values off by up to 1/254 of their block's largest */
     int32_t exact;    /* 1: prompts as exact as answers.  0: batches of 64 tokens or more are read two to three times as

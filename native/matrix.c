@@ -88,8 +88,8 @@ static void give_back(lc_matrix *m, int64_t first, int64_t last)
         atomic_fetch_and(&m->taken[row / 64], ~bits_of(row, last));
 }
 
-/* Takes rows for the caller alone; false, and nothing is taken, if one of them is somebody's.  Of two callers whose rows
- * overlap one gets them: both go upwards, and the first word that they share decides. */
+/* Takes rows for the caller alone; false, and nothing is taken, if one of them is somebody's.  Of two callers whose
+ * rows overlap one gets them: both go upwards, and the first word that they share decides. */
 static bool take(lc_matrix *m, int64_t first, int64_t last)
 {
     for (int64_t row = first; row < last; row = next_word(row)) {

@@ -58,7 +58,8 @@ void lc_multiply_gated_chunk(const lc_matrix *gate, const lc_matrix *up, const l
 size_t lc_multiply_scratch_bytes(void);
 
 /* Products of at least this many tokens are fast unless they shall be exact.  Fewer are what one more question in a
- * chat comes to, and are over soon; nor does one of them decide much, while a short prompt's few keys decide everything. */
+ * chat comes to, and are over soon; nor does one of them decide much, while a short prompt's few keys decide
+ * everything. */
 #define LC_FAST_TOKENS 64
 lc_precision lc_multiply_precision(bool exact, int64_t n);
 /* The form that m needs of activations whose n and precision are set. */

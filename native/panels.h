@@ -1,7 +1,7 @@
 /* panels.h - the layout that kernels read: rows of a matrix interleaved in panels.
  *
- * A panel holds as many rows as a vector register has 32-bit lanes (16 for AVX-512, 8 for AVX2, 4 for generic C),
- * so that one register holds one step of all its rows, and a dot product needs no sum across lanes.  Rows that
+ * A panel holds as many rows as a vector register has 32-bit lanes (16 for AVX-512, 8 for AVX2, 4 for ARM and in
+ * generic C), so that one register holds one step of all its rows, and a dot product needs no sum across lanes.  Rows that
  * are missing in the last panel are zero.
  *
  * Float types: [column][row].

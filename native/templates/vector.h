@@ -30,8 +30,8 @@ LC_INLINE vf vf_exp(vf x)
 }
 
 /* 2^x, relative error below 2e-7, for x in -126..127; 2^-126 below that, NaN for NaN; 1 for 0 exactly: 2^n * 2^r with
- * n = round(x).  The polynomial is the one of degree 5 with the smallest relative error for |r| <= 1/2 (9e-8) among those
- * that are 1 at 0, found by linear programming. */
+ * n = round(x).  The polynomial is the one of degree 5 with the smallest relative error for |r| <= 1/2 (9e-8) among
+ * those that are 1 at 0, found by linear programming. */
 LC_INLINE vf vf_exp2(vf x)
 {
     const vf magic = vf_set1(12582912.0f);
