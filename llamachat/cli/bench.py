@@ -47,9 +47,9 @@ _DEPTH = replace(
 _OWN = (_PROMPT, _ANSWER, _DEPTH, _REPEAT, _JSON)
 
 _EXAMPLES = """\
-llamachat bench                                  the default model
+llamachat bench                                 the default model
 llamachat bench -m model.gguf --threads 4
-llamachat bench -p 0 -n 64 --depth 0,1024,4096   answers only, deeper and deeper
+llamachat bench -p 0 -n 64 --depth 0,1024,4096  answers only, ever deeper
 llamachat bench --json | jq '.[].tokens_per_second'
 """
 _NOTE = """\

@@ -32,9 +32,9 @@ _JSON = flag("json", "Write one JSON object.", OUTPUT)
 _OWN = (_TENSORS, _JSON)
 
 _EXAMPLES = """\
-llamachat inspect model.gguf                  format, sizes, vocabulary, memory, oddities
-llamachat inspect llama-2-7b/ --tensors       and every tensor, of a folder here
-llamachat inspect model.gguf --n-ctx 32768    the memory that such a context takes
+llamachat inspect model.gguf                  format, sizes, memory, oddities
+llamachat inspect llama-2-7b/ --tensors       and every tensor
+llamachat inspect model.gguf --n-ctx 32768    the memory this context takes
 llamachat inspect --json smollm2 | jq .types  the same for programs
 """
 _NOTE = """\

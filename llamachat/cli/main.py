@@ -77,7 +77,7 @@ class _OpenSession(HelpCommand):
 
 
 _EXAMPLES = """\
-llamachat                                  talk with the model used last, or the default one
+llamachat                                  talk with the model used last
 llamachat -m model.gguf --temperature 0.5  talk with this one
 llamachat "Autumn article"                 go on with a stored chat
 llamachat ask "What is gravity?"           one answer on standard output

@@ -22,7 +22,7 @@ from llamachat.errors import LlamachatError
 _JSON = flag("json", "Write a JSON list.", PROGRAM)
 
 _EXAMPLES = """\
-llamachat models                      what there is; * marks the one used where none is named
+llamachat models                      what there is; * marks the default
 llamachat models --json | jq .        the same for programs
 llamachat -m smollm2                  a name, or its beginning, opens a model
 """

@@ -39,7 +39,7 @@ _COMPLETE = (_ECHO, _NO_BOS, _JSON, _LOGPROBS)
 _ASK_EXAMPLES = """\
 llamachat ask "What is gravity?"
 llamachat ask "What does this do?" < script.sh
-git diff | llamachat ask --system "You write commit messages." "One line for this:"
+git diff | llamachat ask "A commit message in one line:"
 llamachat ask --json --logprobs 5 "Yes or no?" | jq .tokens
 """
 _ASK_NOTE = """\
@@ -50,7 +50,7 @@ _COMPLETE_EXAMPLES = """\
 llamachat complete "The capital of France is"
 llamachat complete --temperature 0 -n 60 "Once upon a time"
 llamachat complete --echo < beginning.txt
-llamachat complete ""                          from nothing but the token that begins a text
+llamachat complete ""          from nothing but the token that begins a text
 """
 _COMPLETE_NOTE = """\
 Without TEXT, or with -, the text is read from standard input, less one newline at its end. Only the continuation is

@@ -57,7 +57,7 @@ _OWN = (
 
 _EXAMPLES = """\
 llamachat perplexity -m model.gguf --text book.txt
-llamachat perplexity -m model-q4_0.gguf --text book.txt --kl-from model-f16.gguf
+llamachat perplexity -m q4_0.gguf --text book.txt --kl-from f16.gguf
 llamachat perplexity --text book.txt --n-ctx 2048 --exact
 cat *.md | llamachat perplexity --text - --json | jq .perplexity
 """

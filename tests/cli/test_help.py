@@ -19,6 +19,8 @@ COMMANDS: tuple[list[str], ...] = (
     ["pull"],
     ["models"],
     ["bench"],
+    ["perplexity"],
+    ["inspect"],
     ["convert"],
     ["quantize"],
     ["sessions"],
@@ -43,6 +45,7 @@ def test_every_command_has_help_with_examples(llamachat: Run, command: list[str]
     assert done.stdout.startswith("Usage: llamachat")
     assert "Examples:" in done.stdout
     assert "--data-dir DIR" in done.stdout
+    assert [line for line in done.stdout.splitlines() if len(line) > 80] == []
 
 
 def test_help_names_every_common_option_with_its_range(llamachat: Run) -> None:
