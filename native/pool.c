@@ -1,6 +1,8 @@
 #define _POSIX_C_SOURCE 200809L
 #include "pool.h"
 
+#include "cores.h"
+
 #include <pthread.h>
 #include <signal.h>
 #include <stdalign.h>
@@ -55,6 +57,7 @@ struct lc_pool {
     pthread_mutex_t mutex;
     sleepers for_job, for_stage, for_exit;
     int32_t n_threads, n_started;
+    lc_cores cores;
     worker workers[];
 };
 
@@ -207,6 +210,7 @@ static void *work(void *argument)
     lc_pool *pool = self->pool;
     uint64_t serial = 0;
 
+    lc_cores_keep(&pool->cores, self->rank);
     for (;;) {
         wait_until(pool, &pool->for_job, job_posted, serial);
         if (atomic_load(&pool->closing))
@@ -244,11 +248,15 @@ bool lc_pool_run(lc_pool *pool, lc_job_function *function, const void *job, size
     lc_team team = {.pool = pool, .stage = atomic_load(&pool->stage), .rank = 0};
     alone = alone || pool->n_threads == 1;
 
-    if (!alone)
+    if (!alone) {
+        lc_cores_keep(&pool->cores, 0); /* a microsecond; what the caller's thread does between jobs is its own */
         post(pool, function, words, team.stage);
+    }
     function(words, &team);
-    if (!alone)
+    if (!alone) {
         atomic_fetch_add(&pool->serial, 1);
+        lc_cores_leave(&pool->cores);
+    }
     if (!atomic_load(&pool->aborted))
         return true;
     lc_pool_settle(pool);
@@ -293,6 +301,7 @@ lc_status lc_pool_create(int32_t n_threads, lc_pool **out)
         return LC_ERR_MEMORY;
     memset(pool, 0, bytes);
     pool->n_threads = n_threads;
+    pool->cores = lc_cores_find(n_threads);
     pool->n_holders = 1;
     sleepers *all[] = {&pool->for_job, &pool->for_stage, &pool->for_exit};
     bool failed = pthread_mutex_init(&pool->mutex, NULL);
