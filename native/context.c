@@ -203,9 +203,11 @@ const float *lc_context_logits(const lc_context *ctx) { return ctx && ctx->has_l
  * tokens/s alone, 28,000 with two threads.) */
 #define ALONE_BYTES ((size_t)512 << 10)
 
-static bool too_small_to_share(const lc_context *ctx, int32_t n)
+static lc_sharing sharing_of(const lc_context *ctx, int32_t n)
 {
-    return lc_model_bytes(ctx->model) / (size_t)ctx->model->hparams.n_layers < ALONE_BYTES / (size_t)n;
+    if (lc_model_bytes(ctx->model) / (size_t)ctx->model->hparams.n_layers < ALONE_BYTES / (size_t)n)
+        return LC_ALONE;
+    return n < LC_FAST_TOKENS ? LC_TOGETHER : LC_APART;
 }
 
 /* Appends ids in batches; the last n_rows of them, all in the last batch, go through the last layer. */
@@ -225,7 +227,7 @@ static lc_status evaluate(lc_context *ctx, const int32_t *ids, int32_t n, int32_
         const bool last = done + size == n;
         const lc_batch batch = {ctx, ids + done, cancel, ctx->length + done, size, last ? n_rows : 0,
                                 last ? logits : NULL};
-        if (!lc_pool_run(ctx->pool, lc_forward, &batch, sizeof batch, too_small_to_share(ctx, size)))
+        if (!lc_pool_run(ctx->pool, lc_forward, &batch, sizeof batch, sharing_of(ctx, size)))
             return LC_ERR_CANCELLED;
         done += size;
     }
@@ -276,7 +278,7 @@ lc_status lc_context_rows(lc_context *ctx, int32_t first, int32_t n, float *logi
     for (int32_t done = 0; done < n; done += ROWS_AT_ONCE) {
         const int32_t size = (int32_t)lc_min(n - done, ROWS_AT_ONCE);
         const lc_rows rows = {ctx, cancel, ctx->rows_at + first + done, size, logits + (int64_t)done * n_vocab};
-        if (!lc_pool_run(ctx->pool, lc_forward_rows, &rows, sizeof rows, too_small_to_share(ctx, size)))
+        if (!lc_pool_run(ctx->pool, lc_forward_rows, &rows, sizeof rows, sharing_of(ctx, size)))
             return LC_ERR_CANCELLED;
         float highest;
         for (int32_t i = 0; i < size; i++)

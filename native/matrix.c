@@ -197,7 +197,7 @@ static lc_status multiply_batches(const lc_matrix *m, lc_pool *pool, lc_activati
         a->n = (int32_t)lc_min(n - done, MULTIPLY_BATCH);
         a->forms = 1u << lc_multiply_form(m, a);
         const product p = {m, a, x + done * a->cols, y + done * m->rows, scratch, n_threads};
-        lc_pool_run(pool, multiply, &p, sizeof p, false);
+        lc_pool_run(pool, multiply, &p, sizeof p, LC_TOGETHER);
         lc_pool_settle(pool); /* a late thread may read `a` until here */
     }
     lc_pages_free(scratch, bytes);

@@ -52,7 +52,7 @@ struct lc_pool {
     _Atomic(lc_job_function *) function;
     _Atomic uint64_t job[JOB_WORDS];
     alignas(LC_CACHE_LINE) _Atomic int32_t n_inside; /* workers inside a job */
-    _Atomic bool aborted, closing;
+    _Atomic bool aborted, closing, apart;
     _Atomic int32_t n_holders;
     pthread_mutex_t mutex;
     sleepers for_job, for_stage, for_exit;
@@ -204,18 +204,29 @@ static bool copy_job(lc_pool *pool, uint64_t serial, uint64_t *job, lc_job_funct
     return atomic_load(&pool->serial) == serial;
 }
 
+/* Puts the calling thread on its own core, or lets it go, if it is not so already. */
+static void place(const lc_pool *pool, int32_t rank, bool wanted, bool *apart)
+{
+    if (wanted && !*apart)
+        lc_cores_keep(&pool->cores, rank);
+    else if (!wanted && *apart)
+        lc_cores_leave(&pool->cores);
+    *apart = wanted;
+}
+
 static void *work(void *argument)
 {
     const worker *self = argument;
     lc_pool *pool = self->pool;
     uint64_t serial = 0;
+    bool apart = false;
 
-    lc_cores_keep(&pool->cores, self->rank);
     for (;;) {
         wait_until(pool, &pool->for_job, job_posted, serial);
         if (atomic_load(&pool->closing))
             return NULL;
         serial = atomic_load(&pool->serial);
+        place(pool, self->rank, atomic_load(&pool->apart), &apart);
         uint64_t job[JOB_WORDS];
         lc_job_function *function;
         lc_team team = {.pool = pool, .rank = self->rank};
@@ -241,22 +252,23 @@ static void post(lc_pool *pool, lc_job_function *function, const uint64_t *words
     wake(pool, &pool->for_job);
 }
 
-bool lc_pool_run(lc_pool *pool, lc_job_function *function, const void *job, size_t job_bytes, bool alone)
+bool lc_pool_run(lc_pool *pool, lc_job_function *function, const void *job, size_t job_bytes, lc_sharing sharing)
 {
     uint64_t words[JOB_WORDS] = {0};
     memcpy(words, job, job_bytes);
     lc_team team = {.pool = pool, .stage = atomic_load(&pool->stage), .rank = 0};
-    alone = alone || pool->n_threads == 1;
+    const bool alone = sharing == LC_ALONE || pool->n_threads == 1;
+    bool apart = false;
 
     if (!alone) {
-        lc_cores_keep(&pool->cores, 0); /* a microsecond; what the caller's thread does between jobs is its own */
+        atomic_store(&pool->apart, sharing == LC_APART);
+        place(pool, 0, sharing == LC_APART, &apart);
         post(pool, function, words, team.stage);
     }
     function(words, &team);
-    if (!alone) {
+    if (!alone)
         atomic_fetch_add(&pool->serial, 1);
-        lc_cores_leave(&pool->cores);
-    }
+    place(pool, 0, false, &apart); /* where the caller runs between jobs is not the pool's */
     if (!atomic_load(&pool->aborted))
         return true;
     lc_pool_settle(pool);

@@ -24,10 +24,16 @@ typedef void lc_job_function(const void *job, lc_team *team);
 #define LC_JOB_BYTES 64
 #define LC_STAGE_CHUNKS (1 << 20)
 
+/* How a job is shared, by the length of its stages. */
+typedef enum lc_sharing {
+    LC_ALONE,    /* shorter than it takes to share them (a microsecond): the other threads are left asleep */
+    LC_TOGETHER, /* where the threads run is the scheduler's choice */
+    LC_APART     /* as long as its time slices (milliseconds): see cores.h */
+} lc_sharing;
+
 /* Runs function in every thread, the caller included, each with a copy of the job; true when every stage is done,
- * false if the job was aborted.  With alone the other threads are left asleep: for jobs whose stages are shorter than
- * it takes to share them (a microsecond). */
-bool lc_pool_run(lc_pool *pool, lc_job_function *function, const void *job, size_t job_bytes, bool alone);
+ * false if the job was aborted. */
+bool lc_pool_run(lc_pool *pool, lc_job_function *function, const void *job, size_t job_bytes, lc_sharing sharing);
 /* Waits until no thread is inside an old job: after this the memory that jobs used may be freed. */
 void lc_pool_settle(lc_pool *pool);
 int32_t lc_pool_threads(const lc_pool *pool);
