@@ -120,6 +120,8 @@ class ChatApp(App[int]):
             self._early.append(event)
         else:
             await super().on_event(event)
+            if isinstance(event, Key):
+                self.chat_screen.key_typed()
 
     async def on_chat_app_ready(self) -> None:
         """Types what was typed before the first frame, but not into a screen that nobody had seen by then."""
