@@ -57,6 +57,23 @@ async def test_stop_keeps_the_text_and_says_how_to_go_on(key: str) -> None:
         assert "· stopped ·" in chat.status
 
 
+async def test_an_answer_grows_while_a_person_types_without_a_pause() -> None:
+    async with open_chat(["One two three four"], gated=True) as chat:
+        await chat.send("Count")
+        chat.engine.release(4)
+        await chat.until(lambda: "One" in chat.text and "answering" in chat.status)
+        typed = 0
+        for word in ("One two", "One two three"):
+            chat.engine.release(1)
+            while word not in chat.text and typed < 400:  # frames that are put off follow a key
+                await chat.press("x")
+                typed += 1
+            assert word in chat.text
+        assert chat.composer.text == typed * "x"
+        chat.engine.release(10)
+        await chat.until(lambda: chat.path[-1].status is Status.COMPLETE)
+
+
 async def test_ctrl_c_with_nothing_to_stop_does_not_quit() -> None:
     async with open_chat() as chat:
         await chat.press("ctrl+c")
