@@ -161,3 +161,15 @@ async def test_no_color_is_respected(monkeypatch: pytest.MonkeyPatch) -> None:
             if segment.style is not None and (color := segment.style.color) is not None
         }
         assert all(triplet is None or triplet.red == triplet.green == triplet.blue for triplet in grey)
+
+
+async def test_without_color_everything_is_grey(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    async with open_chat(["Look:\n\n```python\nx = 'one'\n```\n\nDone."]) as chat:
+        await chat.send("Show")
+        await chat.until(lambda: "Done." in chat.text and "ready" in chat.status)
+        styles = [segment.style for strip in chat.app.screen._compositor.render_strips() for segment in strip]
+        colors = [color for style in styles if style for color in (style.color, style.bgcolor) if color is not None]
+        triplets = {color.triplet for color in colors if color.triplet is not None}
+        assert len(triplets) > 3
+        assert [triplet for triplet in triplets if len(set(triplet)) > 1] == []
