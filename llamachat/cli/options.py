@@ -172,7 +172,7 @@ N_CTX = Parameter(
     "Tokens of context; less takes less memory.", none_label="auto",
 )  # fmt: skip
 THREADS = Parameter(
-    "threads", int, None, 1, 1024, 1, "Threads",
+    "threads", int, None, 1, 256, 1, "Threads",
     "Threads that compute.", none_label="auto",
 )  # fmt: skip
 
