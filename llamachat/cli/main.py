@@ -123,7 +123,7 @@ def llamachat(context: click.Context, /, **_options: object) -> None:
 def _open_session(context: click.Context, /, session: str, more: tuple[str, ...], **_options: object) -> None:
     if more:
         commands = ", ".join(_COMMANDS)
-        raise click.UsageError(f"no command {session!r}: there are {commands}; a title of several words goes in quotes")
+        raise click.UsageError(f"no command {session!r}: there are {commands}; a title goes in quotes")
     _chat(context, session)
 
 

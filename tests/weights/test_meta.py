@@ -187,7 +187,7 @@ def refusal(path: Path) -> str:
         (params_of(SHAPE, n_heads=4), "'blk.0.attn_k.weight' of 32 x 64 where the model needs 64 x 64"),
         (params_of(SHAPE, n_layers=3), "no tensor 'blk.2.attn_norm.weight'"),
         (params_of(SHAPE, n_layers=1), "'blk.1.attn_norm.weight', of a layer beyond its 1"),
-        (params_of(SHAPE, n_layers=10**30), "params.json: states n_layers"),
+        (params_of(SHAPE, n_layers=10**30), "params.json: has under 'n_layers' a number of 31 digits"),
         (params_of(SHAPE, vocab_size=77), "a vocabulary of 77 tokens where the embedding has 320"),
         (params_of(SHAPE, norm_eps=1e999), "params.json: has 'Infinity' where a number must be"),
         ('{"dim": 64, "norm_eps": 1e999, "n_heads": 8, "n_layers": 2}', "'norm_eps' something else than a number"),
