@@ -122,7 +122,7 @@ def test_a_reply_length_is_no_size_to_measure(llamachat: Run, model: Path) -> No
         (("--depth", "0,x"), ("--depth takes 0 to 16777216", "commas", "'0,x'")),
         (("--depth", ""), ("--depth takes 0 to 16777216",)),
         (("--repeat", "0"), ("--repeat takes 1 to 1000", "'0'")),
-        (("--threads", "0"), ("--threads takes 1 to 1024",)),
+        (("--threads", "0"), ("--threads takes 1 to 256",)),
         (("-p", "0", "-n", "0"), ("-p and -n are both 0",)),
         (("extra",), ("unexpected extra argument",)),
     ],

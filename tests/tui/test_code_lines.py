@@ -162,9 +162,9 @@ async def test_a_block_ends_where_its_text_ends_it() -> None:
 
 async def test_an_open_block_ends_before_the_answer_does() -> None:
     """What comes after the block is no code, also before the whole text is drawn anew."""
-    async with open_chat(
-        ["```python\nx = 1\ny = 2\n```\n\nwords after and more words, which go on and on and on and on"], gated=True
-    ) as chat:
+    # The end is further away than a slow machine gets before it draws.
+    script = "```python\nx = 1\ny = 2\n```\n\nwords after and more words, which go on" + " and on" * 5000
+    async with open_chat([script], gated=True) as chat:
         await chat.send("go")
         while "and more" not in chat.text:
             chat.engine.release(1)
