@@ -49,7 +49,10 @@ const char *lc_isa_selected(void);
 
 /* ---- tensor types ----------------------------------------------------- */
 
-/* Numbers are those of ggml; layouts are those of GGUF (little-endian). */
+/* Numbers are those of ggml, and layouts those of GGUF (little-endian), up to BF16.  From 256 on are blocks of files
+ * older than that, which ggml has no number for: 32 weights with scales in float32, where others have float16 (f32 d,
+ * in Q4_1 f32 m, then the quants of their namesakes), and Q4_2 and Q4_3, whose scales in float16 serve 16 weights each
+ * (f16 d of the first and of the second 16, in Q4_3 f16 m of both, then the nibbles of Q4_0). */
 typedef enum lc_type {
     LC_F32 = 0,
     LC_F16 = 1,
@@ -65,7 +68,12 @@ typedef enum lc_type {
     LC_Q6_K = 14,
     LC_IQ4_NL = 20,
     LC_IQ4_XS = 23,
-    LC_BF16 = 30
+    LC_BF16 = 30,
+    LC_Q4_0_F32 = 256,
+    LC_Q4_1_F32 = 257,
+    LC_Q8_0_F32 = 258,
+    LC_Q4_2 = 259,
+    LC_Q4_3 = 260
 } lc_type;
 
 /* Elements and bytes of one block (1 element for the float types). LC_ERR_TYPE: unknown. */

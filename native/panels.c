@@ -24,8 +24,8 @@ lc_status lc_panel_layout_make(const lc_type_info *info, int32_t rows, int64_t c
         return LC_ERR_SHAPE;
     layout.blocks = cols / info->elements;
     if (lc_type_is_block(info) && !lc_type_is_super(info)) {
-        layout.m = n * 2;
-        layout.high = layout.m + (info->m_offset ? n * 2 : 0);
+        layout.m = n * lc_type_scales(info);
+        layout.high = layout.m + (info->m_offset ? n * lc_type_scales(info) : 0);
         layout.q = layout.high + (info->high_offset ? n * 4 : 0);
     }
     layout.record = n * (size_t)info->bytes;
@@ -100,6 +100,21 @@ static void get_super(const lc_panel_layout *layout, const uint8_t *record, size
 
 /* ---- blocks ---- */
 
+/* A row's d or m of every group, into a panel and out of it. */
+static void put_scales(const lc_type_info *info, uint8_t *dst, size_t rows, size_t row, const uint8_t *src)
+{
+    const size_t size = (size_t)info->scale_bytes;
+    for (size_t g = 0; g < (size_t)info->groups; g++)
+        memcpy(dst + (g * rows + row) * size, src + g * size, size);
+}
+
+static void get_scales(const lc_type_info *info, const uint8_t *src, size_t rows, size_t row, uint8_t *dst)
+{
+    const size_t size = (size_t)info->scale_bytes;
+    for (size_t g = 0; g < (size_t)info->groups; g++)
+        memcpy(dst + g * size, src + (g * rows + row) * size, size);
+}
+
 void lc_panel_put(const lc_panel_layout *layout, uint8_t *panel, int32_t row, const uint8_t *src)
 {
     const lc_type_info *info = layout->info;
@@ -113,9 +128,9 @@ void lc_panel_put(const lc_panel_layout *layout, uint8_t *panel, int32_t row, co
             put_super(layout, panel, r, src);
             continue;
         }
-        memcpy(panel + r * 2, src, 2);
+        put_scales(info, panel, rows, r, src);
         if (info->m_offset)
-            memcpy(panel + layout->m + r * 2, src + info->m_offset, 2);
+            put_scales(info, panel + layout->m, rows, r, src + info->m_offset);
         if (info->high_offset) {
             const uint32_t high = spread_high(lc_load32(src + info->high_offset));
             memcpy(panel + layout->high + r * 4, &high, 4);
@@ -199,19 +214,28 @@ LC_INLINE void interleave_high(uint8_t *dst, const uint8_t *src, size_t stride, 
     }
 }
 
+LC_INLINE void interleave_scales(const lc_type_info *info, uint8_t *dst, const uint8_t *src, size_t stride, size_t rows)
+{
+    if (info->scale_bytes == 4)
+        interleave_words(dst, src, stride, rows, 1);
+    else
+        interleave_halves(dst, src, stride, rows, (size_t)info->groups);
+}
+
 LC_INLINE bool put_block_panel(const lc_panel_layout *layout, uint8_t *panel, const uint8_t *src, size_t rows)
 {
     const lc_type_info *info = layout->info;
     const size_t stride = layout->row_bytes;
     const uint8_t *const m = src + info->m_offset, *const high = src + info->high_offset;
     const uint8_t *const q = src + info->q_offset;
+    const size_t n_scales = rows * (size_t)(info->m_offset ? 2 * info->groups : info->groups);
     bool finite = true;
 
     for (size_t block = 0, at = 0; block < (size_t)layout->blocks; block++, at += (size_t)info->bytes) {
-        interleave_halves(panel, src + at, stride, rows, 1);
+        interleave_scales(info, panel, src + at, stride, rows);
         if (info->m_offset)
-            interleave_halves(panel + layout->m, m + at, stride, rows, 1);
-        finite &= lc_all_finite_16(panel, info->m_offset ? 2 * rows : rows, LC_F16_EXPONENT);
+            interleave_scales(info, panel + layout->m, m + at, stride, rows);
+        finite &= lc_scales_finite(info, panel, n_scales);
         if (info->high_offset)
             interleave_high(panel + layout->high, high + at, stride, rows);
         if (info->q_bytes == 16)
@@ -294,9 +318,9 @@ static void get_block(const lc_panel_layout *layout, const uint8_t *record, size
         get_super(layout, record, row, dst);
         return;
     }
-    memcpy(dst, record + row * 2, 2);
+    get_scales(info, record, rows, row, dst);
     if (info->m_offset)
-        memcpy(dst + info->m_offset, record + layout->m + row * 2, 2);
+        get_scales(info, record + layout->m, rows, row, dst + info->m_offset);
     if (info->high_offset) {
         uint32_t high;
         memcpy(&high, record + layout->high + row * 4, 4);

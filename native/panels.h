@@ -6,8 +6,8 @@
  *
  * Float types: [column][row].
  * Block types: one record for each block of 32 columns, so that a panel is one stream:
- *   d       f16 [row]
- *   m       f16 [row]               Q4_1, Q5_1
+ *   d       f16 [row]               f32 in the types named so; Q4_2, Q4_3: [2 groups of 16 columns][row]
+ *   m       like d                  Q4_1, Q5_1, Q4_3
  *   high    u8  [row][4]            Q5_0, Q5_1: bit k of byte b is the fifth bit of column 4k + b
  *   quants  u8  [step][row][4]      nibbles: 4 steps, byte b of step j holds columns 4j + b (low half) and
  *                                   4j + b + 16 (high half); bytes: 8 steps, columns 4j + b

@@ -119,12 +119,20 @@ static bool all_within(const float *src, size_t n, float most)
     return !bad;
 }
 
+/* Whether the core makes blocks of a type: not those of old files, nor those that want an importance of weights. */
+static bool is_made(const lc_type_info *info)
+{
+    if (lc_type_is_super(info))
+        return lc_super_quantizes(info->type);
+    return info->type != LC_IQ4_NL && info->type <= LC_BF16;
+}
+
 lc_status lc_quantize(int32_t type, const float *src, size_t n, void *dst)
 {
     const lc_type_info *info = lc_type_find(type);
     if (!src || !dst)
         return LC_ERR_ARGUMENT;
-    if (!info || info->type == LC_IQ4_NL || (lc_type_is_super(info) && !lc_super_quantizes(type)))
+    if (!info || !is_made(info))
         return LC_ERR_TYPE;
     if (n % (size_t)info->elements)
         return LC_ERR_SHAPE;

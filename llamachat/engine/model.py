@@ -192,8 +192,9 @@ def _display_name(weights: WeightFile) -> str:
     The name inside a file is the converter's, often that of a training run.
     """
     stem = weights.path.resolve().name if weights.path.is_dir() else weights.path.stem
+    kind = weights.type_name.partition(" ")[0]  # of a type whose scales are of the old kind its first word
     for separator in ".-_":
         base, found, last = stem.rpartition(separator)
-        if found and base and last.upper() == weights.type_name.upper():
+        if found and base and last.upper() == kind.upper():
             return base
     return stem

@@ -39,7 +39,7 @@ class Welcome(Widget):
         model = session.model
         if model is not None:
             figures = (
-                f"{count(model.n_params)} parameters · {clean_line(model.type_name, 12)} · "
+                f"{count(model.n_params)} parameters · {clean_line(model.type_name, 20)} · "
                 f"{file_size(model.size_bytes)} · {model.n_ctx:,} tokens of context"
             )
             return [Content.assemble((clean_line(model.name, 60), "$text")), Content(figures)]

@@ -17,7 +17,10 @@ from llamachat.weights.rows import Rows, StoredRows
 
 
 class TensorType(Enum):
-    """A tensor type of ggml: its number, and the elements and bytes of one block. The name is its label."""
+    """A tensor type: its number, and the elements and bytes of one block. The name is its label, unless one is given.
+
+    Numbers are ggml's. From 256 on are blocks of older files, for which ggml has none: see ``native/llamachat.h``.
+    """
 
     F32 = (0, 1, 4)
     F16 = (1, 1, 2)
@@ -54,19 +57,26 @@ class TensorType(Enum):
     NVFP4 = (40, 64, 36)
     Q1_0 = (41, 128, 18)
     Q2_0 = (42, 64, 18)
+    Q4_0_F32 = (256, 32, 20, "Q4_0 (f32 scales)")
+    Q4_1_F32 = (257, 32, 24, "Q4_1 (f32 scales)")
+    Q8_0_F32 = (258, 32, 36, "Q8_0 (f32 scales)")
+    Q4_2 = (259, 32, 20)
+    Q4_3 = (260, 32, 24)
 
-    def __init__(self, number: int, block_elements: int, block_bytes: int) -> None:
+    def __init__(self, number: int, block_elements: int, block_bytes: int, label: str = "") -> None:
         self.id = number
         self.block_elements = block_elements
         self.block_bytes = block_bytes
+        self._label = label
 
     @property
     def label(self) -> str:
         """The name people know: ``Q4_1``."""
-        return self.name
+        return self._label or self.name
 
 
-TYPES_BY_ID: Mapping[int, TensorType] = {t.id: t for t in TensorType}
+#: ggml's, by the numbers that files state.
+TYPES_BY_ID: Mapping[int, TensorType] = {t.id: t for t in TensorType if t.id < 256}
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +141,7 @@ class WeightFile(ABC):
 
     @abstractmethod
     def read(self, name: str, first_row: int, n_rows: int) -> bytes:
-        """Whole rows of a tensor, in the block layout of GGUF; any thread may call it.
+        """Whole rows of a tensor, in blocks of its type as the C core takes them; any thread may call it.
 
         ``WeightsError`` if the file can no longer give them.
         """

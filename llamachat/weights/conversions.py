@@ -1,11 +1,10 @@
-"""Rows of layouts that are no longer used, made into current ones without losing a bit.
+"""Rows of layouts that are no longer used, made into those that the C core takes without losing a bit.
 
 Nibbles were interleaved until version 2 of ggjt: element ``2i`` in the low half of byte ``i``, element ``2i + 1`` in
 its high half. Since then they are split: element ``i`` and element ``i + 16`` of a block of 32.
 
-Scales were float32 in the older Q4_0, Q4_1 and Q8_0, and float16 for each 16 elements in Q4_2 and Q4_3. No current
-block holds such a scale: float16 would round most of them, since a block's scale is a weight divided by 7 or 127.
-These weights therefore become F32, in the very arithmetic by which ggml expanded them, and lose nothing.
+Q4_2 and Q4_3 had blocks of 16 elements; two of them are one of 32 with two scales. Rows that do not fill such blocks,
+and int8 whose scales do not serve whole blocks of 32, become F32, in the very arithmetic by which they are defined.
 """
 
 from __future__ import annotations
@@ -18,35 +17,16 @@ from numpy.typing import NDArray
 
 _Array = NDArray[Any]
 
-_F32_D = ("d", "<f4")
-_F32_M = ("m", "<f4")
-_F16_D = ("d", "<f2")
-_F16_M = ("m", "<f2")
-_NIBBLES = ("q", "u1", 16)
+_Q8_0_F32 = np.dtype([("d", "<f4"), ("q", "i1", 32)])
+_BLOCK = 32
 
 
-def _interleaved(q: _Array) -> _Array:
-    return np.stack([q & 15, q >> 4], axis=2).reshape(len(q), -1)
-
-
-def _split(q: _Array) -> _Array:
-    return np.concatenate([q & 15, q >> 4], axis=1)
-
-
-def _expander(fields: list[Any], unpack: Callable[[_Array], _Array], zero: int = 0) -> Callable[[bytes], bytes]:
-    """Blocks with these fields as float32: d * (q - zero), or d * q + m."""
-    layout = np.dtype(fields)
-    has_m = _F32_M in fields or _F16_M in fields
-
-    def expand(data: bytes) -> bytes:
-        blocks = np.frombuffer(data, layout)
-        q = unpack(blocks["q"]).astype(np.float32)
-        values = blocks["d"].astype(np.float32)[:, None] * (q - np.float32(zero))
-        if has_m:
-            values += blocks["m"].astype(np.float32)[:, None]
-        return values.astype("<f4", copy=False).tobytes()
-
-    return expand
+def _split(first: _Array, second: _Array) -> _Array:
+    """[n][16] split nibbles out of [n][8] interleaved ones of the first and of the second 16 elements."""
+    out = np.empty((len(first), 16), np.uint8)
+    out[:, 0::2] = first & 15 | second << 4
+    out[:, 1::2] = first >> 4 | second & 0xF0
+    return out
 
 
 def _resplit(header_bytes: int) -> Callable[[bytes], bytes]:
@@ -54,11 +34,39 @@ def _resplit(header_bytes: int) -> Callable[[bytes], bytes]:
 
     def convert(data: bytes) -> bytes:
         blocks = np.frombuffer(data, np.uint8).reshape(-1, header_bytes + 16).copy()
-        q = _interleaved(blocks[:, header_bytes:])
-        blocks[:, header_bytes:] = q[:, :16] | q[:, 16:] << 4
+        blocks[:, header_bytes:] = _split(blocks[:, header_bytes : header_bytes + 8], blocks[:, header_bytes + 8 :])
         return blocks.tobytes()
 
     return convert
+
+
+def _pair(n_scales: int) -> Callable[[bytes], bytes]:
+    """Two blocks of 16 as one of 32 with split nibbles: both scales, both offsets (if there are any), the quants."""
+    layout = np.dtype([("scales", "<u2", (n_scales,)), ("q", "u1", 8)])
+    paired = np.dtype([("scales", "<u2", (n_scales, 2)), ("q", "u1", 16)])
+
+    def convert(data: bytes) -> bytes:
+        pairs = np.frombuffer(data, layout).reshape(-1, 2)
+        out = np.empty(len(pairs), paired)
+        out["scales"] = pairs["scales"].swapaxes(1, 2)
+        out["q"] = _split(pairs["q"][:, 0], pairs["q"][:, 1])
+        return out.tobytes()
+
+    return convert
+
+
+def _expand_sixteens(n_scales: int) -> Callable[[bytes], bytes]:
+    """The same blocks of 16 as float32: d * (q - 8), or d * q + m."""
+    layout = np.dtype([("scales", "<f2", (n_scales,)), ("q", "u1", 8)])
+
+    def expand(data: bytes) -> bytes:
+        blocks = np.frombuffer(data, layout)
+        d, *m = (blocks["scales"][:, i, None].astype(np.float32) for i in range(n_scales))
+        q = np.stack([blocks["q"] & 15, blocks["q"] >> 4], axis=2).reshape(-1, 16).astype(np.float32)
+        values = d * q + m[0] if m else d * (q - np.float32(8))
+        return values.astype("<f4", copy=False).tobytes()
+
+    return expand
 
 
 def _widen(data: bytes) -> bytes:
@@ -85,15 +93,14 @@ def _swap(*widths: int) -> Callable[[bytes], bytes]:
 CONVERSIONS: Mapping[str, Callable[[bytes], bytes]] = {
     "F16 to F32": _widen,
     "BF16 to F32": _widen_brain,
-    "Q4_0 v1": _expander([_F32_D, _NIBBLES], _interleaved, 8),
-    "Q4_0 v2": _expander([_F32_D, _NIBBLES], _split, 8),
-    "Q4_1 v1": _expander([_F32_D, _F32_M, _NIBBLES], _interleaved),
-    "Q4_1 v2": _expander([_F32_D, _F32_M, _NIBBLES], _split),
-    "Q4_2 v1": _expander([_F16_D, ("q", "u1", 8)], _interleaved, 8),
-    "Q4_3 v1": _expander([_F16_D, _F16_M, ("q", "u1", 8)], _interleaved),
-    "Q5_0 v1": _resplit(6),
-    "Q5_1 v1": _resplit(8),
-    "Q8_0 v1": _expander([_F32_D, ("q", "i1", 32)], lambda q: q),
+    "interleaved Q4_0 (f32 scales)": _resplit(4),
+    "interleaved Q4_1 (f32 scales)": _resplit(8),
+    "interleaved Q4_2": _pair(1),
+    "interleaved Q4_3": _pair(2),
+    "interleaved Q5_0": _resplit(6),
+    "interleaved Q5_1": _resplit(8),
+    "Q4_2 to F32": _expand_sixteens(1),
+    "Q4_3 to F32": _expand_sixteens(2),
     "big-endian F32": _swap(4),
     "big-endian F16": _swap(2),
     "big-endian BF16": _swap(2),
@@ -119,10 +126,31 @@ def expand_groups(q: bytes, scales: bytes, group: int, skipped: int) -> bytes:
     return weights.tobytes()
 
 
-def expand_blocks(q: bytes, inverse_scales: bytes, cols: int, block: int) -> bytes:
+def blocks_of_groups(q: bytes, scales: bytes, group: int, skipped: int) -> bytes:
+    """The same as blocks of 32, each with the scale of its group, where groups and ``skipped`` are whole blocks."""
+    return _blocks(q, np.frombuffer(scales, "<f4")[np.arange(skipped, skipped + len(q), _BLOCK) // group])
+
+
+def expand_inverse(q: bytes, inverse_scales: bytes, cols: int, block: int) -> bytes:
     """int8 rows of ``cols`` over the float32 inverse scale of each block of a row."""
     weights = np.frombuffer(q, np.int8).reshape(-1, cols).astype("<f4")
-    scales = np.frombuffer(inverse_scales, "<f4").reshape(len(weights), -1)
-    with np.errstate(divide="ignore", invalid="ignore"):  # what is not finite is refused when it is loaded
-        weights *= np.repeat(np.float32(1) / scales, block, axis=1)[:, :cols]
+    with np.errstate(invalid="ignore"):  # what is not finite is refused when it is loaded
+        weights *= np.repeat(_scales(inverse_scales).reshape(len(weights), -1), block, axis=1)[:, :cols]
     return weights.tobytes()
+
+
+def blocks_of_inverse(q: bytes, inverse_scales: bytes) -> bytes:
+    """The same as blocks of 32, of which rows are full."""
+    return _blocks(q, _scales(inverse_scales))
+
+
+def _scales(inverse: bytes) -> _Array:
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.float32(1) / np.frombuffer(inverse, "<f4"))
+
+
+def _blocks(q: bytes, scales: _Array) -> bytes:
+    blocks = np.empty(len(scales), _Q8_0_F32)
+    blocks["d"] = scales
+    blocks["q"] = np.frombuffer(q, np.int8).reshape(-1, _BLOCK)
+    return blocks.tobytes()

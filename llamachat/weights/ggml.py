@@ -21,7 +21,7 @@ import struct
 from dataclasses import dataclass
 
 from llamachat.vocabulary import Vocabulary
-from llamachat.weights.base import Hyperparameters, StoredWeights, Tensor
+from llamachat.weights.base import Hyperparameters, StoredWeights, Tensor, TensorType
 from llamachat.weights.files import Refusal, RegularFile, blaming, quoted
 from llamachat.weights.ggml_types import Layout, layout_of
 from llamachat.weights.llama import check_hyperparameters, head_dim, rows_and_columns, rows_of, used_tensors
@@ -175,7 +175,7 @@ def _read_tensor(reader: Reader, part: _Part) -> None:
     if name in tensors:
         raise Refusal(f"has the tensor {quoted(name)} twice")
     reader.align(part.container.alignment)
-    tensors[name] = stored = _Stored(layout, rows, cols, reader.file, reader.position)
+    tensors[name] = stored = _Stored(layout.of_rows(cols), rows, cols, reader.file, reader.position)
     reader.part = f"the data of tensor {quoted(name)}"
     reader.skip(rows * stored.row_bytes)
 
@@ -237,7 +237,7 @@ def _vocabulary(part: _Part) -> Vocabulary:
 
 
 #: Fields of the blocks that the oldest files have: scale, and offset, both f32.
-_SCALES = {"Q4_0": struct.Struct("<f16x"), "Q4_1": struct.Struct("<2f16x")}
+_SCALES = {TensorType.Q4_0_F32: struct.Struct("<f16x"), TensorType.Q4_1_F32: struct.Struct("<2f16x")}
 _ROWS_LOOKED_AT = 8
 
 
@@ -247,7 +247,7 @@ def _check_scales(part: _Part) -> None:
     Nothing states it; but quants read as scales are no small positive numbers, as true scales are.
     """
     for name, stored in part.tensors.items():
-        layout = _SCALES.get(stored.layout.label)
+        layout = _SCALES.get(stored.layout.current)
         if layout is None:
             continue
         data = stored.file.read(stored.offset, min(stored.rows, _ROWS_LOOKED_AT) * stored.row_bytes)

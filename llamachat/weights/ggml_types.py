@@ -1,9 +1,13 @@
-"""Tensor types of ggml files: which numbers and block layouts each version of the container had."""
+"""Tensor types of ggml files: which numbers and block layouts each version of the container had.
+
+Until version 2 of ggjt the scales of Q4_0, Q4_1 and Q8_0 were float32, and Q4_2 and Q4_3 had one in float16 for each 16
+weights. A block's scale is a weight divided by 7 or 127, which float16 would round: these are types of their own.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from llamachat.weights.base import TYPES_BY_ID, TensorType
 
@@ -18,24 +22,35 @@ class Layout:
     current: TensorType
     conversion: str = ""
 
+    def of_rows(self, cols: int) -> Layout:
+        """The same for rows of so many columns: as F32 where they do not fill blocks of the current type."""
+        if cols % self.current.block_elements == 0:
+            return self
+        return replace(self, current=TensorType.F32, conversion=f"{self.label} to F32")
+
+
+def _interleaved(kind: TensorType) -> Layout:
+    """Blocks that differ from the current ones in the order of their nibbles."""
+    return Layout(kind.label, kind.block_elements, kind.block_bytes, kind, f"interleaved {kind.label}")
+
 
 def _current(kind: TensorType) -> Layout:
     return Layout(kind.label, kind.block_elements, kind.block_bytes, kind)
 
 
 _F32, _F16 = _current(TensorType.F32), _current(TensorType.F16)
-_Q8_0 = Layout("Q8_0", 32, 36, TensorType.F32, "Q8_0 v1")
+_Q8_0 = _current(TensorType.Q8_0_F32)
 
 #: ggml without a version, ggmf, and ggjt version 1: March to May 2023.
 _FIRST: Mapping[int, Layout] = {
     0: _F32,
     1: _F16,
-    2: Layout("Q4_0", 32, 20, TensorType.F32, "Q4_0 v1"),
-    3: Layout("Q4_1", 32, 24, TensorType.F32, "Q4_1 v1"),
-    4: Layout("Q4_2", 16, 10, TensorType.F32, "Q4_2 v1"),
-    5: Layout("Q4_3", 16, 12, TensorType.F32, "Q4_3 v1"),
-    6: Layout("Q5_0", 32, 22, TensorType.Q5_0, "Q5_0 v1"),
-    7: Layout("Q5_1", 32, 24, TensorType.Q5_1, "Q5_1 v1"),
+    2: _interleaved(TensorType.Q4_0_F32),
+    3: _interleaved(TensorType.Q4_1_F32),
+    4: Layout("Q4_2", 16, 10, TensorType.Q4_2, "interleaved Q4_2"),
+    5: Layout("Q4_3", 16, 12, TensorType.Q4_3, "interleaved Q4_3"),
+    6: _interleaved(TensorType.Q5_0),
+    7: _interleaved(TensorType.Q5_1),
     8: _Q8_0,
 }
 
@@ -43,8 +58,8 @@ _FIRST: Mapping[int, Layout] = {
 _SECOND: Mapping[int, Layout] = {
     0: _F32,
     1: _F16,
-    2: Layout("Q4_0", 32, 20, TensorType.F32, "Q4_0 v2"),
-    3: Layout("Q4_1", 32, 24, TensorType.F32, "Q4_1 v2"),
+    2: _current(TensorType.Q4_0_F32),
+    3: _current(TensorType.Q4_1_F32),
     6: _current(TensorType.Q5_0),
     7: _current(TensorType.Q5_1),
     8: _Q8_0,

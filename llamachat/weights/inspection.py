@@ -139,10 +139,13 @@ def _about_types(report: Report) -> Iterator[str]:
             pair = stored.label, stored.tensor.type.label
             changed[pair] = changed.get(pair, 0) + stored.tensor.n_bytes - stored.n_bytes
     for (label, kept), more in changed.items():
-        yield (
-            f"its {label} weights have scales that no current type can hold without rounding:"
-            f" they become {kept} and take {more / 1e6:,.1f} MB more in memory"
-        )
+        if kept == "F32":
+            yield (
+                f"its {label} weights do not fill blocks of 32 that share a scale:"
+                f" they become F32 and take {more / 1e6:,.1f} MB more in memory"
+            )
+        elif more:
+            yield f"its {label} weights are kept as {kept} and take {more / 1e6:,.1f} MB more in memory"
 
 
 def _about_tensors(report: Report, weights: WeightFile) -> Iterator[str]:

@@ -16,6 +16,7 @@ SUPPORTED_TYPES = frozenset(
     for label in (
         *("F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0"),
         *("Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL", "IQ4_XS"),
+        *("Q4_0_F32", "Q4_1_F32", "Q8_0_F32", "Q4_2", "Q4_3"),
     )
 )
 

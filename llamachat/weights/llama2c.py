@@ -8,8 +8,9 @@ Arrays have neither names nor padding. In version 0 a negative vocab_size says t
 and there is no magic number: a file is one of these if its size is exactly what the seven numbers ask for.
 
 A matrix of version 2 is int8 q[n], then f32 s[n / group]: weight i is q[i] * s[i / group], counted through the whole
-matrix, so that a group may begin in one row and end in the next. No current type has scales in float32, or groups of
-any size; the weights become F32, as the original's own arithmetic gives them. The vocabulary is in another file.
+matrix, so that a group may begin in one row and end in the next. Where groups and rows are whole blocks of 32 the
+weights stay int8, each block with its group's scale; else they become F32, as the original's own arithmetic gives them.
+The vocabulary is in another file.
 """
 
 from __future__ import annotations
@@ -82,16 +83,18 @@ def _open(
     tensors: dict[str, tuple[Tensor, Rows]] = {}
     for name, rows, cols in arrays:
         n = rows * cols
+        kind = TensorType.F32
         source: Rows
         if group and rows > 1:
             if n % group:
                 raise Refusal(f"states groups of {group} weights, which do not divide the {n} of '{name}'")
             source = GroupedRows(file, offset, offset + n, cols, group)
+            kind = TensorType.Q8_0_F32 if source.in_blocks else kind
             offset += n + 4 * (n // group)
         else:
             source = StoredRows(file, offset, 4 * cols)
             offset += 4 * n
-        tensors[name] = Tensor(name, TensorType.F32, rows, cols), source
+        tensors[name] = Tensor(name, kind, rows, cols), source
     if offset != file.size:
         cut = "is cut short" if offset > file.size else "has more than it should"
         what = cut if version or offset > file.size else "is no weight file that llamachat knows"

@@ -13,8 +13,9 @@ llamachat, of layers that every ncnn has (``llamachat.weights.write.ncnn``): Gem
 blocks of a row with inverse scales, RMSNorm in place of MemoryData, and in X.desc lines ``name=value`` for what the
 four numbers do not tell.
 
-A layer is known by the beginning of its name: its place in the file depended on the compiler. Scales in float32 are
-in no current type; the weights of LinearInt8 become F32, as its own arithmetic gives them.
+A layer is known by the beginning of its name: its place in the file depended on the compiler. int8 stays int8 with a
+float32 scale for each 32 weights, where groups and rows are whole blocks of 32; else it becomes F32, as the layer's own
+arithmetic gives it.
 """
 
 from __future__ import annotations
@@ -250,8 +251,8 @@ def _gemm(file: RegularFile, layer: _Layer, offset: int) -> _Found:
         raise Refusal(f"stores layer {quoted(layer.name)} in a way that is not supported")
     scales = offset + rows * cols
     scales += -scales % 4
-    source = BlockRows(file, offset, scales, cols, INT8_BLOCK)
-    return TensorType.F32, rows, cols, source, scales + 4 * rows * -(-cols // INT8_BLOCK)
+    source = BlockRows(file, offset, scales, cols)
+    return _int8_type(source), rows, cols, source, scales + 4 * rows * -(-cols // INT8_BLOCK)
 
 
 def _gain(file: RegularFile, layer: _Layer, offset: int) -> _Found:
@@ -267,7 +268,11 @@ def _linear(file: RegularFile, layer: _Layer, offset: int) -> _Found:
     if (flag := _flag(file, flag_at)) != INT8_FLAG:
         raise Refusal(f"stores layer {quoted(layer.name)} in a way that is not supported (flag {flag:#010x})")
     source = GroupedRows(file, flag_at + 4, offset, cols, group)
-    return TensorType.F32, rows, cols, source, flag_at + 4 + rows * cols
+    return _int8_type(source), rows, cols, source, flag_at + 4 + rows * cols
+
+
+def _int8_type(rows: GroupedRows | BlockRows) -> TensorType:
+    return TensorType.Q8_0_F32 if rows.in_blocks else TensorType.F32
 
 
 def _flag(file: RegularFile, offset: int) -> int:

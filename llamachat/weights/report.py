@@ -54,11 +54,14 @@ def _as_stored(tensor: Tensor, rows: Rows, n_rows: int) -> tuple[str, int]:
 
     match rows:
         case kinds.ConvertedRows(stored, conversion):
-            label, n_bytes = _as_stored(tensor, stored, n_rows)
-            return conversion.removeprefix("big-endian ").partition(" ")[0] or label, n_bytes
+            _, n_bytes = _as_stored(tensor, stored, n_rows)
+            label = conversion.removeprefix("big-endian ").removeprefix("interleaved ").removesuffix(" to F32")
+            return label, n_bytes
         case kinds.GroupedRows(group=group):
             n = n_rows * tensor.cols
             return f"int8 in groups of {group}", n + 4 * (n // group)
+        case kinds.BlockRows():
+            return "int8 in blocks of 32", n_rows * rows.row_bytes
         case kinds.StackedRows(parts):
             pieces = [_as_stored(tensor, part, count) for part, count in parts]
         case kinds.JoinedColumns(parts):

@@ -1,6 +1,7 @@
 """Where the rows of a tensor come from: one place in a file, several files, or another layout.
 
-Each source gives whole rows in the layout of GGUF, a few at a time, and reads no more of the file than those need.
+Each source gives whole rows in blocks as the C core takes them, a few at a time, and reads no more of the file than
+those need.
 """
 
 from __future__ import annotations
@@ -50,11 +51,15 @@ class ConvertedRows:
         return CONVERSIONS[self.conversion](self.stored.read(first, count))
 
 
+_BLOCK = 32  # weights that share a scale in the C core
+
+
 @dataclass(frozen=True, slots=True)
 class GroupedRows:
-    """int8 rows with a float32 scale for each group of weights, counted through the whole matrix, as float32.
+    """int8 rows with a float32 scale for each group of weights, counted through the whole matrix.
 
-    A group may begin in one row and end in the next.
+    A group may begin in one row and end in the next. Rows are Q8_0 with float32 scales where groups and rows are whole
+    blocks (``in_blocks``), and float32 where not.
     """
 
     file: RegularFile
@@ -63,33 +68,49 @@ class GroupedRows:
     cols: int
     group: int
 
+    @property
+    def in_blocks(self) -> bool:  # noqa: D102
+        return self.group % _BLOCK == 0 and self.cols % _BLOCK == 0
+
     def read(self, first: int, count: int) -> bytes:  # noqa: D102
-        from llamachat.weights.conversions import expand_groups
+        from llamachat.weights.conversions import blocks_of_groups, expand_groups
 
         start, end = first * self.cols, (first + count) * self.cols
         group, last = start // self.group, -(-end // self.group)
         q = self.file.read(self.offset + start, end - start)
         scales = self.file.read(self.scales + 4 * group, 4 * (last - group))
-        return expand_groups(q, scales, self.group, start - group * self.group)
+        convert = blocks_of_groups if self.in_blocks else expand_groups
+        return convert(q, scales, self.group, start - group * self.group)
 
 
 @dataclass(frozen=True, slots=True)
 class BlockRows:
-    """int8 rows as float32, with a float32 inverse scale for each block of a row, of which the last may be shorter."""
+    """int8 rows with a float32 inverse scale for each 32 weights of a row, of which the last may be fewer.
+
+    Rows are Q8_0 with float32 scales where all are 32 (``in_blocks``), and float32 where not.
+    """
 
     file: RegularFile
     offset: int
     scales: int  #: where they are
     cols: int
-    block: int
+
+    @property
+    def in_blocks(self) -> bool:  # noqa: D102
+        return self.cols % _BLOCK == 0
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one row in the file."""
+        return self.cols + 4 * -(-self.cols // _BLOCK)
 
     def read(self, first: int, count: int) -> bytes:  # noqa: D102
-        from llamachat.weights.conversions import expand_blocks
+        from llamachat.weights.conversions import blocks_of_inverse, expand_inverse
 
-        per_row = -(-self.cols // self.block)
+        per_row = -(-self.cols // _BLOCK)
         q = self.file.read(self.offset + first * self.cols, count * self.cols)
         scales = self.file.read(self.scales + 4 * first * per_row, 4 * count * per_row)
-        return expand_blocks(q, scales, self.cols, self.block)
+        return blocks_of_inverse(q, scales) if self.in_blocks else expand_inverse(q, scales, self.cols, _BLOCK)
 
 
 @dataclass(frozen=True, slots=True)

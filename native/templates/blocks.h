@@ -12,10 +12,15 @@ LC_INLINE void quants_of(const int32_t type, const uint8_t *record, const int i,
     const lc_super_planes at = lc_super_planes_of(type, PANEL, record, i);
     switch (type) {
     case LC_Q4_0:
-    case LC_Q4_1: quants_of_nibbles(q, out); break;
+    case LC_Q4_1:
+    case LC_Q4_0_F32:
+    case LC_Q4_1_F32:
+    case LC_Q4_2:
+    case LC_Q4_3: quants_of_nibbles(q, out); break;
     case LC_Q5_0:
     case LC_Q5_1: quants_of_nibbles(q, out), add_bits(high, 4, out); break;
-    case LC_Q8_0: quants_of_bytes(q, out); break;
+    case LC_Q8_0:
+    case LC_Q8_0_F32: quants_of_bytes(q, out); break;
     case LC_IQ4_NL: quants_of_table(q, out); break;
     case LC_Q2_K: quants_of_pairs(at.pairs, out); break;
     case LC_Q3_K: quants_of_pairs(at.pairs, out), add_bits(at.bits, 2, out); break;
@@ -35,6 +40,13 @@ LC_INLINE vf scales_at(const uint8_t *p) { return vf_load_f16((const uint16_t *)
 LC_INLINE vi words_at(const uint8_t *p)
 {
     vi v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+LC_INLINE vf floats_at(const uint8_t *p)
+{
+    vf v;
     memcpy(&v, p, sizeof v);
     return v;
 }
@@ -102,14 +114,28 @@ LC_INLINE void scales_of_iq4(const uint8_t *record, vf d, scales *out)
     }
 }
 
+/* Of types whose scales are f32, and of those with a scale for each 16 columns. */
+LC_INLINE void scales_of_floats(const uint8_t *d, const uint8_t *m, const bool minima, scales *out)
+{
+    out->d[0] = floats_at(d);
+    out->m[0] = minima ? floats_at(m) : out->d[0];
+}
+
+LC_INLINE void scales_of_halves(const uint8_t *d, const uint8_t *m, const bool minima, scales *out)
+{
+    #pragma GCC unroll 2
+    for (int g = 0; g < 2; g++) {
+        out->d[g] = scales_at(d + g * PANEL * 2);
+        out->m[g] = minima ? scales_at(m + g * PANEL * 2) : out->d[g];
+    }
+}
+
 /* Of all groups of a record. */
 LC_INLINE void scales_of(const int32_t type, const uint8_t *record, scales *out)
 {
     const uint8_t *words = record + lc_super_scales(type, PANEL);
-    const vf d = scales_at(record);
-    vf m = d;
-    if (lc_block_kind_of(type).minima)
-        m = scales_at(record + PANEL * 2);
+    const bool minima = lc_block_kind_of(type).minima;
+    const vf d = scales_at(record), m = minima ? scales_at(record + PANEL * 2) : d;
     switch (type) {
     case LC_Q2_K: scales_of_four(words, d, -m, out); break;
     case LC_Q3_K: scales_of_q3(words, d, out); break;
@@ -121,6 +147,11 @@ LC_INLINE void scales_of(const int32_t type, const uint8_t *record, scales *out)
             spread_signed(words_at(words + i * PANEL * 4), d, out->d + 4 * i);
         break;
     case LC_IQ4_XS: scales_of_iq4(record, d, out); break;
+    case LC_Q4_0_F32:
+    case LC_Q4_1_F32:
+    case LC_Q8_0_F32: scales_of_floats(record, record + lc_record_minima(type, PANEL), minima, out); break;
+    case LC_Q4_2:
+    case LC_Q4_3: scales_of_halves(record, record + lc_record_minima(type, PANEL), minima, out); break;
     default:
         out->d[0] = d;
         out->m[0] = m;

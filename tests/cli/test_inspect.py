@@ -16,6 +16,7 @@ from tests.support.tiny_models import (
     TinyShape,
     bpe_vocabulary,
     gguf_metadata,
+    llama2c_later_bytes,
     random_model,
     write_ggml,
     write_gguf,
@@ -120,9 +121,13 @@ def test_what_cannot_be_run_is_shown_with_the_reason(llamachat: Run, tmp_path: P
 def test_old_blocks_show_what_they_become(llamachat: Run, tmp_path: Path) -> None:
     write_ggml(tmp_path / "old.bin", random_model(TinyShape(tied=False)), kind="ggjt v1", types="Q4_0")
     done = llamachat("inspect", tmp_path / "old.bin", "--tensors")
-    assert facts(done.stdout)["types"].split()[0] == "Q4_0"
-    assert "Q4_0 as F32" in done.stdout
-    assert "no current type can hold" in done.stdout
+    assert facts(done.stdout)["types"].startswith("Q4_0 (f32 scales) ")
+    assert "blk.0.attn_q.weight    Q4_0 (f32 scales)  64 x 64 " in done.stdout
+    (tmp_path / "groups.bin").write_bytes(llama2c_later_bytes(random_model(), version=2, group=16)[0])
+    done = llamachat("inspect", tmp_path / "groups.bin", "--tensors")
+    assert facts(done.stdout)["types"].startswith("int8 in groups of 16 ")
+    assert "int8 in groups of 16 as F32" in done.stdout
+    assert "they become F32 and take" in done.stdout
 
 
 def test_the_default_model_and_a_tokenizer_beside(llamachat: Run, own_home: Path, tmp_path: Path) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tests.support.blocks import block_size
-from tests.support.super_blocks import SUPER_BLOCKS
+from tests.support.blocks import block_size, scale_places
 
 
 def random_bytes(rng: np.random.Generator, label: str, rows: int, cols: int) -> bytes:
@@ -19,14 +18,10 @@ def random_bytes(rng: np.random.Generator, label: str, rows: int, cols: int) -> 
             return (values.view(np.uint32) >> 16).astype("<u2").tobytes()
         return values.astype({"F32": "<f4", "F16": "<f2"}[label]).tobytes()
     blocks = rng.integers(0, 256, (n, size), dtype=np.uint8)
-    for at in scale_offsets(label):
-        scale = (rng.standard_normal(n) * 10.0 ** rng.integers(-5, 0, n)).astype("<f2")
-        blocks[:, at : at + 2] = scale.view(np.uint8).reshape(n, 2)
+    for offsets, number in scale_places(label).values():
+        for at in offsets:
+            # Of float32 also those that float16 cannot hold, not even as the nearest one.
+            least, most = (-5, 0) if number == "<f2" else (-12, 2)
+            scale = (rng.standard_normal(n) * 10.0 ** rng.integers(least, most, n)).astype(number)
+            blocks[:, at : at + scale.itemsize] = scale.view(np.uint8).reshape(n, -1)
     return blocks.tobytes()
-
-
-def scale_offsets(label: str) -> tuple[int, ...]:
-    """Where a block of a type has float16 scales: of its weights, and of its minima if it has them."""
-    if label in SUPER_BLOCKS:
-        return SUPER_BLOCKS[label][1]
-    return (0, 2) if label.endswith("_1") else (0,)

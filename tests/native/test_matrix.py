@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from tests.native.random_weights import random_bytes, scale_offsets
-from tests.support.blocks import BLOCK, IDS, QUANTIZED, Floats, block_size, dequantize
+from tests.native.random_weights import random_bytes
+from tests.support.blocks import BLOCK, IDS, OLD_SCALES, QUANTIZED, Floats, block_size, dequantize, scale_places
 from tests.support.core import Matrix, Pool, chosen_isa, ffi, floats, lib, ok, supported_isas
 
 EPSILON = float(np.finfo(np.float32).eps)
@@ -50,7 +50,18 @@ LARGEST = {
     "Q5_K": (63 * 31, 63),
     "Q6_K": (128 * 63, 128 * 32),
     "IQ4_XS": (32 * 255, 32 * 128),
+    "Q4_0 (f32 scales)": (15, 8),
+    "Q4_1 (f32 scales)": (15, 1),
+    "Q8_0 (f32 scales)": (255, 128),
+    "Q4_2": (15, 8),
+    "Q4_3": (15, 1),
 }
+
+
+def numbers_at(blocks: np.ndarray, at: int, number: str) -> np.ndarray:
+    """One number of every block of [..][bytes], as float64."""
+    part = blocks[..., at : at + np.dtype(number).itemsize].copy()
+    return np.asarray(part.view(number)[..., 0], np.float64)
 
 
 def block_magnitudes(label: str, data: bytes, rows: int) -> np.ndarray:
@@ -58,7 +69,8 @@ def block_magnitudes(label: str, data: bytes, rows: int) -> np.ndarray:
     elements, size = block_size(label)
     blocks = np.frombuffer(data, np.uint8).reshape(rows, -1, size)
     scales = [
-        np.abs(blocks[..., at : at + 2].copy().view("<f2")[..., 0].astype(np.float64)) for at in scale_offsets(label)
+        np.max([np.abs(numbers_at(blocks, at, number)) for at in offsets], axis=0)
+        for offsets, number in scale_places(label).values()
     ]
     quants, offset = LARGEST[label]
     return np.repeat(quants * scales[0] + offset * scales[-1], elements // BLOCK, axis=1)
@@ -302,12 +314,12 @@ def test_weights_that_are_no_numbers(isa: str, label: str, bad: float) -> None:
     elements, size = block_size(label)
     rows, cols = 19, 2 * elements if label in QUANTIZED else 75
     good = random_bytes(np.random.default_rng(9), label, rows, cols)
-    code = {"F32": "<f4", "BF16": "<u2"}.get(label, "<f2")
+    code = scale_places(label)["d"][1] if label in QUANTIZED else {"F32": "<f4", "BF16": "<u2"}.get(label, "<f2")
     value = np.array([bad], np.float32)
     encoded = (value.view(np.uint32) >> 16).astype("<u2") if label == "BF16" else value.astype(code)
     row = cols // elements  # blocks
     blocks = (0, rows * row // 2, 16 * row - 1, 16 * row, rows * row - 1)
-    places = scale_offsets(label) if label in QUANTIZED else (0,)
+    places = [at for offsets, _ in scale_places(label).values() for at in offsets] if label in QUANTIZED else [0]
     offsets = [block * size + at for block in blocks for at in places]
     with chosen_isa(isa):
         matrix = Matrix(label, rows, cols)
@@ -317,6 +329,28 @@ def test_weights_that_are_no_numbers(isa: str, label: str, bad: float) -> None:
         assert matrix.write(bytes(data)) == lib.LC_ERR_NONFINITE, at
     ok(matrix.write(good))
     np.testing.assert_array_equal(matrix.row(0), dequantize(label, good, (rows, cols))[0])
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("label", [label for label in OLD_SCALES if "f32" in label])
+def test_scales_too_large_for_their_weights(isa: str, label: str) -> None:
+    """A float32 scale can be finite where a byte times it is not: refused from 2^120 on, and exact below."""
+    rows, cols, size = 17, 32, block_size(label)[1]
+    good = bytes(range(3, 3 + size)) * rows
+    for name, ((at,), number) in scale_places(label).items():
+        for row in (3, 16):
+            for value in (2.0**120, -(2.0**127), 1.5 * 2.0**119, -(2.0**119)):
+                data = bytearray(good)
+                data[row * size + at : row * size + at + 4] = np.array([value], number).tobytes()
+                with chosen_isa(isa):
+                    matrix = Matrix(label, rows, cols)
+                if abs(value) >= 2.0**120:
+                    assert matrix.write(bytes(data)) == lib.LC_ERR_NONFINITE, (name, row, value)
+                    continue
+                ok(matrix.write(bytes(data)))
+                expected = dequantize(label, bytes(data), (rows, cols))[row]
+                assert np.isfinite(expected).all()
+                np.testing.assert_array_equal(matrix.row(row), expected)
 
 
 def test_threads_write_at_once() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.support.blocks import IDS, Floats, block_size, dequantize
+from tests.support.blocks import IDS, OLD_SCALES, Floats, block_size, dequantize
 from tests.support.core import ffi, floats, lib, ok
 
 LABELS = ("Q4_K", "Q5_K", "Q6_K")
@@ -109,7 +109,7 @@ def test_what_is_too_large_is_refused(label: str, large: float) -> None:
 
 def test_types_that_are_only_read() -> None:
     values, out = np.ones(256, np.float32), ffi.from_buffer(bytearray(300))
-    for label in ("Q2_K", "Q3_K", "IQ4_NL", "IQ4_XS"):
+    for label in ("Q2_K", "Q3_K", "IQ4_NL", "IQ4_XS", *OLD_SCALES):
         assert lib.lc_quantize(IDS[label], floats(values), 256, out) == lib.LC_ERR_TYPE
     assert lib.lc_quantize(IDS["Q4_K"], floats(values), 128, out) == lib.LC_ERR_SHAPE
     values[200] = np.nan

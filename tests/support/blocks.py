@@ -2,7 +2,8 @@
 
 Block layouts are those of GGUF: a row is cut into blocks of 32 elements, each with its own scale (and, for the
 ``_1`` types, minimum) in float16. Nibbles are split: element i < 16 is the low half of byte i, element i >= 16 the
-high half of byte i - 16. Blocks of 256 are in ``super_blocks``.
+high half of byte i - 16. Blocks of 256 are in ``super_blocks``. Those of older files, which GGUF cannot hold, are as
+the core takes them: scales are float32, or one in float16 for each 16 elements.
 """
 
 from __future__ import annotations
@@ -17,8 +18,12 @@ from tests.support.super_blocks import IQ4_VALUES, SUPER, SUPER_BLOCKS, expand_s
 Floats = NDArray[np.float32]
 
 BLOCK = 32
-IDS = {"F32": 0, "F16": 1, "Q4_0": 2, "Q4_1": 3, "Q5_0": 6, "Q5_1": 7, "Q8_0": 8, "BF16": 30}
-IDS |= {"Q2_K": 10, "Q3_K": 11, "Q4_K": 12, "Q5_K": 13, "Q6_K": 14, "IQ4_NL": 20, "IQ4_XS": 23}
+#: By label, ggml's number of each type that the core computes with: what a GGUF can hold.
+GGUF_IDS = {"F32": 0, "F16": 1, "Q4_0": 2, "Q4_1": 3, "Q5_0": 6, "Q5_1": 7, "Q8_0": 8, "BF16": 30}
+GGUF_IDS |= {"Q2_K": 10, "Q3_K": 11, "Q4_K": 12, "Q5_K": 13, "Q6_K": 14, "IQ4_NL": 20, "IQ4_XS": 23}
+#: All types of the core, by its own numbers.
+OLD_SCALES = {"Q4_0 (f32 scales)": 256, "Q4_1 (f32 scales)": 257, "Q8_0 (f32 scales)": 258, "Q4_2": 259, "Q4_3": 260}
+IDS = GGUF_IDS | OLD_SCALES
 QUANTIZED = tuple(label for label in IDS if label not in ("F32", "F16", "BF16"))
 
 _LAYOUTS = {
@@ -28,7 +33,14 @@ _LAYOUTS = {
     "Q5_1": np.dtype([("d", "<f2"), ("m", "<f2"), ("h", "<u4"), ("q", "u1", 16)]),
     "Q8_0": np.dtype([("d", "<f2"), ("q", "i1", 32)]),
     "IQ4_NL": np.dtype([("d", "<f2"), ("q", "u1", 16)]),
+    "Q4_0 (f32 scales)": np.dtype([("d", "<f4"), ("q", "u1", 16)]),
+    "Q4_1 (f32 scales)": np.dtype([("d", "<f4"), ("m", "<f4"), ("q", "u1", 16)]),
+    "Q8_0 (f32 scales)": np.dtype([("d", "<f4"), ("q", "i1", 32)]),
+    "Q4_2": np.dtype([("d", "<f2", 2), ("q", "u1", 16)]),
+    "Q4_3": np.dtype([("d", "<f2", 2), ("m", "<f2", 2), ("q", "u1", 16)]),
 }
+#: The q that means zero, of types without minima.
+_ZEROS = {"Q4_0": 8, "Q5_0": 16, "Q4_0 (f32 scales)": 8, "Q4_2": 8}
 
 
 def block_size(label: str) -> tuple[int, int]:
@@ -40,10 +52,24 @@ def block_size(label: str) -> tuple[int, int]:
     return 1, {"F32": 4, "F16": 2, "BF16": 2}[label]
 
 
+def scale_places(label: str) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Where a block of a type has scales ("d"), and offsets ("m") if it has them: at which bytes, in which numbers."""
+    if label in SUPER_BLOCKS:
+        return {name: ((at,), "<f2") for name, at in zip("dm", SUPER_BLOCKS[label][1], strict=False)}
+    layout = _LAYOUTS[label]
+    places = {}
+    for name in ("d", "m"):
+        if name in layout.names:  # type: ignore[operator]
+            part, first = layout.fields[name][:2]  # type: ignore[index]
+            number = part.base
+            places[name] = tuple(range(first, first + part.itemsize, number.itemsize)), str(number.str)
+    return places
+
+
 def quantize(label: str, values: Floats) -> bytes:
     """The bytes of ``values`` (rows along the last axis, whole blocks each) in a tensor type.
 
-    Blocks of 256 are random, of the same size on average: ``stand_in``.
+    Blocks of 256 are random, of the same size on average: ``stand_in``. Blocks of older files are in ``old_blocks``.
     """
     values = np.ascontiguousarray(values, np.float32)
     if label in _LAYOUTS:
@@ -60,19 +86,19 @@ def dequantize(label: str, data: bytes, shape: tuple[int, ...]) -> Floats:
     """The float32 values that ``data`` holds."""
     if label in _LAYOUTS:
         blocks = np.frombuffer(data, _LAYOUTS[label])
-        d = blocks["d"].astype(np.float32)[:, None]
-        if label == "Q8_0":
+        d, has_m = _scales(blocks["d"]), "m" in _LAYOUTS[label].fields  # type: ignore[operator]  # numpy: or None
+        if label.startswith("Q8_0"):
             values = d * blocks["q"].astype(np.float32)
         else:
             q = np.concatenate([blocks["q"] & 15, blocks["q"] >> 4], axis=1).astype(np.int32)
-            if "h" in blocks.dtype.fields:  # type: ignore[operator]  # numpy types it as a read-only mapping or None
+            if "h" in blocks.dtype.fields:  # type: ignore[operator]
                 q |= (((blocks["h"][:, None] >> np.arange(BLOCK, dtype=np.uint32)) & 1) << 4).astype(np.int32)
             if label == "IQ4_NL":
                 values = d * IQ4_VALUES[q].astype(np.float32)
-            elif label.endswith("_1"):
-                values = d * q.astype(np.float32) + blocks["m"].astype(np.float32)[:, None]
+            elif has_m:
+                values = d * q.astype(np.float32) + _scales(blocks["m"])
             else:
-                values = d * (q - {"Q4_0": 8, "Q5_0": 16}[label]).astype(np.float32)
+                values = d * (q - _ZEROS[label]).astype(np.float32)
     elif label in SUPER_BLOCKS:
         values = expand_super(label, data)
     elif label == "BF16":
@@ -80,6 +106,12 @@ def dequantize(label: str, data: bytes, shape: tuple[int, ...]) -> Floats:
     else:
         values = np.frombuffer(data, {"F32": "<f4", "F16": "<f2"}[label]).astype(np.float32)
     return np.asarray(values, np.float32).reshape(shape)
+
+
+def _scales(numbers: NDArray[np.floating]) -> Floats:
+    """[blocks] or [blocks][groups] as [blocks][1 or 32]."""
+    one_each = numbers.astype(np.float32).reshape(len(numbers), -1)
+    return one_each if one_each.shape[1] == 1 else np.repeat(one_each, BLOCK // one_each.shape[1], axis=1)
 
 
 def _symmetric(label: str, bits: int) -> Callable[[Floats], NDArray[np.void]]:

@@ -13,6 +13,9 @@ import numpy as np
 
 from tests.support.blocks import Floats
 
+#: Old types that have a type of the core's own, which holds all of them.
+KEPT_AS = {label: f"{label} (f32 scales)" for label in ("Q4_0", "Q4_1", "Q8_0")} | {"Q4_2": "Q4_2", "Q4_3": "Q4_3"}
+
 OLD_IDS = {"Q4_0": 2, "Q4_1": 3, "Q4_2": 4, "Q4_3": 5, "Q5_0": 6, "Q5_1": 7, "Q8_0": 8}
 
 #: By type: elements, format of the scale and offset, the quant that means zero (None: there is an offset), bits.

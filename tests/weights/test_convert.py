@@ -98,6 +98,7 @@ def ncnn(folder: Path) -> Path:
 SOURCES = {
     "gguf": gguf, "tied-gguf": tied_gguf, "ggml": ggml("ggml", "F16"), "ggmf-parts": in_parts,
     "ggjt-v1-q4_0": ggml("ggjt v1", "Q4_0"), "ggjt-v2-q5_1": ggml("ggjt v2", "Q5_1"),
+    "ggjt-v1-q4_3": ggml("ggjt v1", "Q4_3"), "ggjt-v2-q8_0": ggml("ggjt v2", "Q8_0"),
     "ggjt-v3-q4_1": ggml("ggjt v3", "Q4_1"), "llama2c": llama2c, "llama2c-v2": llama2c_v2, "meta": meta,
     "hf": huggingface, "hf-torch": huggingface_torch, "ncnn": ncnn,
 }  # fmt: skip
@@ -122,6 +123,24 @@ def test_every_family_becomes_every_format_to_the_last_bit(tmp_path: Path, sourc
         assert weights.vocabulary.pieces == spm_vocabulary().pieces
         assert weights.vocabulary.kinds == spm_vocabulary().kinds
         assert weights.vocabulary.scores == spm_vocabulary().scores
+
+
+@pytest.mark.parametrize("to", ["gguf", "ggjt"])
+@pytest.mark.parametrize("kind", ["q4_0", "q8_0"])
+@pytest.mark.parametrize("source", ["ggjt-v1-q4_0", "ggjt-v1-q4_3", "ggjt-v2-q8_0", "llama2c-v2", "ncnn"])
+def test_old_blocks_are_quantised_as_their_values_are(tmp_path: Path, source: str, kind: str, to: str) -> None:
+    """As F32, which no new format has a better type for, or in any type that is asked for."""
+    (tmp_path / "in").mkdir()
+    path = SOURCES[source](tmp_path / "in")
+    write_tokenizer_bin(tmp_path / "vocabulary", spm_vocabulary())
+    converted(path, tmp_path / "exact.gguf", "gguf", tokenizer=tmp_path / "vocabulary")
+    with open_weights(tmp_path / "exact.gguf") as weights:
+        assert {tensor.type.label for tensor in weights.tensors.values()} <= {"F32", "F16"}
+    converted(tmp_path / "exact.gguf", tmp_path / "through.gguf", to, kind)
+    converted(path, tmp_path / "at-once.gguf", to, kind, tokenizer=tmp_path / "vocabulary")
+    with open_weights(tmp_path / "at-once.gguf") as weights:
+        assert weights.tensors["blk.0.ffn_gate.weight"].type.label == kind.upper()
+    assert_same_values(tmp_path / "at-once.gguf", values_in(tmp_path / "through.gguf"))
 
 
 def test_types_are_kept_where_the_format_holds_them(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from llamachat.vocabulary import TokenKind
 from llamachat.weights import WeightFile, open_weights, read_vocabulary
 from tests.support.blocks import Floats, dequantize
 from tests.support.containers import RawTensor, ggml
+from tests.support.old_blocks import KEPT_AS
 from tests.support.super_blocks import SUPER, SUPER_BLOCKS
 from tests.support.tiny_models import TinyShape, ggml_bytes, meta_name, random_model, spm_vocabulary, write_ggml
 
@@ -27,7 +28,7 @@ TENSORS = [
 ]
 
 
-#: What a file of each kind can hold, and what each type is read as where that is another one.
+#: What a file of each kind can hold.
 TYPES = {
     "ggml": ("F32", "F16", "Q4_0", "Q4_1"),
     "ggmf v1": ("F32", "F16", "Q4_0", "Q4_1"),
@@ -49,10 +50,34 @@ def read_all(weights: WeightFile, name: str, shape: tuple[int, ...], step: int =
 def test_every_type_comes_back_as_it_was_written(tmp_path: Path, kind: str, label: str) -> None:
     shape = replace(SHAPE, n_embd=SUPER, n_ff=SUPER) if label in SUPER_BLOCKS else SHAPE
     held = write_ggml(tmp_path / "m", random_model(shape), kind=kind, types=label)
-    scale_is_f32 = kind != "ggjt v3" and label in ("Q4_0", "Q4_1", "Q4_2", "Q4_3", "Q8_0")
     with open_weights(tmp_path / "m") as weights:
-        assert (weights.format, weights.type_name) == (kind, "F32" if scale_is_f32 else label)
+        assert (weights.format, weights.type_name) == (kind, label if kind == "ggjt v3" else KEPT_AS.get(label, label))
         assert set(weights.tensors) == set(held)
+        for name, expected in held.items():
+            np.testing.assert_array_equal(read_all(weights, name, expected.shape), expected)
+
+
+@pytest.mark.parametrize("label", ["Q4_2", "Q4_3"])
+def test_rows_that_fill_blocks_of_16_and_not_of_32(tmp_path: Path, label: str) -> None:
+    """Those become F32, and the others stay as they are."""
+    shape = replace(SHAPE, n_ff=80)
+    held = write_ggml(tmp_path / "m", random_model(shape), kind="ggjt v1", types=label)
+    with open_weights(tmp_path / "m") as weights:
+        for name, expected in held.items():
+            whole = expected.ndim == 2 and expected.shape[1] % 32 == 0
+            assert weights.tensors[name].type.label == (label if whole else "F32")
+            np.testing.assert_array_equal(read_all(weights, name, expected.shape), expected)
+        assert weights.tensors["blk.0.ffn_down.weight"].type.label == "F32"
+
+
+@pytest.mark.parametrize("label", ["Q4_2", "Q4_3"])
+def test_columns_cut_into_parts_of_16(tmp_path: Path, label: str) -> None:
+    """Where a part's rows do not fill blocks the joined ones are F32 too."""
+    model = random_model(replace(SHAPE, n_embd=96, n_ff=96))
+    held = write_ggml(tmp_path / "m", model, kind="ggjt v1", types=label, parts=2)
+    with open_weights(tmp_path / "m") as weights:
+        labels = {name: tensor.type.label for name, tensor in weights.tensors.items()}
+        assert (labels["blk.0.ffn_down.weight"], labels["blk.0.ffn_up.weight"]) == ("F32", label)
         for name, expected in held.items():
             np.testing.assert_array_equal(read_all(weights, name, expected.shape), expected)
 

@@ -10,7 +10,7 @@ import pytest
 
 from llamachat.vocabulary import TokenKind
 from llamachat.weights import WeightFile, open_weights
-from tests.support.blocks import IDS, dequantize
+from tests.support.blocks import GGUF_IDS, dequantize
 from tests.support.containers import RawTensor, array, gguf, scalar
 from tests.support.super_blocks import SUPER, SUPER_BLOCKS
 from tests.support.tiny_models import (
@@ -31,7 +31,7 @@ def values(weights: WeightFile, name: str, step: int = 7) -> np.ndarray[Any, np.
     return dequantize(tensor.type.label, data, (tensor.rows, tensor.cols))
 
 
-@pytest.mark.parametrize("label", IDS)
+@pytest.mark.parametrize("label", GGUF_IDS)
 @pytest.mark.parametrize("version", [2, 3])
 def test_every_type_comes_back_as_it_was_written(tmp_path: Path, label: str, version: int) -> None:
     width = {"n_embd": SUPER, "n_ff": SUPER} if label in SUPER_BLOCKS else {}

@@ -159,6 +159,7 @@ Q = "blk.0.attn_q.weight"
         (spoiled(Q, type_id=12), "rows of 64, not whole Q4_K blocks of 256"),
         (spoiled(Q, type_id=99), "of an unknown type, number 99"),
         (spoiled(Q, type_id=4), "of an unknown type, number 4"),
+        *((spoiled(Q, type_id=n), f"of an unknown type, number {n}") for n in range(256, 261)),  # the core's own
         (spoiled(Q, type_id=39), "of type MXFP4: not supported yet"),
         (spoiled(Q, type_id=24), "of type I8: not supported yet"),
         (spoiled("output_norm.weight", type_id=1), "'output_norm.weight' of type F16; it must be F32"),

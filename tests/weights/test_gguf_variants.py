@@ -11,7 +11,7 @@ import pytest
 
 from llamachat.errors import WeightsError
 from llamachat.weights import open_weights
-from tests.support.blocks import _LAYOUTS, IDS, Floats, dequantize, quantize
+from tests.support.blocks import _LAYOUTS, GGUF_IDS, IDS, Floats, dequantize, quantize
 from tests.support.containers import RawTensor, gguf_plain
 from tests.support.super_blocks import SUPER, SUPER_BLOCKS
 from tests.support.tiny_models import (
@@ -71,7 +71,7 @@ def test_version_1(tmp_path: Path, nul: bool) -> None:
     check(tmp_path / "m", "GGUF v1", "Q4_0", held)
 
 
-@pytest.mark.parametrize("label", IDS)
+@pytest.mark.parametrize("label", GGUF_IDS)
 @pytest.mark.parametrize("version", [2, 3])
 def test_big_endian(tmp_path: Path, label: str, version: int) -> None:
     held = written(tmp_path / "m", label, version=version, order=">")

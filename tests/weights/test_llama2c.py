@@ -11,7 +11,7 @@ import pytest
 
 from llamachat.errors import WeightsError
 from llamachat.weights import open_weights
-from tests.support.blocks import Floats
+from tests.support.blocks import Floats, dequantize
 from tests.support.tiny_models import (
     TinyShape,
     bpe_vocabulary,
@@ -100,14 +100,17 @@ def test_numbers_that_are_no_model_s(tmp_path: Path, place: int, value: int) -> 
 STRADDLING = TinyShape(n_vocab=300, n_embd=64, n_ff=172, n_layers=2, n_heads=8, n_kv_heads=4)
 
 
-def check_values(path: Path, held: dict[str, Floats], version: int) -> None:
+def check_values(path: Path, held: dict[str, Floats], version: int, group: int = 0) -> None:
+    """int8 stays so where groups of whole blocks of 32 meet rows of such; the values are exact in any case."""
     with open_weights(path) as weights:
-        assert (weights.format, weights.type_name) == (f"llama2.c v{version}", "F32")
+        assert weights.format == f"llama2.c v{version}"
         assert set(weights.tensors) == set(held)
         for name, expected in held.items():
-            rows = weights.tensors[name].rows
-            got = b"".join(weights.read(name, i, min(3, rows - i)) for i in range(0, rows, 3))
-            np.testing.assert_array_equal(np.frombuffer(got, "<f4").reshape(expected.shape), expected)
+            tensor = weights.tensors[name]
+            in_blocks = group and group % 32 == 0 and expected.ndim == 2 and tensor.cols % 32 == 0
+            assert tensor.type.label == ("Q8_0 (f32 scales)" if in_blocks else "F32"), name
+            got = b"".join(weights.read(name, i, min(3, tensor.rows - i)) for i in range(0, tensor.rows, 3))
+            np.testing.assert_array_equal(dequantize(tensor.type.label, got, expected.shape), expected)
 
 
 @pytest.mark.parametrize("tied", [True, False])
@@ -122,14 +125,24 @@ def test_version_1(tmp_path: Path, tied: bool) -> None:
 def test_version_2_with_groups_that_begin_in_one_row_and_end_in_another(tmp_path: Path, tied: bool, group: int) -> None:
     data, held = llama2c_later_bytes(random_model(replace(STRADDLING, tied=tied)), version=2, group=group)
     (tmp_path / "m").write_bytes(data)
-    check_values(tmp_path / "m", held, 2)
+    check_values(tmp_path / "m", held, 2, group)
+
+
+@pytest.mark.parametrize("group", [32, 64, 96, 192])
+def test_groups_of_whole_blocks_stay_int8_though_they_straddle_rows(tmp_path: Path, group: int) -> None:
+    shape = TinyShape(n_vocab=300, n_embd=96, n_ff=160, n_layers=1, n_heads=6, n_kv_heads=2)
+    data, held = llama2c_later_bytes(random_model(shape), version=2, group=group)
+    (tmp_path / "m").write_bytes(data)
+    check_values(tmp_path / "m", held, 2, group)
+    with open_weights(tmp_path / "m") as weights:
+        assert weights.type_name == "Q8_0 (f32 scales)"
 
 
 def test_groups_that_are_no_power_of_two(tmp_path: Path) -> None:
     shape = TinyShape(n_vocab=300, n_embd=96, n_ff=120, n_layers=1, n_heads=4, n_kv_heads=2)
     data, held = llama2c_later_bytes(random_model(shape), version=2, group=48)
     (tmp_path / "m").write_bytes(data)
-    check_values(tmp_path / "m", held, 2)
+    check_values(tmp_path / "m", held, 2, 48)
 
 
 @pytest.mark.parametrize(

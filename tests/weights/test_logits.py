@@ -15,12 +15,14 @@ import numpy as np
 import pytest
 
 from llamachat.weights import open_weights
-from tests.support.blocks import IDS, Floats, dequantize, quantize
+from tests.support.blocks import GGUF_IDS, IDS, OLD_SCALES, Floats, dequantize, quantize
 from tests.support.containers import RawTensor, gguf_plain
+from tests.support.conversions import converted, values_in
 from tests.support.greedy import logits_after
 from tests.support.huggingface_files import write_huggingface
 from tests.support.llama_reference import TinyLlama
 from tests.support.ncnn_files import write_ncnn
+from tests.support.old_blocks import KEPT_AS
 from tests.support.super_blocks import SUPER_BLOCKS
 from tests.support.tiny_models import (
     TinyModel,
@@ -52,12 +54,12 @@ Made = tuple[Path, dict[str, Floats]]
 
 @dataclass(frozen=True)
 class Row:
-    """A kind of file: how it is written, and as which type the same weights are in a GGUF file."""
+    """A kind of file: how it is written, and the type of its weights in memory."""
 
     write: Callable[[Path, TinyModel], Made]
-    twin: str = "F32"
+    kept: str = "F32"
     shape: TinyShape = ODD
-    from_held: bool = True  #: whether the twin is made of the values that the file holds, and not of the model's
+    from_held: bool = True  #: whether its twin is made of the values that the file holds, and not of the model's
 
 
 def gguf(label: str) -> Row:
@@ -97,9 +99,9 @@ def ggml(kind: str, label: str, parts: int = 1) -> Row:
     def write(folder: Path, model: TinyModel) -> Made:
         return folder / "m.bin", write_ggml(folder / "m.bin", model, kind=kind, types=label, parts=parts)
 
-    current = kind == "ggjt v3" or label in ("F32", "F16") or label.startswith("Q5")
+    kept = label if kind == "ggjt v3" else KEPT_AS.get(label, label)
     shape = WIDE if label in SUPER_BLOCKS else EVEN if parts > 1 else ODD
-    return Row(write, label if current else "F32", shape, from_held=kind != "ggjt v3")
+    return Row(write, kept, shape, from_held=kind != "ggjt v3")
 
 
 def llama2c(version: int, group: int = 0) -> Row:
@@ -111,7 +113,7 @@ def llama2c(version: int, group: int = 0) -> Row:
         write_tokenizer_bin(folder / "tokenizer.bin", spm_vocabulary(model.shape.n_vocab))
         return folder / "m.bin", held
 
-    return Row(write, shape=ODD if group > 8 else ODDER)
+    return Row(write, "Q8_0 (f32 scales)" if group > 8 else "F32", ODD if group > 8 else ODDER)
 
 
 def training(folder: Path, model: TinyModel) -> Made:
@@ -163,8 +165,14 @@ def ncnn(folder: Path, model: TinyModel) -> Made:
     return folder / "tiny.param", held
 
 
+def our_ncnn(folder: Path, model: TinyModel) -> Made:
+    write_gguf(folder / "m.gguf", model)
+    converted(folder / "m.gguf", folder / "new.ncnn", "ncnn", "q8_0")
+    return folder / "new.ncnn", values_in(folder / "new.ncnn")
+
+
 _NEW = ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K")
-ROWS: dict[str, Row] = {f"gguf {label}": gguf(label) for label in IDS}
+ROWS: dict[str, Row] = {f"gguf {label}": gguf(label) for label in GGUF_IDS}
 ROWS |= {
     "gguf v1": plain_gguf(1, "<"),
     "gguf v2 big-endian": plain_gguf(2, ">"),
@@ -180,6 +188,7 @@ ROWS |= {
     "llama2.c v0": llama2c(0),
     "llama2.c v1": llama2c(1),
     "llama2.c v2, groups of 32": llama2c(2, 32),
+    "llama2.c v2, groups of blocks that straddle rows": llama2c(2, 160),
     "llama2.c v2, groups that straddle rows": llama2c(2, 8),
     "llama2.c ckpt.pt": Row(training, shape=ODDER),
     "meta F16": meta("F16", 1),
@@ -188,7 +197,8 @@ ROWS |= {
     "safetensors BF16 in shards": huggingface(label="BF16", shards=3),
     "pytorch_model.bin F16": huggingface(label="F16", torch=True),
     "pytorch_model.bin in shards": huggingface(torch=True, shards=2),
-    "ncnn": Row(ncnn, shape=ODD),
+    "ncnn": Row(ncnn, "Q8_0 (f32 scales)"),
+    "ncnn of llamachat in int8": Row(our_ncnn, "Q8_0 (f32 scales)"),
 }
 
 
@@ -216,9 +226,25 @@ def test_logits(name: str, tied: bool, tmp_path: Path) -> None:
     expected = float64_logits(held, shape)
     assert np.abs(found - expected).max() < 2e-3 * expected.std()
     with open_weights(path) as weights:
-        assert weights.tensors["blk.0.ffn_gate.weight"].type.label == row.twin
+        assert weights.tensors["blk.0.ffn_gate.weight"].type.label == row.kept
     if name == "ggjt v1 Q5_0":  # whose scales the quantiser of the tests does not find again in its values
         return
     twin = TinyModel(replace(shape, tied="output.weight" not in held), dict(held) if row.from_held else model.weights)
-    write_gguf(tmp_path / "twin.gguf", twin, types=row.twin)
-    np.testing.assert_array_equal(found, logits_after(tmp_path / "twin.gguf", TEXT))
+    if row.kept in OLD_SCALES:  # no other file has the type: the same weights in F32, whose activations are not rounded
+        write_gguf(tmp_path / "twin.gguf", twin)
+        assert np.abs(found - logits_after(tmp_path / "twin.gguf", TEXT)).max() < 2e-3 * expected.std()
+    else:
+        write_gguf(tmp_path / "twin.gguf", twin, types=row.kept)
+        np.testing.assert_array_equal(found, logits_after(tmp_path / "twin.gguf", TEXT))
+
+
+@pytest.mark.parametrize(
+    ("label", "kinds"), [("Q4_0", ("ggml", "ggjt v1", "ggjt v2")), ("Q4_1", ("ggmf v1", "ggjt v2"))]
+)
+def test_only_the_order_of_nibbles_changed_between_versions(label: str, kinds: tuple[str, ...], tmp_path: Path) -> None:
+    """So the same weights give the same logits to the last bit."""
+    for kind in kinds:
+        write_ggml(tmp_path / kind, random_model(ODD), kind=kind, types=label)
+    first, *others = (logits_after(path, TEXT) for path in tmp_path.iterdir())
+    for other in others:
+        np.testing.assert_array_equal(first, other)

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from llamachat.errors import WeightsError
+from llamachat.errors import EngineError, WeightsError
 from llamachat.weights import open_weights
 from tests.support.blocks import dequantize
 from tests.support.conversions import converted
+from tests.support.greedy import logits_after
 from tests.support.ncnn_files import write_ncnn
 from tests.support.tiny_models import TinyShape, random_model, write_gguf, write_tokenizer_bin
 from tests.support.tiny_vocabularies import spm_vocabulary
@@ -27,7 +28,7 @@ def test_it_comes_back_as_it_was_written(tmp_path: Path, w3_first: bool, tied: b
     for path in (tmp_path, tmp_path / "tiny.param"):
         with open_weights(path) as weights:
             h = weights.hyperparameters
-            assert (weights.format, weights.type_name, weights.name) == ("ncnn", "F32", "tiny")
+            assert (weights.format, weights.type_name, weights.name) == ("ncnn", "Q8_0 (f32 scales)", "tiny")
             assert (h.n_vocab, h.n_embd, h.n_ff, h.n_layers, h.n_heads, h.n_kv_heads) == (320, 64, 96, 2, 4, 4)
             assert (h.n_ctx_train, h.norm_eps, h.rope_base) == (128, 1e-5, 10000.0)
             assert weights.vocabulary is not None
@@ -45,8 +46,46 @@ def test_groups_that_begin_in_one_row_and_end_in_another(tmp_path: Path) -> None
     with open_weights(tmp_path) as weights:
         for name in ("blk.1.ffn_down.weight", "output.weight", "blk.0.attn_q.weight"):
             rows = weights.tensors[name].rows
+            assert weights.tensors[name].type.label == "F32"
             got = b"".join(weights.read(name, i, 1) for i in range(rows))
             np.testing.assert_array_equal(np.frombuffer(got, "<f4").reshape(rows, -1), held[name])
+
+
+def our_own(folder: Path, n_embd: int) -> Path:
+    """The .bin of a model in int8 as ``convert`` writes it; the last thing in it is the output's inverse scales."""
+    write_gguf(
+        folder / "m.gguf", random_model(TinyShape(n_vocab=320, n_heads=4, n_kv_heads=4, tied=False, n_embd=n_embd))
+    )
+    converted(folder / "m.gguf", folder / "new.ncnn", "ncnn", "q8_0")
+    return folder / "new.ncnn/new.bin"
+
+
+@pytest.mark.parametrize(("n_embd", "kept"), [(64, "Q8_0 (f32 scales)"), (80, "F32")])
+def test_int8_over_inverse_scales(tmp_path: Path, n_embd: int, kept: str) -> None:
+    """Each weight is its byte times the inverse of its scale, rounded once to float32 and once more."""
+    path = our_own(tmp_path, n_embd)
+    data, per_row = path.read_bytes(), -(-n_embd // 32)
+    scales = np.frombuffer(data, "<f4", 320 * per_row, len(data) - 4 * 320 * per_row).reshape(320, per_row)
+    q = np.frombuffer(data, np.int8, 320 * n_embd, len(data) - 4 * 320 * per_row - 320 * n_embd).reshape(320, n_embd)
+    assert abs(q.astype(int)).max() == 127
+    expected = q.astype(np.float32) * np.repeat(np.float32(1) / scales, 32, axis=1)[:, :n_embd]
+    with open_weights(tmp_path / "new.ncnn") as weights:
+        tensor = weights.tensors["output.weight"]
+        assert tensor.type.label == kept
+        got = b"".join(weights.read("output.weight", i, min(3, 320 - i)) for i in range(0, 320, 3))
+    np.testing.assert_array_equal(dequantize(kept, got, expected.shape), expected)
+
+
+@pytest.mark.parametrize("n_embd", [64, 80])
+@pytest.mark.parametrize("inverse", [0.0, -0.0, float("nan"), 1e-39])
+def test_inverse_scales_that_make_no_numbers(tmp_path: Path, n_embd: int, inverse: float) -> None:
+    path = our_own(tmp_path, n_embd)
+    data = path.read_bytes()
+    path.write_bytes(data[:-4] + struct.pack("<f", inverse))
+    with pytest.raises(EngineError, match="a NaN or an infinity"):
+        logits_after(tmp_path / "new.ncnn", [1])
+    path.write_bytes(data[:-4] + struct.pack("<f", float("inf")))  # which makes zeros
+    assert np.isfinite(logits_after(tmp_path / "new.ncnn", [1])).all()
 
 
 # ---- refusals ----

@@ -32,14 +32,22 @@ QUANTIZED = ("q4_0", "q4_1", "q5_0", "q5_1", "q8_0")
             for t in ("f32", "f16")
         ),
         *((f"salty260K/ggml/salty260K-mha.{c}.{t}.bin", SALTY, 8, t.upper()) for c in GGML for t in ("f32", "f16")),
-        *((f"salty260K/ggml/salty260K-mha.{c}.{t}.bin", SALTY, 8, "F32") for c in GGML[:4] for t in ("q4_0", "q4_1")),
-        *((f"salty260K/ggml/salty260K-mha.{c}.q8_0.bin", SALTY, 8, "F32") for c in ("ggjt-v1", "ggjt-v2")),
-        ("salty260K/ggml/salty260K-mha.ggjt-v1.q4_2.bin", SALTY, 8, "F32"),
+        *(
+            (f"salty260K/ggml/salty260K-mha.{c}.{t}.bin", SALTY, 8, f"{t.upper()} (f32 scales)")
+            for c in GGML[:4]
+            for t in ("q4_0", "q4_1")
+        ),
+        *(
+            (f"salty260K/ggml/salty260K-mha.{c}.q8_0.bin", SALTY, 8, "Q8_0 (f32 scales)")
+            for c in ("ggjt-v1", "ggjt-v2")
+        ),
+        ("salty260K/ggml/salty260K-mha.ggjt-v1.q4_2.bin", SALTY, 8, "Q4_2"),
         *((f"salty260K/ggml/salty260K-mha.{c}.q5_0.bin", SALTY, 8, "Q5_0") for c in ("ggjt-v1", "ggjt-v2")),
         *((f"salty260K/ggml/salty260K-mha.{c}.q5_1.bin", SALTY, 8, "Q5_1") for c in ("ggjt-v1", "ggjt-v2")),
         ("salty260K/model.bin", SALTY, 4, "F32"),
         *((f"stories260K/stories260K.{v}.bin", STORIES, 4, "F32") for v in ("v1", "v2-q80", "v2-gs4")),
-        *((f"salty260K/salty260K.{v}.bin", SALTY, 4, "F32") for v in ("v1", "v2-gs32", "v2-gs4")),
+        *((f"salty260K/salty260K.{v}.bin", SALTY, 4, "F32") for v in ("v1", "v2-gs4")),
+        ("salty260K/salty260K.v2-gs32.bin", SALTY, 4, "Q8_0 (f32 scales)"),
         *((f"salty260K/ggml/salty260K-mha.ggjt-v3.{t}.bin", SALTY, 8, t.upper()) for t in QUANTIZED),
         ("salty260K/ckpt.pt", SALTY, 4, "F32"),
         *((f"{m}/meta-{k}", s, n, "F32") for m, s in FAMILIES for k, n in (("gqa", 4), ("mha", 8))),

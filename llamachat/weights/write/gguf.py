@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llamachat.vocabulary import TokenKind, Vocabulary
-from llamachat.weights.base import Tensor, TensorType
+from llamachat.weights.base import TYPES_BY_ID, Tensor, TensorType
 from llamachat.weights.tokens import STOP_TEXTS
 from llamachat.weights.write.encodings import Blocks
 from llamachat.weights.write.parts import Encoded, Layout, Model, Part, new_file, padding
 from llamachat.weights.write.types import file_type, types_of
 
-#: Every type may stand in a GGUF.
-HOLDS = frozenset(TensorType)
+#: Every type of ggml may stand in a GGUF.
+HOLDS = frozenset(TYPES_BY_ID.values())
 
 _ALIGNMENT = 32
 _VERSION = 3
