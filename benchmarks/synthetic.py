@@ -2,9 +2,11 @@
 
     python benchmarks/synthetic.py tinyllama-1.1b q4_0 FILE.gguf
     python benchmarks/synthetic.py 512,1376,8,8,2,32000,2048 q6_k FILE.gguf
+    python benchmarks/synthetic.py tinyllama-1.1b q4_0-v2 FILE.bin
 
 A shape is a name, or n_embd,n_ff,layers,heads,kv_heads,n_vocab,n_ctx. All matrices have the type named, but for those
-whose rows it does not fill whole blocks of: they are Q8_0, or F16.
+whose rows it does not fill whole blocks of: they are Q8_0, or F16. Types that end in -v2 are as they were in May 2023,
+with float32 scales, in a ggjt file of version 2; every row must fill blocks of 32.
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
+
+from llamachat.weights.meta_names import meta_name
 
 
 class Shape(NamedTuple):
@@ -43,12 +47,13 @@ SHAPES = {
 
 
 class Kind(NamedTuple):
-    """A tensor type: ggml's number, the elements and bytes of a block, where in it the f16 scales are."""
+    """A tensor type: ggml's number, the elements and bytes of a block, where in it the scales are, and as what."""
 
     number: int
     elements: int
     n_bytes: int
     scales: tuple[int, ...] = ()
+    scale: str = "<f2"
 
 
 KINDS = {
@@ -67,6 +72,9 @@ KINDS = {
     "q6_k": Kind(14, 256, 210, (208,)),
     "iq4_nl": Kind(20, 32, 18, (0,)),
     "iq4_xs": Kind(23, 256, 136, (0,)),
+    "q4_0-v2": Kind(2, 32, 20, (0,), "<f4"),
+    "q4_1-v2": Kind(3, 32, 24, (0, 4), "<f4"),
+    "q8_0-v2": Kind(8, 32, 36, (0,), "<f4"),
 }
 ALIGNMENT = 32
 POOL_BYTES = 32 << 20  # random bytes made once and repeated: beyond what caches hold
@@ -123,15 +131,15 @@ def random_pool(kind: Kind, scale: float, rng: np.random.Generator) -> bytes:
         return values.astype("<f4" if kind.n_bytes == 4 else "<f2").tobytes()
     blocks = rng.integers(0, 256, (n_blocks, kind.n_bytes), dtype=np.uint8)
     # Integers reach from 15 (four bits) to some thousands (scales within scales): the smaller the better.
-    steps = {32: 8.0, 256: 256.0}[kind.elements] * (16.0 if kind is KINDS["q8_0"] else 1.0)
+    steps = {32: 8.0, 256: 256.0}[kind.elements] * (16.0 if kind.number == KINDS["q8_0"].number else 1.0)
     for place in kind.scales:
-        values = (scale / steps * (0.5 + rng.random(n_blocks))).astype("<f2")
-        blocks[:, place : place + 2] = values.view(np.uint8).reshape(-1, 2)
+        values = (scale / steps * (0.5 + rng.random(n_blocks))).astype(kind.scale)
+        blocks[:, place : place + values.itemsize] = values.view(np.uint8).reshape(n_blocks, -1)
     return blocks.tobytes()
 
 
 def write_data(out: BinaryIO, tensor: Tensor, pools: dict[tuple[int, int], bytes], rng: np.random.Generator) -> None:
-    """A tensor's bytes and the padding after them."""
+    """A tensor's bytes."""
     if tensor.rows == 1:
         out.write(np.ones(tensor.cols, "<f4").tobytes())
     else:
@@ -140,7 +148,6 @@ def write_data(out: BinaryIO, tensor: Tensor, pools: dict[tuple[int, int], bytes
             pools[key] = random_pool(tensor.kind, tensor.cols**-0.5, rng)
         for done in range(0, tensor.n_bytes, len(pools[key])):
             out.write(pools[key][: tensor.n_bytes - done])
-    out.write(bytes(-out.tell() % ALIGNMENT))
 
 
 def text(value: str) -> bytes:
@@ -180,7 +187,26 @@ def metadata(shape: Shape, name: str) -> list[bytes]:
     return pairs
 
 
-def write(path: Path, shape: Shape, label: str) -> None:
+def write_ggjt(path: Path, shape: Shape, label: str) -> None:
+    """The whole file, of version 2."""
+    rng = np.random.default_rng(0)
+    pools: dict[tuple[int, int], bytes] = {}
+    tokens = [b" \xe2\x81\x87 ", b"", b"", *(bytes([i]) for i in range(256))]
+    tokens += [b" %d" % i for i in range(shape.n_vocab - len(tokens))]
+    head = shape.n_embd // shape.heads
+    with path.open("wb") as out:
+        out.write(b"tjgg" + struct.pack("<8I", 2, shape.n_vocab, shape.n_embd, 256, shape.heads, shape.layers, head, 2))
+        out.write(b"".join(struct.pack("<I", len(t)) + t + struct.pack("<f", -i) for i, t in enumerate(tokens)))
+        for tensor in tensors(shape, label):
+            dims = (tensor.cols,) if tensor.rows == 1 else (tensor.cols, tensor.rows)
+            name = meta_name(tensor.name).encode()
+            numbers = len(dims), len(name), tensor.kind.number, *dims
+            out.write(struct.pack(f"<{len(numbers)}I", *numbers) + name)
+            out.write(bytes(-out.tell() % ALIGNMENT))
+            write_data(out, tensor, pools, rng)
+
+
+def write_gguf(path: Path, shape: Shape, label: str) -> None:
     """The whole file."""
     rng = np.random.default_rng(0)
     all_tensors = list(tensors(shape, label))
@@ -197,6 +223,7 @@ def write(path: Path, shape: Shape, label: str) -> None:
         out.write(bytes(-out.tell() % ALIGNMENT))
         for tensor in all_tensors:
             write_data(out, tensor, pools, rng)
+            out.write(bytes(-out.tell() % ALIGNMENT))
 
 
 def main() -> None:
@@ -212,7 +239,7 @@ def main() -> None:
             shape = Shape(*map(int, options.shape.split(",")))
         except (ValueError, TypeError):
             parser.error(f"{options.shape}: no such shape")
-    write(options.out, shape, options.type)
+    (write_ggjt if options.type.endswith("-v2") else write_gguf)(options.out, shape, options.type)
     print(f"{options.out}: {options.out.stat().st_size / 1e6:,.0f} MB", file=sys.stderr)
 
 

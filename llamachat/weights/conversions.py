@@ -145,7 +145,7 @@ def blocks_of_inverse(q: bytes, inverse_scales: bytes) -> bytes:
 
 
 def _scales(inverse: bytes) -> _Array:
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", over="ignore"):
         return np.asarray(np.float32(1) / np.frombuffer(inverse, "<f4"))
 
 

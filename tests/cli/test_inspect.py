@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -122,7 +123,7 @@ def test_old_blocks_show_what_they_become(llamachat: Run, tmp_path: Path) -> Non
     write_ggml(tmp_path / "old.bin", random_model(TinyShape(tied=False)), kind="ggjt v1", types="Q4_0")
     done = llamachat("inspect", tmp_path / "old.bin", "--tensors")
     assert facts(done.stdout)["types"].startswith("Q4_0 (f32 scales) ")
-    assert "blk.0.attn_q.weight    Q4_0 (f32 scales)  64 x 64 " in done.stdout
+    assert re.search(r"^blk\.0\.attn_q\.weight +Q4_0 \(f32 scales\)  64 x 64 ", done.stdout, re.MULTILINE)
     (tmp_path / "groups.bin").write_bytes(llama2c_later_bytes(random_model(), version=2, group=16)[0])
     done = llamachat("inspect", tmp_path / "groups.bin", "--tensors")
     assert facts(done.stdout)["types"].startswith("int8 in groups of 16 ")

@@ -188,7 +188,7 @@ ROWS |= {
     "llama2.c v0": llama2c(0),
     "llama2.c v1": llama2c(1),
     "llama2.c v2, groups of 32": llama2c(2, 32),
-    "llama2.c v2, groups of blocks that straddle rows": llama2c(2, 160),
+    "llama2.c v2, groups of blocks that straddle rows": llama2c(2, 96),
     "llama2.c v2, groups that straddle rows": llama2c(2, 8),
     "llama2.c ckpt.pt": Row(training, shape=ODDER),
     "meta F16": meta("F16", 1),
