@@ -121,7 +121,8 @@ def _facts(found: Inspection, memory: Footprint | None) -> Iterator[tuple[str, s
     whole = max(sum(n_bytes for _, _, n_bytes in found.types), 1)
     columns = max([8, *(len(label) for label, _, _ in found.types)])
     for i, (label, count, n_bytes) in enumerate(found.types):
-        line = f"{label:<{columns}} {100 * n_bytes / whole:5.1f} %  {megabytes(n_bytes):>9}  {count:,} tensor{'s' * (count != 1)}"
+        share, size = f"{100 * n_bytes / whole:5.1f} %", megabytes(n_bytes)
+        line = f"{label:<{columns}} {share}  {size:>9}  {count:,} tensor{'s' * (count != 1)}"
         yield "types" if i == 0 else "", line
     if memory is not None:
         total = megabytes(memory.total_bytes)
