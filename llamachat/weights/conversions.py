@@ -21,29 +21,37 @@ _Q8_0_F32 = np.dtype([("d", "<f4"), ("q", "i1", 32)])
 _BLOCK = 32
 
 
+_LOW = 0x0F0F0F0F0F0F0F0F
+
+
 def _split(first: _Array, second: _Array) -> _Array:
-    """[n][16] split nibbles out of [n][8] interleaved ones of the first and of the second 16 elements."""
-    out = np.empty((len(first), 16), np.uint8)
-    out[:, 0::2] = first & 15 | second << 4
-    out[:, 1::2] = first >> 4 | second & 0xF0
-    return out
+    """[n] of 16 bytes of split nibbles, out of [n] of 8 bytes of interleaved ones of the first 16 elements, and of the
+    second."""
+    out = np.empty((8 * len(first), 2), np.uint8)
+    out[:, 0] = (first & _LOW | (second & _LOW) << 4).view(np.uint8)
+    out[:, 1] = (first >> 4 & _LOW | second & ~np.uint64(_LOW)).view(np.uint8)
+    return out.reshape(-1).view("V16")
 
 
 def _resplit(header_bytes: int) -> Callable[[bytes], bytes]:
     """Blocks that differ from the current ones in nothing but interleaved nibbles."""
+    head = ("head", f"V{header_bytes}")
+    layout, current = np.dtype([head, ("first", np.uint64), ("second", np.uint64)]), np.dtype([head, ("q", "V16")])
 
     def convert(data: bytes) -> bytes:
-        blocks = np.frombuffer(data, np.uint8).reshape(-1, header_bytes + 16).copy()
-        blocks[:, header_bytes:] = _split(blocks[:, header_bytes : header_bytes + 8], blocks[:, header_bytes + 8 :])
-        return blocks.tobytes()
+        blocks = np.frombuffer(data, layout)
+        out = np.empty(len(blocks), current)
+        out["head"] = blocks["head"]
+        out["q"] = _split(blocks["first"], blocks["second"])
+        return out.tobytes()
 
     return convert
 
 
 def _pair(n_scales: int) -> Callable[[bytes], bytes]:
     """Two blocks of 16 as one of 32 with split nibbles: both scales, both offsets (if there are any), the quants."""
-    layout = np.dtype([("scales", "<u2", (n_scales,)), ("q", "u1", 8)])
-    paired = np.dtype([("scales", "<u2", (n_scales, 2)), ("q", "u1", 16)])
+    layout = np.dtype([("scales", "<u2", (n_scales,)), ("q", np.uint64)])
+    paired = np.dtype([("scales", "<u2", (n_scales, 2)), ("q", "V16")])
 
     def convert(data: bytes) -> bytes:
         pairs = np.frombuffer(data, layout).reshape(-1, 2)

@@ -69,7 +69,7 @@ def scale_places(label: str) -> dict[str, tuple[tuple[int, ...], str]]:
 def quantize(label: str, values: Floats) -> bytes:
     """The bytes of ``values`` (rows along the last axis, whole blocks each) in a tensor type.
 
-    Blocks of 256 are random, of the same size on average: ``stand_in``. Blocks of older files are in ``old_blocks``.
+    Blocks of 256 are random, of the same size on average: ``stand_in``.
     """
     values = np.ascontiguousarray(values, np.float32)
     if label in _LAYOUTS:
@@ -119,7 +119,8 @@ def _symmetric(label: str, bits: int) -> Callable[[Floats], NDArray[np.void]]:
     half = 1 << (bits - 1)
 
     def make(x: Floats) -> NDArray[np.void]:
-        extreme = np.take_along_axis(x, np.abs(x).argmax(axis=1)[:, None], axis=1)
+        x = _groups(label, x)
+        extreme = np.take_along_axis(x, np.abs(x).argmax(axis=2)[..., None], axis=2)
         return _pack(label, x, extreme / -half, None, half + 0.5, 2 * half - 1)
 
     return make
@@ -130,32 +131,42 @@ def _affine(label: str, bits: int) -> Callable[[Floats], NDArray[np.void]]:
     top = (1 << bits) - 1
 
     def make(x: Floats) -> NDArray[np.void]:
-        low, high = x.min(axis=1, keepdims=True), x.max(axis=1, keepdims=True)
+        x = _groups(label, x)
+        low, high = x.min(axis=2, keepdims=True), x.max(axis=2, keepdims=True)
         return _pack(label, x, (high - low) / top, low, 0.5, top)
 
     return make
 
 
+def _groups(label: str, x: Floats) -> Floats:
+    """[blocks][32] as [blocks][groups][weights that share a scale]."""
+    return x.reshape(len(x), np.zeros(1, _LAYOUTS[label])["d"].size, -1)
+
+
 def _pack(
     label: str, x: Floats, d: NDArray[np.floating], low: Floats | None, offset: float, top: int
 ) -> NDArray[np.void]:
+    """x is [blocks][groups][weights], d and low [blocks][groups][1]."""
     blocks = np.zeros(len(x), _LAYOUTS[label])
-    q = np.clip((x - (0 if low is None else low)) * _inverse(d) + offset, 0, top).astype(np.uint32)
-    blocks["d"] = d[:, 0].astype("<f2")
+    q = np.clip((x - (0 if low is None else low)) * _inverse(d) + offset, 0, top).astype(np.uint32).reshape(-1, BLOCK)
+    blocks["d"] = d.reshape(blocks["d"].shape)
     if low is not None:
-        blocks["m"] = low[:, 0].astype("<f2")
+        blocks["m"] = low.reshape(blocks["m"].shape)
     if "h" in _LAYOUTS[label].fields:  # type: ignore[operator]
         blocks["h"] = ((q >> 4) << np.arange(BLOCK, dtype=np.uint32)).sum(axis=1, dtype=np.uint32)
     blocks["q"] = ((q[:, :16] & 15) | ((q[:, 16:] & 15) << 4)).astype(np.uint8)
     return blocks
 
 
-def _q8_0(x: Floats) -> NDArray[np.void]:
-    blocks = np.zeros(len(x), _LAYOUTS["Q8_0"])
-    d = np.abs(x).max(axis=1, keepdims=True) / 127
-    blocks["d"] = d[:, 0].astype("<f2")
-    blocks["q"] = np.rint(x * _inverse(d)).astype(np.int8)
-    return blocks
+def _q8_0(label: str) -> Callable[[Floats], NDArray[np.void]]:
+    def make(x: Floats) -> NDArray[np.void]:
+        blocks = np.zeros(len(x), _LAYOUTS[label])
+        d = np.abs(x).max(axis=1, keepdims=True) / 127
+        blocks["d"] = d[:, 0]
+        blocks["q"] = np.rint(x * _inverse(d)).astype(np.int8)
+        return blocks
+
+    return make
 
 
 def _iq4_nl(x: Floats) -> NDArray[np.void]:
@@ -178,6 +189,11 @@ _QUANTIZERS: dict[str, Callable[[Floats], NDArray[np.void]]] = {
     "Q4_1": _affine("Q4_1", 4),
     "Q5_0": _symmetric("Q5_0", 5),
     "Q5_1": _affine("Q5_1", 5),
-    "Q8_0": _q8_0,
+    "Q8_0": _q8_0("Q8_0"),
     "IQ4_NL": _iq4_nl,
+    "Q4_0 (f32 scales)": _symmetric("Q4_0 (f32 scales)", 4),
+    "Q4_1 (f32 scales)": _affine("Q4_1 (f32 scales)", 4),
+    "Q8_0 (f32 scales)": _q8_0("Q8_0 (f32 scales)"),
+    "Q4_2": _symmetric("Q4_2", 4),
+    "Q4_3": _affine("Q4_3", 4),
 }
