@@ -17,7 +17,7 @@
 #define LC_FLOAT_TYPES(X) X(f32, LC_F32) X(f16, LC_F16) X(bf16, LC_BF16)
 #define LC_BLOCK_TYPES(X)                                                                                            \
     X(q4_0, LC_Q4_0) X(q4_1, LC_Q4_1) X(q5_0, LC_Q5_0) X(q5_1, LC_Q5_1) X(q8_0, LC_Q8_0) X(iq4_nl, LC_IQ4_NL)         \
-    X(q2_k, LC_Q2_K) X(q3_k, LC_Q3_K) X(q4_k, LC_Q4_K) X(q5_k, LC_Q5_K) X(q6_k, LC_Q6_K) X(iq4_xs, LC_IQ4_XS) \
+    X(q2_k, LC_Q2_K) X(q3_k, LC_Q3_K) X(q4_k, LC_Q4_K) X(q5_k, LC_Q5_K) X(q6_k, LC_Q6_K) X(iq4_xs, LC_IQ4_XS)         \
     X(q4_0_f32, LC_Q4_0_F32) X(q4_1_f32, LC_Q4_1_F32) X(q8_0_f32, LC_Q8_0_F32) X(q4_2, LC_Q4_2) X(q4_3, LC_Q4_3)
 
 #define LC_STEPS (LC_BLOCK / 4)   /* dot-product instructions take four columns a step */

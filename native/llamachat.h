@@ -28,7 +28,7 @@ typedef enum lc_status {
     LC_ERR_SHAPE,      /* a tensor's rows or columns do not fit the model, or do not fill whole blocks */
     LC_ERR_TYPE,       /* a tensor type that the core does not compute, or not in this slot */
     LC_ERR_STATE,      /* called out of order: rows written twice, tensor missing, model not finished */
-    LC_ERR_NONFINITE,  /* a NaN or an infinity in weights, or in logits */
+    LC_ERR_NONFINITE,  /* a NaN or an infinity in weights (or an f32 scale of 2^120, which makes one), or in logits */
     LC_ERR_CONTEXT,    /* more tokens than the context holds */
     LC_ERR_THREAD,     /* a thread could not be started */
     LC_ERR_CANCELLED   /* the caller's flag was raised; nothing was appended */

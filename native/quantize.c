@@ -119,7 +119,7 @@ static bool all_within(const float *src, size_t n, float most)
     return !bad;
 }
 
-/* Whether the core makes blocks of a type: not those of old files, nor those that want an importance of weights. */
+/* Whether the core makes blocks of a type: others, and all of old files, it only reads. */
 static bool is_made(const lc_type_info *info)
 {
     if (lc_type_is_super(info))
