@@ -51,6 +51,7 @@ def open_into(files: ModelFiles) -> WeightFile:
         source = files.tokenizer or (None if weights.vocabulary else _tokenizer_beside(files))
         if source:
             weights.vocabulary = read_vocabulary(source, weights.hyperparameters.n_vocab)
+            weights.vocabulary_path = source
         if weights.vocabulary and kind.stop_ids:
             weights.vocabulary = replace(weights.vocabulary, stop_ids=weights.vocabulary.stop_ids | kind.stop_ids)
     except Refusal as refusal:

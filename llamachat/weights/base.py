@@ -119,6 +119,7 @@ class WeightFile(ABC):
     name: str  #: the model's own name, or the file's; untrusted text
     hyperparameters: Hyperparameters
     vocabulary: Vocabulary | None
+    vocabulary_path: Path  #: the file that it is from
     tensors: Mapping[str, Tensor]
     chat_template: str | None = None  #: Jinja source; untrusted
     size_bytes: int
@@ -194,6 +195,7 @@ class StoredWeights(WeightFile):
         self.name = name or files.path.stem
         self.hyperparameters = hyperparameters
         self.vocabulary = vocabulary
+        self.vocabulary_path = files.first.path
         self.tensors = {key: tensor for key, (tensor, _) in tensors.items()}
         self.chat_template = chat_template
         self.size_bytes = files.size_bytes
