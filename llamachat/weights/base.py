@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from types import TracebackType
-from typing import Self
+from types import MappingProxyType, TracebackType
+from typing import Any, Self
 
 from llamachat.vocabulary import Vocabulary
 from llamachat.weights.model_files import ModelFiles
@@ -123,6 +123,7 @@ class WeightFile(ABC):
     tensors: Mapping[str, Tensor]
     chat_template: str | None = None  #: Jinja source; untrusted
     size_bytes: int
+    about: Mapping[str, Any] = MappingProxyType({})  #: what is said of the model: general.* keys of GGUF; untrusted
     group_size: int = 0  #: weights that share a scale, where matrices are int8 in groups through all rows
 
     @property
