@@ -4,9 +4,10 @@
 
 Each is opened, loaded and asked for the logits of two tokens. Whatever happens must be that, or an error of the
 project's own; anything else is printed with the number that makes the same file again (``--first N --count 1``), and
-``--keep FOLDER`` keeps it. A file that takes more than ``--seconds`` of processor time is printed too; one that crashes
-the process, or takes a minute, stays in the working folder, which is named then. At the end: files a second of
-processor time, how many opened, and how much memory was gained.
+``--keep FOLDER`` keeps it. A file that takes more than ``--seconds`` of processor time is printed too. Where the
+process crashes, or does not come on for a minute, it says where, and the file is the one written last in the working
+folder, which is named at the start and stays then. At the end: files a second of processor time, how many opened, and
+how much memory was gained.
 
 Files differ from good ones by few changes: bits, bytes and numbers anywhere, more often near the front where headers
 are; pieces taken out, put twice, or cut off; digits, names and signs of JSON and of text. Archives and headers with a
@@ -79,16 +80,21 @@ def _fuzz(name: str, options: argparse.Namespace) -> int:
     tally = Tally()
     until = time.monotonic() + 60 * options.minutes
     started = time.process_time()
-    with tempfile.TemporaryDirectory(prefix="fuzz-", ignore_cleanup_errors=True) as folder:
+    memory = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - the folder's own name is new
+    with tempfile.TemporaryDirectory(prefix="fuzz-", dir=memory) as folder:
+        print(f"{name}: in {folder}", file=sys.stderr, flush=True)
         places = [_written(Path(folder) / str(i), good) for i, good in enumerate(goods)]
         number = options.first
         while not options.count or tally.n < options.count:
-            if tally.n % _CHECKED_EVERY == 0 and time.monotonic() > until:
-                break
+            if tally.n % _CHECKED_EVERY == 0:
+                if time.monotonic() > until:
+                    break
+                faulthandler.dump_traceback_later(_HANGS_AFTER, exit=True)
             rng = random.Random(f"{options.seed}/{name}/{number}")
             which = rng.randrange(len(goods))
             _try(name, number, goods[which], places[which], rng, tally, options)
             number += 1
+    faulthandler.cancel_dump_traceback_later()
     seconds = time.process_time() - started
     gained = (_resident() - tally.settled_bytes) / 1e6 if tally.settled_bytes else 0.0
     print(
@@ -113,7 +119,6 @@ def _try(
     spoiled = rng.choice(good.spoiled)
     data = mutated(spoiled, good.files[spoiled], rng)
     (place / spoiled).write_bytes(data)
-    faulthandler.dump_traceback_later(_HANGS_AFTER, exit=True)
     started = time.process_time()
     problem = ""
     try:
@@ -131,7 +136,6 @@ def _try(
     seconds = time.process_time() - started
     if not problem and seconds > options.seconds:
         problem = f"took {seconds:.1f} s"
-    faulthandler.cancel_dump_traceback_later()
     if problem:
         tally.problems += 1
         print(f"{name} {number} (--seed {options.seed}), {spoiled}: {problem}", flush=True)
