@@ -151,7 +151,10 @@ def _disagreements(good: Specimen, everything: Mapping[str, bytes]) -> Iterator[
         for name, content in everything.items():
             with file.open(name, "w", force_zip64=True) as member:
                 member.write(content)
-    yield good.with_data("sizes of 64 bits", wide.getvalue(), Verdict.EITHER)
+    yield good.with_data("sizes of 64 bits", wide.getvalue(), Verdict.OPENS)
+    nowhere = bytearray(good.data)
+    struct.pack_into("<2I", nowhere, locals_[1] + 18, (1 << 32) - 1, (1 << 32) - 1)
+    yield good.with_data("sizes of 64 bits that are nowhere", bytes(nowhere))
     end = good.data.rindex(b"PK\x05\x06")
     record = struct.pack("<4sQ2H2I4Q", b"PK\x06\x06", 44, 45, 45, 0, 0, 1 << 60, 1 << 60, 1 << 62, 1 << 62)
     locator = struct.pack("<4sIQI", b"PK\x06\x07", 0, end, 1)
