@@ -10,7 +10,7 @@ CORE := $(shell find native -name '*.[ch]' -o -name '*.py') setup.py
 OBJECTS := $(patsubst native/%.c,build/core/%.o,$(filter %.c,$(CORE)))
 WARNINGS := -std=c11 -O3 -Wall -Wextra -Werror
 
-.PHONY: chat test lint types contracts core tests sanitize format pictures clean
+.PHONY: chat test lint types contracts core tests sanitized sanitize fuzz format pictures clean
 
 # ---- use ----------------------------------------------------------------
 
@@ -46,14 +46,20 @@ tests: $(VENV)/installed-dev
 # The C core under AddressSanitizer and UBSan: a copy of the package with its own build, and the tests that compute
 # or hand it broken models.
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all
-sanitize: $(VENV)/installed-dev
+SANITIZED := LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
+	ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1
+sanitized: $(VENV)/installed-dev
 	rm -rf build/sanitize
 	LLAMACHAT_CFLAGS="$(SANITIZE) -g -O1" LLAMACHAT_LDFLAGS="$(SANITIZE)" \
 		$(BIN)/python setup.py --quiet build --build-base build/sanitize --build-lib build/sanitize/lib
-	LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
-		ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1 \
-		$(BIN)/python -m pytest --capture=no -o pythonpath="build/sanitize/lib ." tests/native tests/engine \
+
+sanitize: sanitized
+	$(SANITIZED) $(BIN)/python -m pytest --capture=no -o pythonpath="build/sanitize/lib ." tests/native tests/engine \
 		tests/hostile/test_hostile.py $(ARGS)
+
+# Models spoiled at random, through the readers and that core: make fuzz ARGS="--minutes 10 --seed 7"
+fuzz: sanitized
+	$(SANITIZED) PYTHONPATH=build/sanitize/lib:. $(BIN)/python -P -m tests.hostile.fuzz $(ARGS)
 
 format: $(VENV)/installed-dev
 	$(BIN)/ruff check --fix .

@@ -69,6 +69,12 @@ def explain_choice(chat_template: str | None, vocabulary: Vocabulary, *names: st
     return guessed.name, "none" if guessed is FORMATS["plain"] else "guessed"
 
 
+def format_by_name(vocabulary: Vocabulary, *names: str) -> PromptFormat | None:
+    """The format of a model without a template that its names tell and its vocabulary alone does not."""
+    named = guess(vocabulary, *names)
+    return None if named == guess(vocabulary) else named
+
+
 def detect_format(chat_template: str | None, vocabulary: Vocabulary, *names: str) -> PromptFormat:
     """The format of the table that fits best, where templates are not to be run."""
     return (recognise(chat_template, vocabulary) if chat_template else None) or guess(vocabulary, *names)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,7 +63,8 @@ _NOTE = """\
 IN is a file, a folder, or the name of a model in the models folder. OUT ends in .gguf, .ggjt, .safetensors, .ncnn or
 .bin (ggjt where "ggml" or "ggjt" is in the name, llama2.c version 0 otherwise; version 2 with --type q8_0). Formats of
 several files are written into a folder called OUT. The vocabulary goes along where the format has room for it, as
-tokenizer.bin beside OUT for llama2.c. A new file appears when it is whole; Ctrl+C leaves nothing of it.
+tokenizer.bin beside OUT for llama2.c; so does the prompt format, as a chat template where only the name told it. A new
+file appears when it is whole; Ctrl+C leaves nothing of it.
 """
 
 
@@ -98,7 +100,39 @@ def _run(context: click.Context) -> None:
     output = Output(target, known, type_for(known, invocation.get("type")), invocation.get("force", False))
     path = chosen_model(source, invocation.data_dir)
     with open_weights(path, tokenizer=invocation.get("tokenizer")) as weights:
-        _write(_model(weights), output, invocation)
+        template, remark = _prompt_format(weights, output)
+        _write(replace(_model(weights), chat_template=template), output, invocation)
+    if remark:
+        note(remark)
+
+
+def _prompt_format(weights: WeightFile, output: Output) -> tuple[str | None, str]:
+    """The chat template of the new file, and what a person should know of it.
+
+    A prompt format that only the model's name tells would be lost with the name, so it becomes a template.
+    """
+    from llamachat.chat.detect import explain_choice, format_by_name
+    from llamachat.chat.template_source import template_source
+
+    vocabulary, template = weights.vocabulary, weights.chat_template
+    if vocabulary is None:
+        return template, ""
+    path = weights.path.resolve() if weights.path.is_dir() else weights.path
+    names = path.stem, path.name
+    if output.format.holds_template:
+        named = None if template else format_by_name(vocabulary, *names)
+        if named is None:
+            return template, ""
+        return template_source(named), (
+            f"its prompt format, {named.name}, is known by its name alone: the new file holds it as a chat template"
+        )
+    name, _ = explain_choice(template, vocabulary, *names)
+    if name in ("plain", explain_choice(None, vocabulary, output.path.stem, output.path.name)[0]):
+        return None, ""
+    lost = f"{output.format.label} has no place for a chat template"
+    if name == "template":
+        return None, f"{lost}: the model's own does not go along"
+    return None, f"{lost}, and the new name tells no prompt format: --prompt-format {name} is that of this model"
 
 
 def _model(weights: WeightFile) -> Model:

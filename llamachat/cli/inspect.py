@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import shutil
@@ -21,8 +22,11 @@ from llamachat.cli.options import FOLDERS, flag, with_options
 from llamachat.cli.status_line import megabytes
 from llamachat.cli.table import print_table
 from llamachat.display import clean, clean_line
+from llamachat.errors import WeightsError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from llamachat.engine.footprint import Footprint
     from llamachat.vocabulary import Vocabulary
     from llamachat.weights.inspection import Inspection
@@ -51,7 +55,7 @@ _HOW = {
 _NAME_COLUMNS = 12
 
 
-@with_options(_OWN, FOLDERS | {"model", "tokenizer", "n_ctx", "threads"})
+@with_options(_OWN, FOLDERS | {"model", "tokenizer", "n_ctx"})
 @click.command(cls=HelpCommand, context_settings=CONTEXT, examples=_EXAMPLES, note=_NOTE)
 @click.argument("model_file", metavar="[MODEL]", required=False)
 @click.pass_context
@@ -59,12 +63,18 @@ def inspect(context: click.Context, /, model_file: str | None, **_options: objec
     """Show what a model file holds: format, numbers, vocabulary, tensors, memory, and anything odd."""
     invocation = Invocation.of(context, _OWN)
     path = chosen_model(model_file or invocation.get("model"), invocation.data_dir)
+    as_json = invocation.get("json", False)
 
     from llamachat.weights.inspection import inspect_weights
 
-    found = inspect_weights(path, tokenizer=invocation.get("tokenizer"))
+    try:
+        found = inspect_weights(path, tokenizer=invocation.get("tokenizer"))
+    except WeightsError as error:
+        if as_json:
+            print(json.dumps(_refused_json(path, error)), flush=True)
+        raise
     memory = _memory(found, invocation)
-    if invocation.get("json"):
+    if as_json:
         print(json.dumps(_as_json(found, memory, with_tensors=invocation.get("tensors", False)), allow_nan=False))
         return
     _print_facts(_facts(found, memory))
@@ -190,6 +200,7 @@ def _as_json(found: Inspection, memory: Footprint | None, *, with_tensors: bool)
         "size_bytes": found.size_bytes,
         "runs": not found.problem,
         "problem": f"{found.culprit} {found.problem}".strip() or None,
+        "error": None,
         "parameters": found.n_params,
         "hyperparameters": asdict(found.hyperparameters) if found.hyperparameters else None,
         "vocabulary": _vocabulary_json(found.vocabulary) if found.vocabulary else None,
@@ -202,6 +213,31 @@ def _as_json(found: Inspection, memory: Footprint | None, *, with_tensors: bool)
         "notes": list(found.notes),
         "metadata": {key: _finite(value) for key, value in found.metadata.items()},
     } | ({"tensors": [_tensor_json(found, i) for i in range(len(found.tensors))]} if with_tensors else {})
+
+
+def _refused_json(path: Path, error: WeightsError) -> dict[str, Any]:
+    """The object of a file of which nothing can be told but why: the same keys, without values."""
+    size = None
+    with contextlib.suppress(OSError):
+        size = path.stat().st_size if path.is_file() else None
+    culprit = "" if error.path == path else error.path.name
+    reason = f"{culprit} {error.reason}".strip()
+    nothing = dict.fromkeys(("parameters", "hyperparameters", "vocabulary", "prompt_format"))
+    return {
+        "path": str(path),
+        "name": None,
+        "format": None,
+        "files": None,
+        "size_bytes": size,
+        "runs": False,
+        "problem": reason,
+        "error": reason,
+        **nothing,
+        "types": [],
+        "memory": None,
+        "notes": [],
+        "metadata": {},
+    }
 
 
 def _vocabulary_json(vocabulary: Vocabulary) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -137,6 +138,8 @@ def _chat(context: click.Context, session: str | None) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line and ends the process: 0 if all went well, 2 for usage, 1 for anything else."""
     words = sys.argv[1:] if arguments is None else list(arguments)
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")  # a library's doubts are no line for a person, and would tear the screen
     sys.exit(run(lambda: _invoke(words)))
 
 

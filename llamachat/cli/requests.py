@@ -55,7 +55,7 @@ def continuation(info: ModelInfo, tokenizer: Tokenizer, text: str, *, bos: bool,
         raise PromptError("nothing to go on from: give a text of at least one token")
     if len(ids) >= info.n_ctx:
         raise PromptError(
-            f"the text is too long: {len(ids):,} of {info.n_ctx - 1:,} tokens that fit the context; "
-            "shorten it, or give a larger --n-ctx"
+            f"the text is too long: {len(ids):,} of {info.n_ctx - 1:,} tokens that fit the context of "
+            f"{info.path.name}; shorten it, or give a larger --n-ctx"
         )
     return Request(tuple(ids), stop_ids(vocabulary), n_top=n_top, at_start=not text)

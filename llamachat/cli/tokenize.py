@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -39,32 +40,36 @@ def tokenize(context: click.Context, /, text: str | None, **_options: object) ->
     """Show the token ids of a text as a JSON list."""
     invocation = Invocation.of(context, [_BOS])
     given = text_or_input(text, context, lambda: sys.stdin.buffer.read().decode("utf-8", "replace"))
-    vocabulary = _vocabulary(invocation)
+    vocabulary, path = _vocabulary(invocation)
 
     from llamachat.tokenizer import load_tokenizer
 
-    ids = load_tokenizer(vocabulary).encode(given)
+    try:
+        ids = load_tokenizer(vocabulary).encode(given)
+    except TokenizerError as error:
+        raise WeightsError(path, str(error)) from None
     if invocation.get("bos"):
         if vocabulary.bos_id is None:
-            raise TokenizerError("this vocabulary has no token that begins a text")
+            raise WeightsError(path, "this vocabulary has no token that begins a text")
         ids.insert(0, vocabulary.bos_id)
     print(json.dumps(ids))
 
 
-def _vocabulary(invocation: Invocation) -> Vocabulary:
-    """The vocabulary of ``--tokenizer``, else the model's; a file of nothing but a vocabulary will do as model."""
+def _vocabulary(invocation: Invocation) -> tuple[Vocabulary, Path]:
+    """The vocabulary of ``--tokenizer``, else the model's, and its file; one of nothing else will do as model."""
     from llamachat.weights import open_weights, read_vocabulary
 
     if "tokenizer" in invocation.values:
-        return read_vocabulary(invocation.get("tokenizer"))
+        path = Path(invocation.get("tokenizer"))
+        return read_vocabulary(path), path
     path = chosen_model(invocation.get("model"), invocation.data_dir)
     try:
         with open_weights(path) as weights:
             if weights.vocabulary is not None:
-                return weights.vocabulary
+                return weights.vocabulary, weights.vocabulary_path
     except WeightsError as error:
         try:
-            return read_vocabulary(path)
+            return read_vocabulary(path), path
         except LlamachatError:
             raise error from None
     raise WeightsError(path, "this file holds no vocabulary: pass --tokenizer FILE")

@@ -31,7 +31,7 @@ class ModelSource:
     n_ctx: int | None = None  #: tokens of context
     threads: int | None = None
     kv_type: KvType = KvType.F16
-    exact: bool = False  #: long prompts at full precision: activations of 15 bits instead of 8
+    exact: bool = False  #: long prompts at full precision: activations of 15 bits instead of 8; small models always do
 
 
 class Engine(Protocol):

@@ -116,7 +116,7 @@ def bench(source: ModelSource, plan: Plan, tell: Callable[[BenchEvent], None], s
     """Loads the model, probes memory and measures, telling of each step as it is done.
 
     ``tell`` is called on this thread and must return at once. Raises ``Cancelled`` when stopped, after telling of
-    the repetitions that were done; ``WeightsError``, ``TokenizerError`` and ``EngineError`` as loading does.
+    the repetitions that were done; ``WeightsError`` and ``EngineError`` as loading does.
     """
     model = Model.load(source, lambda done, total: tell(LoadProgress(done, total)), lambda: bool(stop))
     with closing(model), closing(Context(model)) as context:

@@ -144,7 +144,7 @@ def perplexity(
 
     ``tell`` is called on this thread and must return at once. Raises ``Cancelled`` when stopped, after telling what was
     ``Measured`` until then; ``EngineError`` for a text that is too short, for vocabularies that differ in size, and
-    for logits that are no numbers; ``WeightsError`` and ``TokenizerError`` as loading does.
+    for logits that are no numbers; ``WeightsError`` as loading does.
     """
     with ExitStack() as opened:
 

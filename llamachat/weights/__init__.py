@@ -15,7 +15,7 @@ from llamachat.weights.base import Hyperparameters, Tensor, TensorType, WeightFi
 from llamachat.weights.files import Refusal, open_regular
 from llamachat.weights.folders import weight_file_in
 from llamachat.weights.formats import recognise
-from llamachat.weights.model_files import ModelFiles
+from llamachat.weights.model_files import ModelFiles, check_link
 
 __all__ = ["Hyperparameters", "Tensor", "TensorType", "WeightFile", "open_weights", "read_vocabulary"]
 
@@ -36,7 +36,13 @@ def open_weights(path: Path | str, *, tokenizer: Path | str | None = None) -> We
 def open_files(path: Path | str, tokenizer: Path | str | None = None) -> ModelFiles:
     """The files of a model, the first of them open, whatever is in it."""
     path = Path(path)
-    first = open_regular(weight_file_in(path) or path)
+    inside = weight_file_in(path)
+    if inside:  # a link that was named may lead anywhere; one that came with a folder may not
+        try:
+            check_link(inside)
+        except Refusal as refusal:
+            raise WeightsError(inside, str(refusal)) from None
+    first = open_regular(inside or path)
     return ModelFiles(path, first, Path(tokenizer) if tokenizer else None)
 
 
@@ -51,6 +57,7 @@ def open_into(files: ModelFiles) -> WeightFile:
         source = files.tokenizer or (None if weights.vocabulary else _tokenizer_beside(files))
         if source:
             weights.vocabulary = read_vocabulary(source, weights.hyperparameters.n_vocab)
+            weights.vocabulary_path = source
         if weights.vocabulary and kind.stop_ids:
             weights.vocabulary = replace(weights.vocabulary, stop_ids=weights.vocabulary.stop_ids | kind.stop_ids)
     except Refusal as refusal:

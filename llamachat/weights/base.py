@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from types import TracebackType
-from typing import Self
+from types import MappingProxyType, TracebackType
+from typing import Any, Self
 
 from llamachat.vocabulary import Vocabulary
 from llamachat.weights.model_files import ModelFiles
@@ -129,9 +129,11 @@ class WeightFile(ABC):
     name: str  #: the model's own name, or the file's; untrusted text
     hyperparameters: Hyperparameters
     vocabulary: Vocabulary | None
+    vocabulary_path: Path  #: the file that it is from
     tensors: Mapping[str, Tensor]
     chat_template: str | None = None  #: Jinja source; untrusted
     size_bytes: int
+    about: Mapping[str, Any] = MappingProxyType({})  #: what is said of the model: general.* keys of GGUF; untrusted
     group_size: int = 0  #: weights that share a scale, where matrices are int8 in groups through all rows
 
     @property
@@ -204,6 +206,7 @@ class StoredWeights(WeightFile):
         self.name = name or files.path.stem
         self.hyperparameters = hyperparameters
         self.vocabulary = vocabulary
+        self.vocabulary_path = files.first.path
         self.tensors = {key: tensor for key, (tensor, _) in tensors.items()}
         self.chat_template = chat_template
         self.size_bytes = files.size_bytes

@@ -41,6 +41,8 @@ def recognise(file: RegularFile) -> Format:
     for candidate in FORMATS:
         if candidate.matches(head, file.size):
             return candidate
+    if file.path.suffix == ".safetensors":  # which begins with no magic number, but with a size that it must have
+        raise Refusal("is cut short, or no safetensors file")
     raise Refusal("is no weight file that llamachat knows")
 
 

@@ -49,7 +49,7 @@ def open_gguf(files: ModelFiles) -> StoredWeights:
     hyperparameters = read_hyperparameters(metadata, n_vocab)
     check_hyperparameters(hyperparameters)
     report.hyperparameters = hyperparameters
-    return StoredWeights(
+    weights = StoredWeights(
         files,
         report.format,
         hyperparameters,
@@ -58,6 +58,8 @@ def open_gguf(files: ModelFiles) -> StoredWeights:
         vocabulary=vocabulary,
         chat_template=report.chat_template,
     )
+    weights.about = {key: value for key, value in metadata.values.items() if key.startswith("general.")}
+    return weights
 
 
 def _format_name(container: Container) -> str:

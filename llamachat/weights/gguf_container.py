@@ -63,6 +63,9 @@ class _Layout:
 #: Arrays and long texts under other keys are checked and passed over.
 _WANTED = ("llama.", "tokenizer.ggml.", "tokenizer.chat_template")
 
+#: Texts in a list under these keys go along when the model is converted: licences, languages, tags.
+_KEPT_LISTS = "general."
+
 
 @dataclass(frozen=True)
 class Container:
@@ -140,7 +143,7 @@ def _read_array(reader: Reader, layout: _Layout, key: str) -> tuple[Any, ...] | 
         texts, _ = reader.records(layout.strings, count)
         if layout.version == 1:
             texts = list(map(layout.text, texts))
-        return _decode_all(texts) if wanted else None
+        return _decode_all(texts) if wanted or key.startswith(_KEPT_LISTS) else None
     if type_id not in layout.scalars:
         what = "arrays in an array" if type_id == _ARRAY_TYPE else f"an array of unknown type {type_id}"
         raise Refusal(f"has {what} under {quoted(key)}")

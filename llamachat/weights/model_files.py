@@ -83,14 +83,20 @@ class ModelFiles:
         if not _is_plain(name):
             raise Refusal(f"names {quoted(name)} as one of its files, which is no plain file name")
         path = self.folder / name
-        if path.is_symlink():
-            try:
-                home, target = self.folder.resolve(), path.resolve()
-            except (OSError, RuntimeError):  # a link to itself
-                raise Refusal("is a link that leads nowhere", path) from None
-            if not target.is_relative_to(home) and not _in_hub_cache(home, target):
-                raise Refusal("is a link that leads out of the model's folder; name the file itself", path)
+        check_link(path)
         return path
+
+
+def check_link(path: Path) -> None:
+    """``Refusal`` for a file of a model's folder that is a link out of it; not for what is no link."""
+    if not path.is_symlink():
+        return
+    try:
+        home, target = path.parent.resolve(), path.resolve()
+    except (OSError, RuntimeError):  # a link to itself
+        raise Refusal("is a link that leads nowhere", path) from None
+    if not target.is_relative_to(home) and not _in_hub_cache(home, target):
+        raise Refusal("is a link that leads out of the model's folder; name the file itself", path)
 
 
 def _is_plain(name: str) -> bool:

@@ -93,7 +93,8 @@ class ZipArchive:
             raise Refusal(f"is cut short or broken: the member {quoted(name)} is not where its archive says")
         if file.read(entry.at + _LOCAL.size, n_name) != entry.name:
             raise Refusal(f"is broken: the member {quoted(name)} has two names")
-        stated = {packed, size} - {_IN_EXTRA} - ({0} if flags & _SIZES_FOLLOW else set())
+        extra = file.read(start - n_extra, n_extra)
+        stated = {*_from_extra(extra, [size, packed])} - ({0} if flags & _SIZES_FOLLOW else set())
         if stated - {entry.size}:
             raise Refusal(f"is broken: the member {quoted(name)} has two sizes")
         return Member(file, name, start, entry.size, entry.crc)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import resource
@@ -17,7 +18,15 @@ from llamachat.weights import open_weights
 from llamachat.weights.write import CHOICES, FORMATS
 from tests.cli.program import COMMAND, Run, assert_one_line
 from tests.cli.terminal import Terminal
-from tests.support.tiny_models import TinyShape, random_model, spm_vocabulary, write_gguf, write_llama2c
+from tests.support.tiny_models import (
+    TinyShape,
+    bpe_vocabulary,
+    random_model,
+    spm_vocabulary,
+    write_ggml,
+    write_gguf,
+    write_llama2c,
+)
 from tests.support.tiny_models import write_tokenizer_bin as write_vocabulary
 
 
@@ -152,3 +161,40 @@ def test_a_signal_ends_it_and_leaves_nothing(tmp_path: Path, own_home: Path, num
         assert terminal.wait() == 128 + number
     assert re.search(r"new\.gguf \S+ +\d+ % [\d.]+ MB of [\d.]+ MB, (\d+ min )?[\d.]+ s left", terminal.screen_text)
     assert [path.name for path in tmp_path.iterdir()] == ["m.bin"]
+
+
+# ---- what goes along ----
+
+
+def prompt_format(llamachat: Run, path: Path) -> dict[str, str]:
+    found: dict[str, str] = json.loads(llamachat("inspect", "--json", path).stdout)["prompt_format"]
+    return found
+
+
+@pytest.mark.parametrize(("to", "out"), [("gguf", "chat.gguf"), ("safetensors", "folder")])
+def test_a_prompt_format_that_only_the_name_tells_goes_along(llamachat: Run, tmp_path: Path, to: str, out: str) -> None:
+    old = tmp_path / "llama-2-7b-chat.ggmlv3.q4_0.bin"
+    write_ggml(old, random_model(TinyShape(tied=False)), types="Q4_0")
+    assert prompt_format(llamachat, old) == {"name": "llama2", "how": "guessed"}
+    done = llamachat("convert", old, tmp_path / out, "--to", to, "--type", "f16")
+    assert "its prompt format, llama2, is known by its name alone" in done.stderr
+    assert prompt_format(llamachat, tmp_path / out) == {"name": "llama2", "how": "recognised"}
+
+
+def test_what_the_vocabulary_tells_needs_no_template(llamachat: Run, tmp_path: Path) -> None:
+    write_gguf(tmp_path / "dolphin.gguf", random_model(), vocabulary=bpe_vocabulary())
+    assert llamachat("convert", tmp_path / "dolphin.gguf", tmp_path / "new.gguf").stderr.count("\n") == 1
+    with open_weights(tmp_path / "new.gguf") as weights:
+        assert weights.chat_template is None
+    assert prompt_format(llamachat, tmp_path / "new.gguf") == {"name": "chatml", "how": "guessed"}
+
+
+def test_a_format_without_place_for_it_says_what_is_lost(llamachat: Run, tmp_path: Path) -> None:
+    write_gguf(tmp_path / "vicuna-7b.gguf", random_model())
+    write_gguf(tmp_path / "own.gguf", random_model(), metadata={"tokenizer.chat_template": "{{ messages }}"})
+    done = llamachat("convert", tmp_path / "vicuna-7b.gguf", tmp_path / "chat.ggjt")
+    assert "ggjt v3 has no place for a chat template" in done.stderr
+    assert "--prompt-format vicuna" in done.stderr
+    assert "template" not in llamachat("convert", tmp_path / "vicuna-7b.gguf", tmp_path / "vicuna.ggjt").stderr
+    done = llamachat("convert", tmp_path / "own.gguf", tmp_path / "own.ggjt")
+    assert "the model's own does not go along" in done.stderr

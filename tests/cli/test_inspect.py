@@ -28,7 +28,7 @@ from tests.support.tiny_vocabularies import spm_vocabulary
 
 CHATML = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
 KEYS = [
-    *("path", "name", "format", "files", "size_bytes", "runs", "problem", "parameters", "hyperparameters"),
+    *("path", "name", "format", "files", "size_bytes", "runs", "problem", "error", "parameters", "hyperparameters"),
     *("vocabulary", "prompt_format", "types", "memory", "notes", "metadata"),
 ]
 
@@ -165,3 +165,23 @@ def test_what_is_no_model_is_one_line(llamachat: Run, tmp_path: Path) -> None:
         done = llamachat("inspect", path)
         assert (done.returncode, done.stdout) == (1, "")
         assert_one_line(done.stderr, reason)
+
+
+def test_programs_read_json_of_what_is_no_model_too(llamachat: Run, tmp_path: Path) -> None:
+    (tmp_path / "x.gguf").write_bytes(b"GGUF\3\0\0\0")
+    (tmp_path / "folder").mkdir()
+    for path, reason, size in (
+        (tmp_path / "x.gguf", "cut short", 8),
+        (tmp_path / "folder", "without a model", None),
+    ):
+        done = llamachat("inspect", "--json", "--tensors", path)
+        assert done.returncode == 1
+        assert_one_line(done.stderr, reason)
+        found = json.loads(done.stdout)
+        assert list(found) == KEYS
+        assert (found["path"], found["size_bytes"], found["runs"]) == (str(path), size, False)
+        assert reason in found["error"] == found["problem"]
+
+
+def test_threads_are_no_matter_of_it(llamachat: Run) -> None:
+    assert "--threads" not in llamachat("inspect", "--help").stdout

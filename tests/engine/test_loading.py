@@ -231,3 +231,18 @@ def test_what_cannot_be_added_is_named_before_anything_is_read(
     with pytest.raises(EngineError, match=r"output.weight: a call out of order"):
         Loading(empty_model(weights).handle, weights, [*wanted, wanted[-1]], 2)
     assert not reads
+
+
+@pytest.mark.parametrize(("n_embd", "is_exact"), [(224, True), (256, False)])
+def test_narrow_models_are_read_as_exactly_as_they_answer(n_embd: int, is_exact: bool, tmp_path: Path) -> None:
+    shape = TinyShape(n_embd=n_embd, n_ff=96, n_layers=1, n_ctx=128)
+    write_gguf(tmp_path / "m.gguf", random_model(shape), types="Q8_0")
+    found = []
+    for exact in (False, True):
+        model = Model.load(ModelSource(tmp_path / "m.gguf", threads=1, exact=exact))
+        context = Context(model)
+        context.append([1, *range(200, 300)], StopFlag())  # at once, which is long enough to be read fast
+        found.append(bytes(ffi.buffer(context.logits, 4 * shape.n_vocab)))
+        context.close()
+        model.close()
+    assert (found[0] == found[1]) is is_exact

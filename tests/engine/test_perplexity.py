@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,54 +30,11 @@ from llamachat.engine.perplexity import (
 from llamachat.errors import Cancelled, EngineError
 from llamachat.tokenizer import load_tokenizer
 from llamachat.vocabulary import Vocabulary
-from tests.support.blocks import Floats
-from tests.support.llama_reference import Doubles, TinyLlama
+from tests.support.perplexity_reference import reference_of, scored_rows
 from tests.support.tiny_models import TinyShape, bpe_vocabulary, random_model, spm_vocabulary, write_gguf
 
 SHAPE = TinyShape(n_ctx=400, tied=False)
 TEXT = " ".join(random.Random(5).choices(["the", "cat", "sat", "on", "a mat,", "and", "then", "Ünïts", "42.\n"], k=500))
-
-
-def reference_of(held: dict[str, Floats], shape: TinyShape) -> TinyLlama:
-    """The float64 model of a file's values."""
-    model = TinyLlama(
-        n_vocab=shape.n_vocab,
-        n_embd=shape.n_embd,
-        n_ff=shape.n_ff,
-        n_layers=shape.n_layers,
-        n_heads=shape.n_heads,
-        n_kv_heads=shape.n_kv_heads,
-        head_dim=shape.head,
-        tied=shape.tied,
-    )
-    for name, values in held.items():
-        words = name.removesuffix(".weight").split(".")
-        place = (words[-1], int(words[1])) if words[0] == "blk" else (words[0], 0)
-        model.values[place] = np.atleast_2d(values).astype(np.float64)
-    return model
-
-
-def log_softmax(logits: Doubles) -> Doubles:
-    wide = logits - logits.max(axis=-1, keepdims=True)
-    return np.asarray(wide - np.log(np.exp(wide).sum(axis=-1, keepdims=True)))
-
-
-def scored_rows(model: TinyLlama, ids: Sequence[int], plan: Plan, bos: int | None) -> tuple[Doubles, list[int]]:
-    """Log-probabilities [position][n_vocab] of all windows, and the tokens that came; the rules, written once more."""
-    rows, targets = [], []
-    if plan.stride is None:
-        starts = range(0, len(ids) - plan.n_ctx + 1, plan.n_ctx)
-        n, n_scored = plan.n_ctx, plan.n_ctx - plan.n_ctx // 2 - 1
-    else:
-        n, n_scored = plan.n_ctx + plan.stride // 2, plan.stride
-        starts = range(0, len(ids) - n, plan.stride)
-    for start in starts:
-        window = list(ids[start : start + n])
-        targets += window[-n_scored:]
-        if bos is not None:
-            window[0] = bos
-        rows.append(log_softmax(model.logits(window))[-n_scored - 1 : -1])
-    return np.concatenate(rows), targets
 
 
 def run(path: Path, plan: Plan, text: str = TEXT) -> tuple[Started, list[WindowDone], Measured]:

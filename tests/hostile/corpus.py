@@ -38,7 +38,7 @@ def write(folder: Path, words: str = "") -> list[dict[str, object]]:
             continue
         place = folder / f"{number:04d}"
         path = case.write(place)
-        names = sorted({place.name, *(clean_line(name, 60) for name in list(case.files)[:20])})
+        names = sorted({place.name, *(clean_line(name, 300) for name in list(case.files)[:20])})
         facts = {"family": case.family, "name": case.name, "verdict": case.verdict.value}
         index.append({**facts, "path": str(path), "folder": str(place), "names": names})
     (folder / "index.json").write_text(json.dumps(index))

@@ -80,6 +80,22 @@ def _raw(type_id: int = 0) -> list[RawTensor]:
     ]
 
 
+def _scales() -> Iterator[Case]:
+    """Scales of blocks that are no numbers, or so large that weights are none."""
+    for kind, types in _TYPES.items():
+        if types == "F16":
+            continue
+        data, _ = ggml_bytes(model(), kind=kind, types=types)
+        good = _specimen(kind, {"m.bin": data}, "m.bin")
+        at = next(offset for label, offset in reversed(good.marks) if label.startswith("the data of tensor"))
+        small = types in ("Q4_2", "Q5_1")  # whose scales are float16
+        for bad in (float("nan"), float("inf"), -float("inf"), *(() if small else (3e38,))):
+            spoiled = bytearray(data)
+            struct.pack_into("<e" if small else "<f", spoiled, at, bad)
+            verdict = Verdict.EITHER if bad == 3e38 else Verdict.NOT_RUN
+            yield good.with_data(f"{bad} as a scale", bytes(spoiled), verdict)
+
+
 _NUMBERS = (SHAPE.n_vocab, SHAPE.n_embd, 32, SHAPE.n_heads, SHAPE.n_layers, 16, 0)
 
 
@@ -104,6 +120,7 @@ def _headers() -> Iterator[Case]:
         ("a token of 70,000 bytes", [*_tokens(299), (b"x" * 70_000, 0.0)], Verdict.REFUSED),
     ):
         yield good.with_data(what, ggml("ggjt v3", _NUMBERS, tokens, _raw()), verdict)
+    yield from _scales()
     few = ggml("ggjt v3", (100, *_NUMBERS[1:]), _tokens(100), _raw())
     yield good.with_data("a hundred tokens", few)
     for magic, what in ((b"algg", "an adapter"), (b"nsgg", "a session"), (b"ggml", "the magic number turned around")):

@@ -157,6 +157,15 @@ def _records(main: Specimen) -> Iterator[Case]:
         shown = alignment.payload.hex() if isinstance(alignment, Typed) else alignment
         data = gguf({**metadata, "general.alignment": alignment}, raw)
         yield main.with_data(f"alignment {shown}", data, Verdict.EITHER)
+    for layers in (2, 128, 100_000):
+        yield main.with_data(f"{layers} layers are stated", gguf_bytes(tiny, metadata={"llama.block_count": layers})[0])
+    for context in (1 << 31, 10**12):
+        stated = scalar("u64", context)
+        yield main.with_data(
+            f"a context of {context}", gguf_bytes(tiny, metadata={"llama.context_length": stated})[0], Verdict.EITHER
+        )
+    evil = gguf([*records, ("x.\x1b[2J\u202e\x07", Typed(13, bytes(8)))], raw)
+    yield main.with_data("a key of control characters, of an unknown type", evil)
     yield main.with_data("a key twice", gguf([*records, records[0]], raw))
     yield main.with_data("a key of no letters", gguf([*records, ("", 1)], raw))
     yield main.with_data("a key of 64 kB", gguf([*records, ("k" * 65_536, 1)], raw))
@@ -202,6 +211,10 @@ def _tensors(main: Specimen) -> Iterator[Case]:
     yield spoil("an offset that is no multiple", 3, offset=raw[3].offset or 33)
     yield spoil("sizes whose product overflows", 3, ne=(1 << 32, 1 << 32))
     yield spoil("sizes whose product is just below", 3, ne=(1 << 31, (1 << 32) - 1))
+    yield spoil("a size of nothing", 3, ne=(0, raw[3].ne[-1]))
+    yield spoil("no rows", 3, ne=(raw[3].ne[0], 0))
+    yield spoil("rows that are no whole blocks", 3, type_id=IDS["Q8_0"], ne=(33, raw[3].ne[-1]))
+    yield spoil("a row of 2^63", 3, ne=(1 << 63, 1))
     yield spoil("five dimensions", 3, ne=(2, 2, 2, 2, 2))
     yield spoil("no dimensions", 3, ne=())
     yield spoil("four dimensions", 3, Verdict.EITHER, ne=(*raw[3].ne, 1, 1))
@@ -263,6 +276,8 @@ def _vocabularies(main: Specimen) -> Iterator[Case]:
             either,
         ),
         ("tokens of 64 kB", {key + "tokens": [*pieces[:-1], "x" * 65_537]}, refused),
+        ("a token of a megabyte", {key + "tokens": [*pieces[:-1], "x" * (1 << 20)]}, refused),
+        ("tokens twice", {key + "tokens": [*pieces[:150], *pieces[:150]]}, either),
         ("a type too few", {key + "token_type": [1] * 299}, refused),
         ("types unknown", {key + "token_type": [99] * 300}, either),
         ("types that are texts", {key + "token_type": ["1"] * 300}, refused),

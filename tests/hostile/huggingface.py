@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -124,6 +125,8 @@ def _configurations(good: Specimen) -> Iterator[Case]:
         yield good.with_files(what, {"config.json": json.dumps(values).encode()}, Verdict.EITHER)
     for what, text in _json_bombs().items():
         yield good.with_files(f"config.json: {what}", {"config.json": text})
+    doubled = json.dumps(config)[:-1] + ', "hidden_size": 1099511627776}'
+    yield good.with_files("config.json states a size twice", {"config.json": doubled.encode()})
     contradictions: list[dict[str, Any]] = [
         {"hidden_size": 64},
         {"vocab_size": 301},
@@ -263,6 +266,11 @@ def _shards(words: Mapping[str, bytes]) -> Iterator[Case]:
         yield good.with_files(what, {_INDEX: json.dumps(value).encode()})
     for what, text in _json_bombs().items():
         yield good.with_files(f"index: {what}", {_INDEX: text})
+    whole = _written(words)[_MAIN]
+    yield good.with_files("two shards with all tensors", {second: whole, "model-00001-of-00003.safetensors": whole})
+    yield good.with_files("a shard that is a pipe", {second: os.mkfifo})
+    yield good.with_files("a shard that is a link to itself, in a folder", {second: _link("./" + second)})
+    yield good.with_files("a shard that is a link up and back", {second: _link("../x/../" + second)})
     yield good.with_files("a shard that is another", {second: files["model-00001-of-00003.safetensors"]})
     yield Case(good.family, "a shard is missing", {k: v for k, v in files.items() if k != second}, "")
     yield good.with_files("a shard that is a link out of the folder", {second: _link("/etc/hostname")})

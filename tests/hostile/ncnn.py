@@ -94,6 +94,9 @@ def _graphs(good: Specimen) -> Iterator[Case]:
         more[1] = f"{len(more) - 2} 99"
         yield good.with_data(f"line {number} twice", "\n".join(more).encode(), Verdict.EITHER)
     endless = "7767517\n100000 1\n" + "Split s 0 0\n" * 100_000
+    for counts in ("4294967295 4294967295", "-1 -1", "9223372036854775808 1", f"{len(lines) - 2} 99999999999", "1", ""):
+        text = "\n".join([lines[0], counts, *lines[2:]])
+        yield good.with_data(f"counts of {counts or 'nothing'}", text.encode(), Verdict.EITHER)
     yield good.with_data("100,000 layers", endless.encode())
     yield good.with_data("5 MB of layers", b"7767517\n" + b"\n" * (5 << 20))
     yield good.with_data("the magic number alone", b"7767517\n")

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from tests.hostile.cases import Case, Content, Verdict, model
-from tests.support.tiny_models import gguf_bytes
+from tests.support.tiny_models import gguf_bytes, gguf_parts, llama2c_bytes
 
 _GOOD = gguf_bytes(model())[0]
 _TERA = 4 << 40
@@ -67,6 +67,13 @@ def _things() -> dict[str, Content]:
     }
 
 
+def _link_to_a_model(path: Path) -> None:
+    """To a whole one that lies outside of the folder."""
+    elsewhere = path.parent.with_name(path.parent.name + ".elsewhere")
+    elsewhere.write_bytes(_GOOD)
+    path.symlink_to(f"../{elsewhere.name}")
+
+
 def _sparse(head: bytes, size: int) -> Content:
     def make(path: Path) -> None:
         with path.open("wb") as file:
@@ -109,6 +116,11 @@ def _folders() -> Mapping[str, dict[str, Content]]:
         "a pipe for a configuration": {"model.safetensors": struct.pack("<Q", 2) + b"{}", "config.json": os.mkfifo},
         "a folder for a model": {"model.safetensors": Path.mkdir},
         "4,200 files": {f"{i}.txt": b"" for i in range(4200)},
+        "a model that is a link out of it": {"m.gguf": _link_to_a_model},
+        "a model that is a link to a file of the system": {"model.safetensors": _link("/etc/passwd")},
+        "a pipe for a vocabulary": {"m.bin": llama2c_bytes(model()), "tokenizer.bin": os.mkfifo},
+        "a socket for a vocabulary": {"m.bin": llama2c_bytes(model()), "tokenizer.model": _socket},
+        "a pipe for a part": {"m-00001-of-00002.gguf": gguf_parts(model(), 2)[0], "m-00002-of-00002.gguf": os.mkfifo},
         "a link to a folder above": {"m.gguf": _link("..")},
         "a graph without weights": {"m.param": b"7767517\n1 1\n"},
     }

@@ -19,6 +19,7 @@ import json
 import os
 import resource
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -81,7 +82,7 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--command", default="llamachat", help="the installed command, or several words")
+    parser.add_argument("--command", type=_program, default="llamachat", help="the installed command, or several words")
     parser.add_argument("--only", default="", metavar="WORDS", help="cases whose family and name have these words")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="every Nth case alone")
     parser.add_argument("--first", type=int, default=0, metavar="K", help="of those from the Kth on")
@@ -91,6 +92,15 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--megabytes", type=float, default=200.0)
     parser.add_argument("--report", metavar="FILE", help="every run as a line of JSON")
     return parser.parse_args()
+
+
+def _program(command: str) -> str:
+    """The command with the place of its program, since it runs in other folders than this one."""
+    name, *words = shlex.split(command) or [""]
+    place = shutil.which(name)
+    if place is None:
+        raise argparse.ArgumentTypeError(f"no program {name!r}")
+    return shlex.join([str(Path(place).absolute()), *words])
 
 
 def _corpus(folder: Path, words: str) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ import os
 import pickle
 import pickletools
 import struct
+import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -111,7 +112,60 @@ def _archives(good: Specimen) -> Iterator[Case]:
     for order in (b"big", b"middle", b"b" * 100_000):
         members = {**everything, "archive/byteorder": order}
         yield good.with_data(f"byte order {order[:8].decode()}", _zipped(members, zipfile.ZIP_STORED), Verdict.EITHER)
+    yield from _disagreements(good, everything)
     yield good.with_data("a file from before PyTorch 1.6", b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19." + bytes(500))
+
+
+def _disagreements(good: Specimen, everything: Mapping[str, bytes]) -> Iterator[Case]:
+    """What a member says of itself, against what the directory says of it."""
+    locals_, entries = _all_of(good.data, b"PK\x03\x04"), _all_of(good.data, b"PK\x01\x02")
+    for what, at, layout, change in (
+        ("another name", 30, "B", 1),
+        ("a byte more", 22, "I", 1),
+        ("a byte less", 22, "I", -1),
+        ("half the stored size", 18, "I", -32),
+        ("another checksum", 14, "I", 1),
+        ("another method", 8, "H", 8),
+        ("a password", 6, "H", 1),
+        ("sizes that follow", 6, "H", 8),
+        ("a longer extra field", 28, "H", 4),
+    ):
+        for which in (0, 1):
+            data = bytearray(good.data)
+            place = locals_[which] + at
+            value = struct.unpack_from("<" + layout, data, place)[0] + change
+            struct.pack_into("<" + layout, data, place, value % (1 << 8 * struct.calcsize(layout)))
+            yield good.with_data(f"member {which} has {what} than the directory", bytes(data), Verdict.EITHER)
+    later = bytearray(good.data)
+    for which, step in ((1, -8), (2, 4)):
+        struct.pack_into("<I", later, entries[which] + 42, locals_[which] + step)
+    yield good.with_data("members that overlap by a few bytes", bytes(later))
+    twice = io.BytesIO()
+    with warnings.catch_warnings(), zipfile.ZipFile(twice, "w", zipfile.ZIP_STORED) as file:
+        warnings.simplefilter("ignore")
+        for name, content in [*everything.items(), ("archive/data.pkl", b"}.")]:
+            file.writestr(name, content)
+    yield good.with_data("a member twice", twice.getvalue())
+    wide = io.BytesIO()
+    with zipfile.ZipFile(wide, "w", zipfile.ZIP_STORED) as file:
+        for name, content in everything.items():
+            with file.open(name, "w", force_zip64=True) as member:
+                member.write(content)
+    yield good.with_data("sizes of 64 bits", wide.getvalue(), Verdict.OPENS)
+    nowhere = bytearray(good.data)
+    struct.pack_into("<2I", nowhere, locals_[1] + 18, (1 << 32) - 1, (1 << 32) - 1)
+    yield good.with_data("sizes of 64 bits that are nowhere", bytes(nowhere))
+    end = good.data.rindex(b"PK\x05\x06")
+    record = struct.pack("<4sQ2H2I4Q", b"PK\x06\x06", 44, 45, 45, 0, 0, 1 << 60, 1 << 60, 1 << 62, 1 << 62)
+    locator = struct.pack("<4sIQI", b"PK\x06\x07", 0, end, 1)
+    full = struct.pack("<4s4H2IH", b"PK\x05\x06", 0, 0, 0xFFFF, 0xFFFF, (1 << 32) - 1, (1 << 32) - 1, 0)
+    yield good.with_data("a directory of 64 bits without end", good.data[:end] + record + locator + full)
+    yield good.with_data("a directory of 64 bits that is itself", good.data[:end] + locator + full)
+    yield good.with_data("something in front", b"#!/bin/sh\n" + good.data, Verdict.EITHER)
+    yield good.with_data("something behind", good.data + bytes(1000), Verdict.EITHER)
+    yield good.with_data(
+        "an end in the comment", good.data[:-2] + struct.pack("<H", 22) + good.data[end:], Verdict.EITHER
+    )
 
 
 def _all_of(data: bytes, magic: bytes) -> list[int]:
@@ -152,8 +206,41 @@ def _pickles(good: Specimen) -> Iterator[Case]:
             ("an evaluation", {"tok_embeddings.weight": _Payload(eval, "open('marker', 'w')")}),
         ):
             yield good.with_data(f"{what}, protocol {protocol}", archive(pickle.dumps(payload, protocol), {}))
+    for what, data in _ways_around().items():
+        yield good.with_data(what, archive(data, {}))
     for what, data in _bombs().items():
         yield good.with_data(what, archive(data, {}))
+
+
+def _ways_around() -> dict[str, bytes]:
+    """Calls that hide behind names that are allowed, or in instructions that few files have."""
+    run = b'(S\'open("marker","w")\'\nt'
+
+    def named(module: str, name: str) -> bytes:  # protocol 4, where a name may have dots
+        return b"\x80\x04\x8c" + bytes([len(module)]) + module.encode() + b"\x8c" + bytes([len(name)]) + name.encode()
+
+    return {
+        "a name with dots": named("torch._utils", "torch.os.system") + b"\x93\x8c\x0ctouch marker\x85R.",
+        "a name with dots, of a dictionary": named("collections", "OrderedDict.fromkeys") + b"\x93)R.",
+        "eval by the old name": b"c__builtin__\neval\n" + run + b"R.",
+        "an import": b"cbuiltins\n__import__\n(S'this'\ntR.",
+        "getattr of what is allowed": b"cbuiltins\ngetattr\n(ctorch._utils\n_rebuild_tensor_v2\nS'__globals__'\ntR.",
+        "an object with arguments": b"\x80\x04cos\nsystem\n(S'touch marker'\nt}\x92.",
+        "an object by its class, new": b"\x80\x02cos\nsystem\n(S'touch marker'\nt\x81.",
+        "a state for what is allowed": b"ccollections\nOrderedDict\n)R}S'__class__'\ncos\nsystem\nsb.",
+        "a reduction in a storage": b"((S'storage'\ncos\nsystem\nS'0'\nS'cpu'\nK\x01tQ.",
+        "a storage of a call": b"\x80\x02(X\x07\0\0\0storagecos\nsystem\nX\x01\0\0\x000X\x03\0\0\0cpuK\x01tQ.",
+        "functools": b"cfunctools\npartial\n(cos\nsystem\nS'touch marker'\ntR)R.",
+        "numpy": b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(K\0tS'b'\ntR.",
+        "code of a module": b"ctypes\nCodeType\n)R.",
+        "torch.load in it": b"ctorch\nload\n(S'marker'\ntR.",
+        "a shell": b"csubprocess\nPopen\n((S'touch'\nS'marker'\nltR.",
+        "two ends": b"N.N.",
+        "a buffer out of band": b"\x80\x05\x97.",
+        "text that is no text": b"\x8c\x04\xff\xfe\xed\xa0.",
+        "a number of text": b"L" + b"9" * 100_000 + b"L\n.",
+        "a float of text": b"F" + b"1" * 100_000 + b"\n.",
+    }
 
 
 def _bombs() -> dict[str, bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,32 @@ def greedy(path: Path, prompt: str, n_tokens: int, *, tokenizer: Path | None = N
         return words.decode(ids[1:])
     finally:
         model.close()
+
+
+def sampled(path: Path, n_tokens: int, seed: int) -> str:
+    """Texts that a model tells one after the other, drawn by its own probabilities, ``n_tokens`` in all."""
+    model = Model.load(ModelSource(path, n_ctx=256, threads=THREADS))
+    try:
+        words, bos = model.tokenizer, model.vocabulary.bos_id
+        assert bos is not None
+        context, ids, rng = Context(model), [bos], np.random.default_rng(seed)
+        context.append(ids, StopFlag())
+        while len(ids) < n_tokens:
+            ids.append(int(np.argmax(_logits(context) + rng.gumbel(size=model.info.n_vocab))))
+            if ids[-1] in model.vocabulary.stop_ids or len(context.ids) == context.n_ctx:
+                ids[-1] = bos
+                context.truncate(0)
+            context.append(ids[-1:], StopFlag())
+        context.close()
+        return "\n".join(words.decode([i for i in story if i != bos]) for story in _split(ids, bos))
+    finally:
+        model.close()
+
+
+def _split(ids: list[int], at: int) -> Iterator[list[int]]:
+    starts = [i for i, token in enumerate(ids) if token == at]
+    for start, end in zip(starts, [*starts[1:], len(ids)], strict=True):
+        yield ids[start:end]
 
 
 def logits_after(path: Path, ids: list[int], *, tokenizer: Path | None = None) -> Floats:

@@ -68,25 +68,34 @@ def test_what_opens(name: str, shape: tuple[int, ...], kv_heads: int, type_name:
             assert len(weights.vocabulary) == h.n_vocab
 
 
-@pytest.mark.parametrize(
-    ("name", "words"),
-    [
-        ("vocab-only/ggml-vocab-falcon.gguf-v2.gguf", "the architecture 'falcon'; supported is 'llama'"),
-        ("vocab-only/ggml-vocab-llama.2023-08-21.gguf-v1.gguf", "holds a vocabulary and no weights"),
-        ("vocab-only/ggml-vocab.2023-03-30.ggjt-v1.bin", "holds a vocabulary and no weights"),
-        ("vocab-only/ggml-vocab.2023-03-21.ggmf-v1.bin", "holds a vocabulary and no weights"),
-        ("vocab-only/test_writer.gguf", "a value of unknown type 13 under 'dict1'"),
-        ("tokenizers/llama2/ggml-vocab-llama-spm.gguf", "holds a vocabulary and no weights"),
-        ("tokenizers/llama2/tokenizer.model", "is a tokenizer, no model"),
-        ("tokenizers/llama2/tokenizer.old-304713-noscores.bin", "is a tokenizer, no model"),
-        ("refuse/example.2023-08.FUGG-v1-tensors.gguf", "from before the format's release"),
-        ("refuse/ggml-vocab.2023-03-21.headerless.bin", "is a list of tokens without a header"),
-        ("refuse/hf-config-mismatch", "contradicts its config.json: the embedding has 100 x 64 weights, where that"),
-        ("refuse/ollama-test.gguf", "is cut short"),
-        ("refuse/stories260K.v1-badmagic.bin", "in the wrong byte order"),
-        ("refuse/tok512.old-v0.bin", "is a tokenizer, no model"),
-    ],
+REFUSED = (
+    ("vocab-only/ggml-vocab-falcon.gguf-v2.gguf", "the architecture 'falcon'; supported is 'llama'"),
+    ("vocab-only/ggml-vocab-llama.2023-08-18.gguf-v1-early.gguf", "holds a vocabulary and no weights"),
+    ("vocab-only/ggml-vocab-llama.2023-08-21.gguf-v1.gguf", "holds a vocabulary and no weights"),
+    ("vocab-only/ggml-vocab.2023-03-30.ggjt-v1.bin", "holds a vocabulary and no weights"),
+    ("vocab-only/ggml-vocab.2023-03-21.ggmf-v1.bin", "holds a vocabulary and no weights"),
+    ("vocab-only/test_writer.gguf", "a value of unknown type 13 under 'dict1'"),
+    ("tokenizers/llama2/ggml-vocab-llama-spm.gguf", "holds a vocabulary and no weights"),
+    ("tokenizers/llama2/tokenizer.model", "is a tokenizer, no model"),
+    ("tokenizers/llama2/tokenizer.old-304713-noscores.bin", "is a tokenizer, no model"),
+    ("refuse/example.2023-08.FUGG-v1-tensors.gguf", "from before the format's release"),
+    ("refuse/ggml-vocab-llama.2023-08-17.FUGG-prerelease.gguf", "from before the format's release"),
+    ("refuse/ggml-vocab.2023-03-21.headerless.bin", "is a list of tokens without a header"),
+    ("refuse/hf-config-mismatch", "contradicts its config.json: the embedding has 100 x 64 weights, where that"),
+    ("refuse/ollama-test.gguf", "is cut short"),
+    ("refuse/stories260K.v1-badmagic.bin", "in the wrong byte order"),
+    ("refuse/tok512.old-v0.bin", "is a tokenizer, no model"),
 )
+
+
+@needs_shared
+def test_all_that_must_be_refused_is_known() -> None:
+    folders = [MODELS / "refuse", MODELS / "vocab-only"]
+    found = {path.relative_to(MODELS).as_posix() for folder in folders for path in folder.iterdir()}
+    assert found <= {name for name, _ in REFUSED}
+
+
+@pytest.mark.parametrize(("name", "words"), REFUSED)
 def test_what_is_refused(name: str, words: str) -> None:
     with pytest.raises(WeightsError) as caught:
         open_weights(shared_model(name))

@@ -47,6 +47,7 @@ def model_of(weights: WeightFile, sentencepiece: bytes | None = None) -> Model:
         weights.tensors,
         weights.vocabulary,
         weights.chat_template,
+        weights.about,
         sentencepiece,
     )
 

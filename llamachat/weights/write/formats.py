@@ -27,12 +27,13 @@ class OutputFormat:
     types: tuple[str, ...] = tuple(CHOICES)  #: what ``--type`` may be
     suffixes: tuple[str, ...] = ()
     inside: str = ""  #: for folders: the name of the main file in it, ``{}`` being the folder's without its ending
+    holds_template: bool = False  #: whether there is a place for a chat template
 
 
 FORMATS: Mapping[str, OutputFormat] = {
     known.key: known
     for known in (
-        OutputFormat("gguf", "GGUF", gguf_layout, suffixes=(".gguf",)),
+        OutputFormat("gguf", "GGUF", gguf_layout, suffixes=(".gguf",), holds_template=True),
         OutputFormat("llama2c-v0", "llama2.c v0", version_0_layout, ("f32",)),
         OutputFormat("llama2c-v1", "llama2.c v1", version_1_layout, ("f32",)),
         OutputFormat("llama2c-v2", "llama2.c v2", version_2_layout, ("q8_0",)),
@@ -46,6 +47,7 @@ FORMATS: Mapping[str, OutputFormat] = {
             ("f32", "f16", "bf16"),
             (".safetensors",),
             inside="model.safetensors",
+            holds_template=True,
         ),
         OutputFormat("ncnn", "ncnn", ncnn_layout, ("f32", "f16", "q8_0"), (".ncnn", ".param"), inside="{}.param"),
     )

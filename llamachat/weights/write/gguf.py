@@ -20,14 +20,14 @@ _ALIGNMENT = 32
 _VERSION = 3
 _QUANTIZATION_VERSION = 2  # of the blocks: what they have been since May 2023
 
-_U32, _I32, _F32, _BOOL, _STRING, _ARRAY = 4, 5, 6, 7, 8, 9
+_U32, _I32, _F32, _BOOL, _STRING, _ARRAY, _I64, _F64 = 4, 5, 6, 7, 8, 9, 11, 12
 
 
 def gguf_layout(model: Model, wanted: TensorType | None, file_name: str) -> Layout:
     """One file with everything."""
     types = types_of(model, wanted, HOLDS)
     notes: list[str] = []
-    records = _records(model, types, notes)
+    records = _records(model, types, notes) | _about(model, as_it_is=wanted is None)
     tensors = list(model.tensors.values())
     infos, parts = bytearray(), list[Part]()
     offset = 0
@@ -84,6 +84,36 @@ def _records(model: Model, types: Mapping[str, TensorType], notes: list[str]) ->
     if model.chat_template:
         values["tokenizer.chat_template"] = _text(model.chat_template)
     return values
+
+
+#: What is told anew of every file.
+_OWN = frozenset(("general.architecture", "general.name", "general.alignment", "general.file_type"))
+_OWN |= {"general.quantization_version"}
+#: What is no longer so where the weights are of another type.
+_OF_THE_TYPE = frozenset(("general.quantized_by", "general.uuid"))
+
+
+def _about(model: Model, *, as_it_is: bool) -> dict[str, bytes]:
+    """Licence, authors, sources and the like, as far as they stay true."""
+    lost = _OWN if as_it_is else _OWN | _OF_THE_TYPE
+    told = {key: _value(value) for key, value in model.about.items() if key not in lost}
+    return {key: value for key, value in told.items() if value is not None}
+
+
+def _value(value: Any) -> bytes | None:
+    """A value of any kind that is kept of a file; None for what is not."""
+    match value:
+        case bool():
+            return _flag(value)
+        case int():
+            return _u32(value) if 0 <= value < 1 << 32 else struct.pack("<Iq", _I64, value) if value < 1 << 63 else None
+        case float():
+            return struct.pack("<Id", _F64, value)
+        case str():
+            return _text(value)
+        case (str(), *_):
+            return _strings(value)
+    return None
 
 
 def _vocabulary(v: Vocabulary, notes: list[str]) -> dict[str, bytes]:

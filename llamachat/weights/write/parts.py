@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from llamachat.vocabulary import Vocabulary
 from llamachat.weights.base import Hyperparameters, Tensor, WeightFile
@@ -20,6 +20,7 @@ class Model:
     tensors: Mapping[str, Tensor]
     vocabulary: Vocabulary | None
     chat_template: str | None
+    about: Mapping[str, Any] = field(default_factory=dict)  #: what is said of the model, by keys of GGUF
     sentencepiece: bytes | None = None  #: the vocabulary as a tokenizer.model, where it is SentencePiece's
 
     @property
