@@ -35,10 +35,14 @@ void lc_activations_free(lc_activations *a)
     *a = (lc_activations){0};
 }
 
-void lc_activations_pack(lc_activations *a, int32_t tile, const float *const rows[LC_TILE])
+void lc_activations_pack(lc_activations *a, int32_t tile, int64_t first, int64_t n, const float *const rows[LC_TILE])
 {
-    for (int form = 0; form < LC_N_FORMS; form++)
-        if (a->forms >> form & 1)
-            a->kernels->pack[form](rows, a->cols, lc_activations_width(a),
-                                   (uint8_t *)(uintptr_t)lc_activations_tile(a, (lc_form)form, tile));
+    const int32_t width = lc_activations_width(a);
+    for (int i = 0; i < LC_N_FORMS; i++) {
+        const lc_form form = (lc_form)i;
+        if (a->forms >> i & 1)
+            a->kernels->pack[i](rows, n, width,
+                                (uint8_t *)(uintptr_t)lc_activations_tile(a, form, tile) +
+                                    lc_form_bytes(form, width, first));
+    }
 }

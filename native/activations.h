@@ -40,7 +40,8 @@ LC_INLINE const uint8_t *lc_activations_tile(const lc_activations *a, lc_form fo
 {
     return a->tiles[form] + (size_t)tile * lc_activations_tile_bytes(a, form);
 }
-/* Packs a tile in every form wanted: rows of cols floats, NULL beyond the last token. */
-void lc_activations_pack(lc_activations *a, int32_t tile, const float *const rows[LC_TILE]);
+/* Packs the columns first..first+n-1 of a tile in every form wanted; first is a multiple of LC_BLOCK.  rows: floats
+ * from that column on, NULL beyond the last token. */
+void lc_activations_pack(lc_activations *a, int32_t tile, int64_t first, int64_t n, const float *const rows[LC_TILE]);
 
 #endif

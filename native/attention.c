@@ -119,7 +119,7 @@ static void gather_queries(const lc_batch *b, const lc_scratch *scratch, int32_t
 
 /* Attends the rows gathered, over the keys first_key..last_key-1. */
 static void attend(const lc_batch *b, const lc_scratch *scratch, int32_t layer, int32_t kv_head, int32_t n_rows,
-                   int32_t first_key, int32_t last_key)
+                   int32_t first_key, int32_t last_key, const lc_ahead *ahead)
 {
     const lc_context *ctx = b->context;
     const lc_attention attention = {
@@ -135,6 +135,8 @@ static void attend(const lc_batch *b, const lc_scratch *scratch, int32_t layer, 
         .v_bytes = ctx->v_block,
         .k = ctx->k + first_block_of(ctx, layer, kv_head) * ctx->k_block,
         .v = ctx->v + first_block_of(ctx, layer, kv_head) * ctx->v_block,
+        .ahead = ahead ? ahead->at : NULL,
+        .ahead_bytes = ahead ? ahead->n_bytes : 0,
         .acc = scratch->acc,
         .top = scratch->top,
         .sum = scratch->sum,
@@ -159,7 +161,7 @@ static void attend_tokens(const lc_batch *b, lc_team *team, int32_t layer, int32
         const int32_t kv_head = chunk / n_spans;
         const int32_t end = b->n - chunk % n_spans * tokens, begin = (int32_t)lc_max(end - tokens, first);
         gather_queries(b, scratch, kv_head, begin, end);
-        attend(b, scratch, layer, kv_head, (end - begin) * group, 0, b->start + end);
+        attend(b, scratch, layer, kv_head, (end - begin) * group, 0, b->start + end, NULL);
 
         for (int32_t row = 0; row < (end - begin) * group; row++) {
             const float *acc = scratch->acc + (int64_t)row * stride;
@@ -213,10 +215,12 @@ static void attend_parts(const lc_batch *b, lc_team *team, int32_t layer)
         const lc_scratch *scratch = &ctx->scratch[lc_team_rank(team)];
         const int32_t kv_head = chunk % h->n_kv_heads, part = chunk / h->n_kv_heads;
         const int32_t end = (int32_t)lc_min((part + 1) * p.keys, length);
+        const size_t n_tiles = (size_t)lc_ceil_div(end - part * p.keys, LC_KEY_TILE);
+        const lc_ahead ahead = lc_team_claim(team, n_tiles * LC_AHEAD_TILE);
         if (b->n == 1 && part == p.n - 1)
             store_head(b, scratch, layer, kv_head, 0);
         gather_queries(b, scratch, kv_head, b->n - 1, b->n);
-        attend(b, scratch, layer, kv_head, group, part * p.keys, end);
+        attend(b, scratch, layer, kv_head, group, part * p.keys, end, &ahead);
         for (int32_t i = 0; i < group; i++) {
             float *out = part_at(ctx, kv_head * group + i, part);
             memcpy(out, scratch->acc + (int64_t)i * ctx->head_stride, (size_t)ctx->head_stride * sizeof(float));

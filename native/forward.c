@@ -9,7 +9,7 @@
 
 /* ---- products ---- */
 
-/* The rows that a product reads. */
+/* The rows that products read. */
 typedef struct input {
     const float *x;          /* [n][stride] */
     int64_t stride, cols;
@@ -24,6 +24,39 @@ typedef struct product {
     const lc_matrix *up;     /* silu(m * x) * (up * x), if there is one */
     lc_output out;
 } product;
+
+/* A stage: all products of the same rows. */
+typedef struct step {
+    input in;
+    product products[3];
+    int n_products;
+} step;
+
+/* How a step is shared out: the chunks of its products, one after the other. */
+typedef struct plan {
+    lc_grid grids[3];
+    int64_t n_chunks;
+} plan;
+
+static plan plan_of(const lc_batch *b, const step *s)
+{
+    plan p = {.n_chunks = 0};
+    for (int i = 0; i < s->n_products; i++) {
+        const lc_matrix *m = s->products[i].m;
+        p.grids[i] = lc_grid_make(m->n_panels, s->in.n, m->layout.bytes, lc_pool_threads(b->context->pool));
+        p.n_chunks += lc_grid_chunks(&p.grids[i]);
+    }
+    return p;
+}
+
+/* Which product a chunk belongs to; makes it the number within that product. */
+static int find_product(const plan *p, int64_t *chunk)
+{
+    int i = 0;
+    for (; *chunk >= lc_grid_chunks(&p->grids[i]); i++)
+        *chunk -= lc_grid_chunks(&p->grids[i]);
+    return i;
+}
 
 static const float *input_row(const lc_batch *b, const input *in, int32_t token, float *row)
 {
@@ -45,17 +78,54 @@ static void pack_tile(const lc_batch *b, const input *in, lc_activations *a, int
     const float *rows[LC_TILE] = {NULL};
     for (int32_t t = 0; t < n; t++)
         rows[t] = input_row(b, in, first + t, scratch + t * lc_round_up(in->cols, LC_PAD));
-    lc_activations_pack(a, tile, rows);
+    lc_activations_pack(a, tile, 0, in->cols, rows);
 }
 
-/* Which product a chunk of the stage belongs to; makes it the number within that product. */
-static int find_product(const lc_grid *grids, int64_t *chunk)
+/* ---- one token: weights are asked for while memory would rest ----
+ *
+ * Between two products memory would have nothing to do: rows are made ready (each thread does it for itself, two
+ * microseconds, less than sharing would take), heads are attended, one thread waits for the other.  What a thread reads
+ * first of the next product is known before, so it asks for that meanwhile.
+ */
+
+#define FIRST_FETCH 8192
+#define PACK_COLUMNS 512 /* made ready between two looks at memory, a third of a microsecond */
+#define PACK_FETCH 4096  /* about what memory gives a thread in that time */
+
+/* What the thread reads of a step of one token when the chunks first..end-1 of the step are its own: those that lie in
+ * the same product as the first do so one after the other. */
+static void expect_chunks(lc_team *team, const step *s, const plan *p, int64_t first, int64_t end)
 {
-    int i = 0;
-    for (; *chunk >= lc_grid_chunks(&grids[i]); i++)
-        *chunk -= lc_grid_chunks(&grids[i]);
-    return i;
+    const int64_t n = end - first;
+    const int i = find_product(p, &first);
+    const lc_matrix *m = s->products[i].m;
+    lc_team_expect(team, (lc_ahead){lc_multiply_address(m, &p->grids[i], first),
+                                    lc_multiply_bytes(m, &p->grids[i], first, first + n)});
 }
+
+static void expect(const lc_batch *b, lc_team *team, const step *next)
+{
+    if (!next || next->in.n != 1)
+        return;
+    const plan p = plan_of(b, next);
+    int64_t first, end;
+    lc_team_own(team, p.n_chunks, &first, &end);
+    if (first < end)
+        expect_chunks(team, next, &p, first, end);
+}
+
+static void pack_one(const lc_batch *b, lc_team *team, const input *in, lc_activations *a, float *scratch)
+{
+    lc_team_fetch(team, FIRST_FETCH);
+    const float *x = input_row(b, in, 0, scratch);
+    for (int64_t first = 0; first < in->cols; first += PACK_COLUMNS) {
+        const float *rows[LC_TILE] = {x + first};
+        lc_activations_pack(a, 0, first, lc_min(PACK_COLUMNS, in->cols - first), rows);
+        lc_team_fetch(team, PACK_FETCH);
+    }
+}
+
+/* ---- a step ---- */
 
 static void multiply_chunk(const product *p, const lc_activations *a, const lc_grid *grid, int64_t chunk,
                            uint8_t *scratch)
@@ -66,44 +136,51 @@ static void multiply_chunk(const product *p, const lc_activations *a, const lc_g
         lc_multiply_chunk(p->m, a, grid, chunk, scratch, &p->out);
 }
 
-/* Stage: all products of the same rows.  One token's rows are made ready by every thread for itself (a microsecond,
- * less than waiting would take), a prompt's in a stage of their own. */
-static void multiply(const lc_batch *b, lc_team *team, const input *in, const product *products, int n_products)
+/* The rows of a step, those of a prompt packed in a stage of their own. */
+static lc_activations ready_rows(const lc_batch *b, lc_team *team, const step *s)
 {
     lc_context *ctx = b->context;
     lc_scratch *scratch = &ctx->scratch[lc_team_rank(team)];
-    const bool alone = in->n == 1;
+    const bool alone = s->in.n == 1;
     lc_activations a = alone ? scratch->activations : ctx->activations;
-    lc_grid grids[3];
-    int64_t n_chunks = 0, chunk;
-    bool ready = !alone;
+    int32_t tile;
 
-    a.n = in->n;
-    a.cols = in->cols;
-    a.precision = lc_multiply_precision(ctx->exact, in->n);
+    a.n = s->in.n;
+    a.cols = s->in.cols;
+    a.precision = lc_multiply_precision(ctx->exact, a.n);
     a.forms = 0;
-    for (int i = 0; i < n_products; i++) {
-        const lc_matrix *m = products[i].m;
-        a.forms |= 1u << lc_multiply_form(m, &a) | (products[i].up ? 1u << lc_multiply_form(products[i].up, &a) : 0);
-        grids[i] = lc_grid_make(m->n_panels, a.n, m->layout.bytes, lc_pool_threads(ctx->pool));
-        n_chunks += lc_grid_chunks(&grids[i]);
+    for (int i = 0; i < s->n_products; i++) {
+        const product *p = &s->products[i];
+        a.forms |= 1u << lc_multiply_form(p->m, &a) | (p->up ? 1u << lc_multiply_form(p->up, &a) : 0);
     }
     if (!alone)
-        while ((chunk = lc_team_take(team, lc_activations_n_tiles(&a))) >= 0)
-            pack_tile(b, in, &a, (int32_t)chunk, scratch->rows);
+        while ((tile = lc_team_take(team, lc_activations_n_tiles(&a))) >= 0)
+            pack_tile(b, &s->in, &a, tile, scratch->rows);
+    return a;
+}
 
-    while ((chunk = lc_team_take(team, n_chunks)) >= 0) {
+/* next: the step that comes after this one, attention aside; NULL: none. */
+static void multiply(const lc_batch *b, lc_team *team, const step *s, const step *next)
+{
+    lc_scratch *scratch = &b->context->scratch[lc_team_rank(team)];
+    lc_activations a = ready_rows(b, team, s);
+    const plan p = plan_of(b, s);
+    bool ready = s->in.n > 1;
+    int64_t chunk;
+
+    while ((chunk = lc_team_take(team, p.n_chunks)) >= 0) {
         if (b->cancel && *b->cancel) { /* may be read only with a chunk in hand */
             lc_team_abort(team);
             continue;
         }
-        const int i = find_product(grids, &chunk);
         if (!ready) {
-            lc_multiply_prefetch(products[i].m, &grids[i], chunk); /* comes while the rows are made ready */
-            pack_tile(b, in, &a, 0, scratch->rows);
+            expect_chunks(team, s, &p, chunk, chunk + 1);
+            pack_one(b, team, &s->in, &a, scratch->rows);
+            expect(b, team, next);
             ready = true;
         }
-        multiply_chunk(&products[i], &a, &grids[i], chunk, scratch->product);
+        const int i = find_product(&p, &chunk);
+        multiply_chunk(&s->products[i], &a, &p.grids[i], chunk, scratch->product);
     }
 }
 
@@ -131,87 +208,111 @@ static void embed(const lc_batch *b, lc_team *team)
     }
 }
 
-/* Attention of the tokens first..n-1, added to x. */
-static void attention(const lc_batch *b, lc_team *team, int32_t layer, int32_t first)
+/* ---- the steps of a layer, and the last; tokens first..n-1 of the batch ---- */
+
+static step projections(const lc_batch *b, int32_t layer, bool kv_alone)
 {
     const lc_context *ctx = b->context;
-    const lc_hparams *h = &ctx->model->hparams;
     const lc_layer *w = &ctx->model->layers[layer];
-    const int64_t q_width = (int64_t)h->n_heads * h->head_dim;
-
-    lc_attention_attend(b, team, layer, first);
-    const input attended = {
-        .x = ctx->attended + first * ctx->q_stride,
-        .stride = ctx->q_stride,
-        .cols = q_width,
-        .n = b->n - first,
-        .in_parts = b->n - first == 1,
+    return (step){
+        .in = {ctx->x, ctx->embd_stride, ctx->model->hparams.n_embd, b->n, &w->attn_norm, false},
+        .products = {{&w->k, NULL, {ctx->keys, ctx->kv_stride, false}},
+                     {&w->v, NULL, {ctx->values, ctx->kv_stride, false}},
+                     {&w->q, NULL, {ctx->q, ctx->q_stride, false}}},
+        .n_products = kv_alone ? 2 : 3,
     };
-    const product out = {&w->attn_output, NULL, {ctx->x + first * ctx->embd_stride, ctx->embd_stride, true}};
-    multiply(b, team, &attended, &out, 1);
 }
 
-static void feed_forward(const lc_batch *b, lc_team *team, const lc_layer *w, int32_t first)
+/* What was attended, added to x. */
+static step attention_output(const lc_batch *b, int32_t layer, int32_t first)
 {
     const lc_context *ctx = b->context;
     const lc_hparams *h = &ctx->model->hparams;
-    float *x = ctx->x + first * ctx->embd_stride, *hidden = ctx->hidden + first * ctx->ff_stride;
+    const int32_t n = b->n - first;
+    return (step){
+        .in = {ctx->attended + first * ctx->q_stride, ctx->q_stride, (int64_t)h->n_heads * h->head_dim, n, NULL,
+               n == 1},
+        .products = {{&ctx->model->layers[layer].attn_output, NULL,
+                      {ctx->x + first * ctx->embd_stride, ctx->embd_stride, true}}},
+        .n_products = 1,
+    };
+}
 
-    const input normed = {x, ctx->embd_stride, h->n_embd, b->n - first, &w->ffn_norm, false};
-    const product gated = {&w->gate, &w->up, {hidden, ctx->ff_stride, false}};
-    multiply(b, team, &normed, &gated, 1);
+static step gate_and_up(const lc_batch *b, int32_t layer, int32_t first)
+{
+    const lc_context *ctx = b->context;
+    const lc_layer *w = &ctx->model->layers[layer];
+    return (step){
+        .in = {ctx->x + first * ctx->embd_stride, ctx->embd_stride, ctx->model->hparams.n_embd, b->n - first,
+               &w->ffn_norm, false},
+        .products = {{&w->gate, &w->up, {ctx->hidden + first * ctx->ff_stride, ctx->ff_stride, false}}},
+        .n_products = 1,
+    };
+}
 
-    const input inner = {hidden, ctx->ff_stride, h->n_ff, b->n - first, NULL, false};
-    const product down = {&w->down, NULL, {x, ctx->embd_stride, true}};
-    multiply(b, team, &inner, &down, 1);
+static step down(const lc_batch *b, int32_t layer, int32_t first)
+{
+    const lc_context *ctx = b->context;
+    return (step){
+        .in = {ctx->hidden + first * ctx->ff_stride, ctx->ff_stride, ctx->model->hparams.n_ff, b->n - first, NULL,
+               false},
+        .products = {{&ctx->model->layers[layer].down, NULL,
+                      {ctx->x + first * ctx->embd_stride, ctx->embd_stride, true}}},
+        .n_products = 1,
+    };
 }
 
 /* Tokens first..first+n-1 of the last layer, to logits[n][n_vocab]. */
-static void output(const lc_batch *b, lc_team *team, int32_t first, int32_t n, float *logits)
+static step output(const lc_context *ctx, int32_t first, int32_t n, float *logits)
 {
-    const lc_context *ctx = b->context;
     const lc_model *model = ctx->model;
     const lc_hparams *h = &model->hparams;
-    const input rows = {ctx->x + first * ctx->embd_stride, ctx->embd_stride, h->n_embd, n, &model->output_norm, false};
-    const product out = {lc_model_output(model), NULL, {logits, h->n_vocab, false}};
-    multiply(b, team, &rows, &out, 1);
+    return (step){
+        .in = {ctx->x + first * ctx->embd_stride, ctx->embd_stride, h->n_embd, n, &model->output_norm, false},
+        .products = {{lc_model_output(model), NULL, {logits, h->n_vocab, false}}},
+        .n_products = 1,
+    };
 }
+
+/* ---- jobs ---- */
 
 void lc_forward_rows(const void *job, lc_team *team)
 {
     const lc_rows *rows = job;
     const lc_batch b = {.context = rows->context, .cancel = rows->cancel};
-    output(&b, team, rows->first, rows->n, rows->logits);
+    const step logits = output(b.context, rows->first, rows->n, rows->logits);
+    multiply(&b, team, &logits, NULL);
 }
 
 /* The last layer's keys and values are wanted of all tokens, the rest of it of the last ones alone. */
 void lc_forward(const void *job, lc_team *team)
 {
     const lc_batch *b = job;
-    const lc_context *ctx = b->context;
-    const lc_model *model = ctx->model;
-    const lc_hparams *h = &model->hparams;
+    const int32_t n_layers = b->context->model->hparams.n_layers;
+    const step logits = output(b->context, b->n - 1, 1, b->logits);
+    step qkv = projections(b, 0, n_layers == 1 && b->n_rows == 0);
 
+    expect(b, team, &qkv);
     embed(b, team);
-    for (int32_t layer = 0; layer < h->n_layers; layer++) {
-        const lc_layer *w = &model->layers[layer];
-        const bool last_layer = layer == h->n_layers - 1;
-        const int32_t first = last_layer ? b->n - b->n_rows : 0;
-        const bool kv_alone = first == b->n;
-        const input normed = {ctx->x, ctx->embd_stride, h->n_embd, b->n, &w->attn_norm, false};
-        const product qkv[] = {
-            {&w->k, NULL, {ctx->keys, ctx->kv_stride, false}},
-            {&w->v, NULL, {ctx->values, ctx->kv_stride, false}},
-            {&w->q, NULL, {ctx->q, ctx->q_stride, false}},
-        };
-        multiply(b, team, &normed, qkv, kv_alone ? 2 : 3);
-        if (b->n > 1 || kv_alone)
+    for (int32_t layer = 0; layer < n_layers; layer++) {
+        const bool last = layer == n_layers - 1;
+        const int32_t first = last ? b->n - b->n_rows : 0;
+        const step attended = attention_output(b, layer, first);
+        const step gated = gate_and_up(b, layer, first);
+        const step ff_output = down(b, layer, first);
+
+        multiply(b, team, &qkv, &attended);
+        if (b->n > 1 || first == b->n)
             lc_attention_store(b, team, layer);
-        if (kv_alone)
+        if (first == b->n)
             break;
-        attention(b, team, layer, first);
-        feed_forward(b, team, w, first);
+        lc_attention_attend(b, team, layer, first);
+        multiply(b, team, &attended, &gated);
+        multiply(b, team, &gated, &ff_output);
+        if (!last)
+            qkv = projections(b, layer + 1, layer + 1 == n_layers - 1 && b->n_rows == 0);
+        multiply(b, team, &ff_output, last ? &logits : &qkv);
     }
     if (b->logits)
-        output(b, team, b->n - 1, 1, b->logits);
+        multiply(b, team, &logits, NULL);
 }

@@ -56,6 +56,15 @@ const lc_kernels *lc_kernels_selected(void)
 
 const char *lc_isa_name(int32_t index) { return index < 0 || index >= N_SETS ? NULL : SETS[index].kernels->name; }
 
+size_t lc_prefetch_distance(void)
+{
+#if defined(__x86_64__)
+    return lc_cpu_l1_bytes() < (size_t)48 << 10 ? 4096 : 12288;
+#else
+    return 12288;
+#endif
+}
+
 int32_t lc_isa_supported(const char *name)
 {
     const isa *set = name ? find(name) : NULL;

@@ -104,6 +104,8 @@ typedef struct lc_attention {
     const uint8_t *k, *v;   /* the cache */
     const float *q;         /* [n_rows][stride], times log2(e) / sqrt(head_dim); zeros from head_dim on */
     const int32_t *visible; /* [n_rows], ascending: a query sees the keys below this */
+    const uint8_t *ahead;   /* a few queries: memory to ask for meanwhile, evenly while keys are read; */
+    size_t ahead_bytes;     /* up to LC_AHEAD_TILE for each LC_KEY_TILE keys */
     float *acc;             /* [n_rows][stride]: sum of 2^(score - top) * v */
     float *top;             /* [n_rows]: the highest score */
     float *sum;             /* [n_rows]: sum of 2^(score - top) */
@@ -111,6 +113,9 @@ typedef struct lc_attention {
                                rounded up to LC_QUERIES rows. */
 } lc_attention;
 
+/* Attending one tile of keys for eight queries takes 1.5 to 3 microseconds, in which memory gives this much beside what
+ * the tile itself needs. */
+#define LC_AHEAD_TILE (16 << 10)
 #define LC_QUERIES 48       /* a multiple of how many queries any set attends together */
 
 /* Floats of lc_attention.scratch for n_rows (a multiple of LC_QUERIES). */
@@ -137,22 +142,25 @@ typedef struct lc_kernels {
     void (*attend)(const lc_attention *attention);
 } lc_kernels;
 
-/* One token's weights come from memory, and the processor's own prefetching starts anew at every page: asking for the n
- * bytes that are read this much later makes one thread a fifth to a third faster (57-61 GB/s with 12 KB, 52-55 with
- * 8 KB, 34-42 without). */
-#define LC_PREFETCH_AHEAD 12288
+/* One token's weights come from memory, and the processor's own prefetching starts anew at every page: asking for them
+ * some KB before they are read makes a thread a fifth to two thirds faster.  How many KB is a matter of the first-level
+ * cache, where they wait beside the activations.  48 KB of it (Zen 5): 57-61 GB/s with 12 KB, 52-55 with 8 KB, 34-42
+ * without.  32 KB (Zen 4): 30-31 GB/s with 4 KB, 27-28 with 12 KB, 21 with 32 KB. */
+size_t lc_prefetch_distance(void);
 
+/* Here and below the addresses may be past the end: then nothing happens. */
 LC_INLINE void lc_prefetch(const uint8_t *at, size_t n)
 {
     for (size_t i = 0; i < n; i += LC_CACHE_LINE)
-        __builtin_prefetch(at + i);
+        __builtin_prefetch((const void *)((uintptr_t)at + i));
 }
 
-/* For what is read n bytes a step.  The address may be past the end: then nothing happens. */
-LC_INLINE void lc_prefetch_ahead(const uint8_t *at, size_t n)
+/* For what is read n bytes a step. */
+LC_INLINE void lc_prefetch_ahead(const lc_panel_layout *layout, const uint8_t *at, size_t n)
 {
+    const uintptr_t ahead = (uintptr_t)at + layout->ahead;
     for (size_t i = 0; i < n; i += LC_CACHE_LINE)
-        __builtin_prefetch((const void *)((uintptr_t)at + LC_PREFETCH_AHEAD + i));
+        __builtin_prefetch((const void *)(ahead + i));
 }
 
 /* The table in use. */

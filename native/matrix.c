@@ -21,6 +21,7 @@ lc_status lc_matrix_init(lc_matrix *m, const lc_kernels *kernels, int32_t type, 
     const lc_status status = lc_panel_layout_make(info, kernels->panel, cols, &m->layout);
     if (status)
         return status;
+    m->layout.ahead = lc_prefetch_distance();
     m->n_panels = lc_ceil_div(rows, kernels->panel);
     size_t bytes;
     if (!lc_mul((size_t)m->n_panels, m->layout.bytes, &bytes))
@@ -179,7 +180,7 @@ static void multiply(const void *job, lc_team *team)
         const float *rows[LC_TILE] = {NULL};
         for (int32_t t = 0; t < lc_activations_in_tile(a, chunk); t++)
             rows[t] = p->x + (chunk * width + t) * a->cols;
-        lc_activations_pack(a, chunk, rows);
+        lc_activations_pack(a, chunk, 0, a->cols, rows);
     }
     while ((chunk = lc_team_take(team, lc_grid_chunks(&grid))) >= 0)
         lc_multiply_chunk(m, a, &grid, chunk, scratch, &out);

@@ -46,8 +46,10 @@ typedef struct lc_output {
     bool add;
 } lc_output;
 
-/* Asks for the first weights of a chunk; those that follow are asked for as it is computed. */
-void lc_multiply_prefetch(const lc_matrix *m, const lc_grid *grid, int64_t chunk);
+/* One token: where a chunk's weights begin, and the bytes of the chunks first..end-1, which lie one after the other
+ * (end may be past the last). */
+const uint8_t *lc_multiply_address(const lc_matrix *m, const lc_grid *grid, int64_t chunk);
+size_t lc_multiply_bytes(const lc_matrix *m, const lc_grid *grid, int64_t first, int64_t end);
 /* Chunk number `chunk` of y = m * activations.  scratch: lc_multiply_scratch_bytes at a 64-byte boundary, for this
  * thread; not used for one token. */
 void lc_multiply_chunk(const lc_matrix *m, const lc_activations *a, const lc_grid *grid, int64_t chunk,

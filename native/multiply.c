@@ -83,16 +83,28 @@ static void multiply_one(const lc_matrix *m, const lc_activations *a, const span
     }
 }
 
+/* Panels of the gate, and then the same ones of its partner: one stream after the other.  In turn, panel by panel, a
+ * thread read 21 GB/s instead of 28. */
+#define GATED_PANELS 16
+
 static void multiply_one_gated(const lc_matrix *gate, const lc_matrix *up, const lc_activations *a, const span *s,
                                const lc_output *out)
 {
-    _Alignas(LC_CACHE_LINE) float results[LC_PANEL_ROWS_MAX];
-    _Alignas(LC_CACHE_LINE) float factors[LC_PANEL_ROWS_MAX];
-    for (int64_t panel = s->panel; panel < s->panel_end; panel++) {
-        gate->dot(&gate->layout, panel_at(gate, panel), a->tiles[gate->form], results);
-        up->dot(&up->layout, panel_at(up, panel), a->tiles[up->form], factors);
-        a->kernels->swiglu(results, factors, gate->layout.rows);
-        deliver(gate, panel, 0, results, out);
+    _Alignas(LC_CACHE_LINE) float results[GATED_PANELS * LC_PANEL_ROWS_MAX];
+    _Alignas(LC_CACHE_LINE) float factors[GATED_PANELS * LC_PANEL_ROWS_MAX];
+    const int64_t rows = gate->layout.rows;
+    for (int64_t first = s->panel, n; first < s->panel_end; first += n) {
+        n = lc_min(s->panel_end - first, GATED_PANELS);
+        for (int64_t i = 0; i < n; i++) {
+            if (i == n - 1)
+                lc_prefetch(panel_at(up, first), up->layout.ahead);
+            gate->dot(&gate->layout, panel_at(gate, first + i), a->tiles[gate->form], results + i * rows);
+        }
+        for (int64_t i = 0; i < n; i++)
+            up->dot(&up->layout, panel_at(up, first + i), a->tiles[up->form], factors + i * rows);
+        a->kernels->swiglu(results, factors, n * rows);
+        for (int64_t i = 0; i < n; i++)
+            deliver(gate, first + i, 0, results + i * rows, out);
     }
 }
 
@@ -164,10 +176,14 @@ static void multiply_several(const lc_matrix *m, const lc_matrix *up, const lc_a
 
 /* ---- chunks ---- */
 
-void lc_multiply_prefetch(const lc_matrix *m, const lc_grid *grid, int64_t chunk)
+const uint8_t *lc_multiply_address(const lc_matrix *m, const lc_grid *grid, int64_t chunk)
 {
-    const uint8_t *first = m->panels + (size_t)(chunk % grid->n_across * grid->panels) * m->layout.bytes;
-    lc_prefetch(first, (size_t)lc_min(LC_PREFETCH_AHEAD, (int64_t)m->layout.bytes));
+    return panel_at(m, chunk * grid->panels);
+}
+
+size_t lc_multiply_bytes(const lc_matrix *m, const lc_grid *grid, int64_t first, int64_t end)
+{
+    return (size_t)(lc_min(end * grid->panels, m->n_panels) - first * grid->panels) * m->layout.bytes;
 }
 
 void lc_multiply_chunk(const lc_matrix *m, const lc_activations *a, const lc_grid *grid, int64_t chunk,

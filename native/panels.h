@@ -1,8 +1,8 @@
 /* panels.h - the layout that kernels read: rows of a matrix interleaved in panels.
  *
  * A panel holds as many rows as a vector register has 32-bit lanes (16 for AVX-512, 8 for AVX2, 4 for ARM and in
- * generic C), so that one register holds one step of all its rows, and a dot product needs no sum across lanes.  Rows that
- * are missing in the last panel are zero.
+ * generic C), so that one register holds one step of all its rows, and a dot product needs no sum across lanes.  Rows
+ * that are missing in the last panel are zero.
  *
  * Float types: [column][row].
  * Block types: one record for each block of 32 columns, so that a panel is one stream:
@@ -32,6 +32,7 @@ typedef struct lc_panel_layout {
     size_t record;            /* bytes of a block of all rows */
     size_t bytes;             /* of a panel, a multiple of 64 */
     size_t row_bytes;         /* of a row in the file's layout */
+    size_t ahead;             /* how far before they read a byte kernels ask for it; the matrix sets it */
 } lc_panel_layout;
 
 /* LC_ERR_SHAPE: cols does not fill whole blocks; LC_ERR_ARGUMENT: sizes overflow. */

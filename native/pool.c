@@ -14,6 +14,7 @@
 /* How long a thread looks before it sleeps.  Waking costs 30-50 us on a virtual machine; stages are 5-100 us long,
  * and a caller needs about 50 us between two tokens. */
 #define SPIN_NS 100000
+#define FETCH_BYTES 512 /* between two looks */
 #define JOB_WORDS (LC_JOB_BYTES / 8)
 
 /* Chunks of a stage are cut evenly into regions, one for each thread, who takes those of its own in order, and then
@@ -29,6 +30,8 @@ struct lc_team {
     int32_t rank;
     uint32_t n_done;   /* chunks of this stage done and not yet reported */
     bool holds_chunk;
+    lc_ahead ahead;
+    size_t fetched;    /* bytes of it that were asked for */
 };
 
 typedef struct worker {
@@ -131,11 +134,18 @@ static bool all_outside(lc_pool *pool, uint64_t unused)
 
 /* ---- stages ---- */
 
+static void region_of(const lc_pool *pool, int32_t rank, int64_t n_chunks, int64_t *first, int64_t *end)
+{
+    *first = n_chunks * rank / pool->n_threads;
+    *end = n_chunks * (rank + 1) / pool->n_threads;
+}
+
 /* The next chunk of a region, or -1.  A stage that is over has no chunk left: its counters stand at their ends, or
  * belong to a later stage. */
 static int32_t take_from(lc_pool *pool, uint64_t stage, int32_t region, int64_t n_chunks)
 {
-    const int64_t first = n_chunks * region / pool->n_threads, end = n_chunks * (region + 1) / pool->n_threads;
+    int64_t first, end;
+    region_of(pool, region, n_chunks, &first, &end);
     _Atomic uint64_t *counter = &pool->workers[region].taken;
     uint64_t seen = atomic_load(counter);
     for (;;) {
@@ -145,6 +155,40 @@ static int32_t take_from(lc_pool *pool, uint64_t stage, int32_t region, int64_t 
         if (atomic_compare_exchange_weak(counter, &seen, stage << CHUNK_BITS | (uint64_t)(taken + 1)))
             return (int32_t)(first + taken);
     }
+}
+
+void lc_team_own(const lc_team *team, int64_t n_chunks, int64_t *first, int64_t *end)
+{
+    region_of(team->pool, team->rank, n_chunks, first, end);
+}
+
+void lc_team_expect(lc_team *team, lc_ahead ahead)
+{
+    if (team->ahead.at == ahead.at)
+        return;
+    team->ahead = (lc_ahead){ahead.at, (size_t)lc_min((int64_t)ahead.n_bytes, LC_AHEAD_BYTES)};
+    team->fetched = 0;
+}
+
+lc_ahead lc_team_claim(lc_team *team, size_t n_bytes)
+{
+    const size_t at = team->fetched, n = (size_t)lc_min((int64_t)n_bytes, (int64_t)(team->ahead.n_bytes - at));
+    team->fetched += n;
+    return (lc_ahead){team->ahead.at + at, n};
+}
+
+void lc_team_fetch(lc_team *team, size_t n_bytes)
+{
+    const lc_ahead next = lc_team_claim(team, n_bytes);
+    for (size_t i = 0; i < next.n_bytes; i += LC_CACHE_LINE)
+        __builtin_prefetch(next.at + i, 0, 2); /* the second-level cache will do */
+}
+
+/* The end of a stage with something to look forward to. */
+static void fetch_until_over(lc_team *team)
+{
+    while (team->fetched < team->ahead.n_bytes && !stage_over(team->pool, team->stage))
+        lc_team_fetch(team, FETCH_BYTES);
 }
 
 static void report_done(lc_pool *pool, lc_team *team, int64_t n_chunks)
@@ -173,6 +217,7 @@ int32_t lc_team_take(lc_team *team, int64_t n_chunks)
             }
         }
         report_done(pool, team, n_chunks);
+        fetch_until_over(team);
         wait_until(pool, &pool->for_stage, stage_over, team->stage);
     }
     team->n_done = 0;

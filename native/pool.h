@@ -43,6 +43,27 @@ void lc_pool_hold(lc_pool *pool);
 /* The next chunk (0..n_chunks-1) of the current stage, or -1 when the stage is done and the next one begins.
  * n_chunks (1..LC_STAGE_CHUNKS) is the same in all threads. */
 int32_t lc_team_take(lc_team *team, int64_t n_chunks);
+/* The chunks first..end-1 of a stage with n_chunks are those that this thread is given, unless it comes late. */
+void lc_team_own(const lc_team *team, int64_t n_chunks, int64_t *first, int64_t *end);
+
+/* ---- memory that a thread will read soon, and asks for when it has nothing to wait for but other threads ---- */
+
+typedef struct lc_ahead {
+    const uint8_t *at;
+    size_t n_bytes;
+} lc_ahead;
+
+/* At most: what is asked for shall still be in the second-level cache when it is read. */
+#define LC_AHEAD_BYTES (256 << 10)
+
+/* This is what the thread reads first of the next product.  Whenever it waits for the end of a stage it asks for it.
+ * Naming the same again begins nothing anew. */
+void lc_team_expect(lc_team *team, lc_ahead ahead);
+/* Asks for the next n_bytes of it. */
+void lc_team_fetch(lc_team *team, size_t n_bytes);
+/* The next n_bytes of it, or fewer: the caller asks for them itself. */
+lc_ahead lc_team_claim(lc_team *team, size_t n_bytes);
+
 /* Ends the job: every lc_team_take returns -1 from now on.  lc_pool_run then waits for chunks in hand. */
 void lc_team_abort(lc_team *team);
 /* 0 for the caller, up to the number of threads. */

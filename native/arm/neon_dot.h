@@ -58,7 +58,7 @@ LC_INLINE void dot_blocks(const int32_t type, const lc_panel_layout *layout, con
     for (int64_t record = 0; record < layout->blocks; record++, panel += layout->record) {
         scales s;
         scales_of(type, panel, &s);
-        lc_prefetch_ahead(panel, layout->record);
+        lc_prefetch_ahead(layout, panel, layout->record);
         #pragma GCC unroll 8
         for (int i = 0; i < kind.columns / LC_BLOCK; i++, x += lc_record_of(LC_FORM_INTEGERS, 1).bytes) {
             quants q;

@@ -32,6 +32,16 @@ LC_INLINE void fetch_next(const lc_attention *a, int32_t key, int32_t i)
     lc_prefetch(value_block(a, key + TILE_KEYS) + i * 128, 128);
 }
 
+/* Asks for the i-th 32nd part of what this tile's time is enough for of the memory ahead. */
+LC_INLINE void fetch_ahead(const lc_attention *a, int32_t key, int32_t i)
+{
+    enum { PART = LC_AHEAD_TILE / LC_BLOCK };
+    const size_t at = (size_t)(key - a->first) / TILE_KEYS * LC_AHEAD_TILE + (size_t)i * PART;
+    if (at + PART <= a->ahead_bytes)
+        for (size_t line = 0; line < PART; line += LC_CACHE_LINE)
+            __builtin_prefetch(a->ahead + at + line, 0, 2); /* the second-level cache will do */
+}
+
 /* scores[rows][TILE_KEYS] of the keys from key on, or what the dimensions of one record add to them. */
 LC_INLINE void scores_of(const int rows, const bool q8, const lc_attention *a, int32_t record, int32_t key,
                          int32_t n_keys, float *scores)
@@ -56,6 +66,8 @@ LC_INLINE void scores_of(const int rows, const bool q8, const lc_attention *a, i
         for (int32_t d = 0; d < dims; d++) {
             if (fetch && first == 0 && (!q8 || d % 2 == 0))
                 fetch_next(a, key, q8 ? record * (LC_BLOCK / 2) + d / 2 : d);
+            if (first == 0 && record == 0 && d < LC_BLOCK)
+                fetch_ahead(a, key, d);
             vf keys[MOST];
             #pragma GCC unroll 8
             for (int c = 0; c < vectors; c++)

@@ -64,7 +64,7 @@ LC_INLINE void dot_blocks(const int32_t type, const lc_panel_layout *layout, con
         for (int i = 0; i < kind.columns / LC_BLOCK; i++, x += lc_record_of(LC_FORM_INTEGERS, 1).bytes) {
             quants q;
             quants_of(type, panel, i, &q);
-            lc_prefetch_ahead(panel + (size_t)i * part, part);
+            lc_prefetch_ahead(layout, panel + (size_t)i * part, part);
             sum = add_block(kind, &q, s.d + i * kind.groups, s.m + i * kind.groups, x, sum);
         }
     }

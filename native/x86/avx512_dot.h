@@ -51,7 +51,7 @@ LC_INLINE void dot_blocks(const int32_t type, const lc_panel_layout *layout, con
             const __m512 *d = s.d + i * kind.groups, *m = s.m + i * kind.groups;
             quants q;
             quants_of(type, panel, i, &q);
-            lc_prefetch_ahead(panel + (size_t)i * part, part);
+            lc_prefetch_ahead(layout, panel + (size_t)i * part, part);
             #pragma GCC unroll 2
             for (int g = 0; g < kind.groups; g++)
                 sum = add_group(kind, g, &q, d[g], x, sum);

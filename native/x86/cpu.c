@@ -50,6 +50,27 @@ bool lc_cpu_has_avx512_bf16(void)
     return lc_cpu_has_avx512() && __get_cpuid_count(7, 1, &a, &b, &c, &d) && a & bit_AVX512BF16;
 }
 
+/* Intel describes caches in leaf 4, AMD in a leaf of its own, in the same form. */
+#define CACHES_INTEL 4u
+#define CACHES_AMD 0x8000001du
+#define CACHE_TYPE 31u    /* of eax: 0 ends the list, 1 holds data, 2 instructions, 3 both */
+#define CACHES_MOST 16u
+
+static size_t l1_bytes_of(uint32_t leaf)
+{
+    uint32_t a, b, c, d;
+    for (uint32_t i = 0; i < CACHES_MOST && __get_cpuid_count(leaf, i, &a, &b, &c, &d) && (a & CACHE_TYPE); i++)
+        if ((a & CACHE_TYPE) != 2 && (a >> 5 & 7) == 1) /* ways, partitions, bytes of a line, sets: each less one */
+            return ((size_t)(b >> 22) + 1) * ((b >> 12 & 1023) + 1) * ((b & 4095) + 1) * ((size_t)c + 1);
+    return 0;
+}
+
+size_t lc_cpu_l1_bytes(void)
+{
+    const size_t bytes = l1_bytes_of(CACHES_INTEL);
+    return bytes ? bytes : l1_bytes_of(CACHES_AMD);
+}
+
 #else
 typedef int lc_not_x86; /* a file may not be empty */
 #endif

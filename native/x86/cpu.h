@@ -10,5 +10,7 @@ bool lc_cpu_has_avx2(void);
 bool lc_cpu_has_avx512(void);
 /* The above, and dot products of bf16. */
 bool lc_cpu_has_avx512_bf16(void);
+/* Bytes of a core's first-level cache for data; 0 if the processor does not say. */
+size_t lc_cpu_l1_bytes(void);
 
 #endif
