@@ -43,7 +43,7 @@ static plan plan_of(const lc_batch *b, const step *s)
     plan p = {.n_chunks = 0};
     for (int i = 0; i < s->n_products; i++) {
         const lc_matrix *m = s->products[i].m;
-        p.grids[i] = lc_grid_make(m->n_panels, s->in.n, m->layout.bytes, lc_pool_threads(b->context->pool));
+        p.grids[i] = lc_grid_make(m->n_panels, s->in.n, m->stride, lc_pool_threads(b->context->pool));
         p.n_chunks += lc_grid_chunks(&p.grids[i]);
     }
     return p;

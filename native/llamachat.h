@@ -153,7 +153,8 @@ typedef struct lc_model lc_model;
 lc_status lc_model_create(const lc_hparams *hparams, lc_model **out);
 /* The shape that a slot must have (rows is 1 for vectors). */
 lc_status lc_model_shape(const lc_model *model, int32_t slot, int64_t *rows, int64_t *cols);
-/* Makes room for a tensor.  Each slot once; rows and cols must be lc_model_shape's. */
+/* Makes room for a tensor.  Each slot once; rows and cols must be lc_model_shape's.  LC_FFN_GATE and LC_FFN_UP of a
+ * layer get their memory together: neither can be written before both are added. */
 lc_status lc_model_add(lc_model *model, int32_t slot, int32_t layer, int32_t type, int64_t rows, int64_t cols);
 /* Repacks whole rows of a tensor that was added, as lc_matrix_write does.  LC_ERR_NONFINITE
  * is also for the inverse of a factor of LC_ROPE_FREQS. */

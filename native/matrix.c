@@ -6,8 +6,7 @@
 /* Tokens of a public product that are packed at once. */
 #define MULTIPLY_BATCH 512
 
-lc_status lc_matrix_init(lc_matrix *m, const lc_kernels *kernels, int32_t type, int64_t rows, int64_t cols,
-                         lc_arena *arena)
+lc_status lc_matrix_init(lc_matrix *m, const lc_kernels *kernels, int32_t type, int64_t rows, int64_t cols)
 {
     const lc_type_info *info = lc_type_find(type);
     if (!info)
@@ -22,17 +21,36 @@ lc_status lc_matrix_init(lc_matrix *m, const lc_kernels *kernels, int32_t type, 
     if (status)
         return status;
     m->layout.ahead = lc_prefetch_distance();
+    m->stride = m->layout.bytes;
     m->n_panels = lc_ceil_div(rows, kernels->panel);
-    size_t bytes;
-    if (!lc_mul((size_t)m->n_panels, m->layout.bytes, &bytes))
-        return LC_ERR_ARGUMENT;
     m->taken = calloc((size_t)lc_ceil_div(rows, 64), sizeof *m->taken);
-    m->panels = m->taken ? lc_arena_alloc(arena ? arena : &m->own, bytes) : NULL;
-    if (!m->panels) {
-        lc_matrix_clear(m);
-        return LC_ERR_MEMORY;
+    return m->taken ? LC_OK : LC_ERR_MEMORY;
+}
+
+lc_status lc_matrix_place(lc_matrix *m, lc_arena *arena)
+{
+    size_t bytes;
+    if (!lc_mul((size_t)m->n_panels, m->stride, &bytes))
+        return LC_ERR_ARGUMENT;
+    m->panels = lc_arena_alloc(arena, bytes);
+    return m->panels ? LC_OK : LC_ERR_MEMORY;
+}
+
+lc_status lc_matrix_place_pair(lc_matrix *a, lc_matrix *b, lc_arena *arena)
+{
+    lc_status status = LC_OK;
+    if (a->layout.info == b->layout.info) {
+        a->stride = b->stride = 2 * a->layout.bytes; /* fits: a layout's bytes are at most SIZE_MAX / 2 */
+        status = lc_matrix_place(a, arena);
+        if (status)
+            a->stride = b->stride = a->layout.bytes;
+        else
+            b->panels = a->panels + a->layout.bytes;
+        return status;
     }
-    return LC_OK;
+    if (!a->panels)
+        status = lc_matrix_place(a, arena);
+    return status || b->panels ? status : lc_matrix_place(b, arena);
 }
 
 void lc_matrix_clear(lc_matrix *m)
@@ -49,7 +67,12 @@ lc_status lc_matrix_create(int32_t type, int64_t rows, int64_t cols, lc_matrix *
     lc_matrix *m = malloc(sizeof *m);
     if (!m)
         return LC_ERR_MEMORY;
-    const lc_status status = lc_matrix_init(m, lc_kernels_selected(), type, rows, cols, NULL);
+    lc_status status = lc_matrix_init(m, lc_kernels_selected(), type, rows, cols);
+    if (!status) {
+        status = lc_matrix_place(m, &m->own);
+        if (status)
+            lc_matrix_clear(m);
+    }
     if (status) {
         free(m);
         return status;
@@ -69,7 +92,7 @@ size_t lc_matrix_bytes(const lc_matrix *m) { return m ? (size_t)m->n_panels * m-
 
 LC_INLINE uint8_t *panel_of_row(const lc_matrix *m, int64_t row)
 {
-    return m->panels + (size_t)(row / m->layout.rows) * m->layout.bytes;
+    return m->panels + (size_t)(row / m->layout.rows) * m->stride;
 }
 
 LC_INLINE bool is_taken(const lc_matrix *m, int64_t row) { return atomic_load(&m->taken[row / 64]) >> row % 64 & 1; }

@@ -120,6 +120,30 @@ static lc_status add_vector(lc_model *model, lc_vector *v, int32_t type, int64_t
     return v->values ? LC_OK : LC_ERR_MEMORY;
 }
 
+/* The gate and its partner get their memory together, as soon as both are there. */
+static lc_status place_matrix(lc_model *model, int32_t slot, int32_t layer)
+{
+    lc_layer *l = &model->layers[layer];
+    if (slot != LC_FFN_GATE && slot != LC_FFN_UP)
+        return lc_matrix_place(matrix_at(model, slot, layer), &model->arena);
+    return l->gate.taken && l->up.taken ? lc_matrix_place_pair(&l->gate, &l->up, &model->arena) : LC_OK;
+}
+
+static lc_status add_matrix(lc_model *model, int32_t slot, int32_t layer, int32_t type)
+{
+    lc_matrix *m = matrix_at(model, slot, layer);
+    int64_t rows, cols;
+    if (m->taken)
+        return LC_ERR_STATE;
+    lc_model_shape(model, slot, &rows, &cols);
+    lc_status status = lc_matrix_init(m, model->kernels, type, rows, cols);
+    if (!status)
+        status = place_matrix(model, slot, layer);
+    if (status)
+        lc_matrix_clear(m);
+    return status;
+}
+
 lc_status lc_model_add(lc_model *model, int32_t slot, int32_t layer, int32_t type, int64_t rows, int64_t cols)
 {
     int64_t expected_rows, expected_cols;
@@ -134,8 +158,7 @@ lc_status lc_model_add(lc_model *model, int32_t slot, int32_t layer, int32_t typ
     lc_vector *v = vector_at(model, slot, layer);
     if (v)
         return add_vector(model, v, type, cols);
-    lc_matrix *m = matrix_at(model, slot, layer);
-    return m->panels ? LC_ERR_STATE : lc_matrix_init(m, model->kernels, type, rows, cols, &model->arena);
+    return add_matrix(model, slot, layer, type);
 }
 
 /* Neither the values nor, where the pass divides by them, their inverses may be infinite. */
@@ -182,7 +205,7 @@ lc_status lc_model_write(lc_model *model, int32_t slot, int32_t layer, int64_t f
 static bool present(lc_model *model, int32_t slot, int32_t layer)
 {
     const lc_vector *v = vector_at(model, slot, layer);
-    return v ? v->values != NULL : matrix_at(model, slot, layer)->panels != NULL;
+    return v ? v->values != NULL : matrix_at(model, slot, layer)->taken != NULL;
 }
 
 static bool whole(lc_model *model, int32_t slot, int32_t layer)
@@ -194,18 +217,36 @@ static bool whole(lc_model *model, int32_t slot, int32_t layer)
     return m->n_written == m->rows;
 }
 
+/* The first place of which that is not so; false if there is none. */
+static bool find_place(lc_model *model, bool (*is_so)(lc_model *, int32_t, int32_t), int32_t *slot, int32_t *layer)
+{
+    for (int32_t s = 0; s < LC_N_SLOTS; s++)
+        for (int32_t l = 0; l < (per_layer(s) ? model->hparams.n_layers : 1); l++)
+            if (!is_so(model, s, l)) {
+                *slot = s;
+                *layer = l;
+                return true;
+            }
+    return false;
+}
+
+static bool present_or_optional(lc_model *model, int32_t slot, int32_t layer)
+{
+    return present(model, slot, layer) || optional(slot);
+}
+
+static bool whole_or_absent(lc_model *model, int32_t slot, int32_t layer)
+{
+    return !present(model, slot, layer) || whole(model, slot, layer);
+}
+
 lc_status lc_model_finish(lc_model *model, int32_t *missing_slot, int32_t *missing_layer)
 {
     if (!model || !missing_slot || !missing_layer)
         return LC_ERR_ARGUMENT;
-    for (int32_t slot = 0; slot < LC_N_SLOTS; slot++)
-        for (int32_t layer = 0; layer < (per_layer(slot) ? model->hparams.n_layers : 1); layer++) {
-            if (present(model, slot, layer) ? whole(model, slot, layer) : optional(slot))
-                continue;
-            *missing_slot = slot;
-            *missing_layer = layer;
-            return LC_ERR_STATE;
-        }
+    if (find_place(model, present_or_optional, missing_slot, missing_layer) ||
+        find_place(model, whole_or_absent, missing_slot, missing_layer))
+        return LC_ERR_STATE;
     model->finished = true;
     return LC_OK;
 }

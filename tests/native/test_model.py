@@ -76,7 +76,7 @@ def test_every_missing_tensor_is_named() -> None:
 
 
 def test_a_tensor_with_rows_missing_is_named() -> None:
-    for place in (("ffn_up", 1), ("output", 0), ("output_norm", 0)):
+    for place in (("ffn_down", 1), ("output", 0), ("output_norm", 0)):
         rest = {other: tensor for other, tensor in TINY.tensors.items() if other != place}
         model = CoreModel(TINY.hparams(), rest, finish=False)
         label, data, rows, cols = TINY.tensors[place]
@@ -138,6 +138,42 @@ def test_writing() -> None:
     assert write(lib.LC_ATTN_NORM, 1, 0, 1, 256) == lib.LC_ERR_STATE
     assert lib.lc_model_add(model.handle, lib.LC_OUTPUT, 0, lib.LC_F32, 67, 64) == lib.LC_ERR_STATE
     assert lib.lc_model_bytes(model.handle) >= sum(len(data) for _, data, _, _ in TINY.tensors.values())
+
+
+def as_f16(values: bytes) -> bytes:
+    return np.frombuffer(values, np.float32).astype(np.float16).tobytes()
+
+
+def test_a_gate_and_its_partner() -> None:
+    """They get their memory together, in turn if their types agree, and compute the same either way."""
+    model = CoreModel(TINY.hparams(), {}, finish=False)
+    _, data, rows, cols = TINY.tensors["ffn_gate", 0]
+    arguments = (0, rows, ffi.from_buffer(data), len(data))
+    for slot in (lib.LC_FFN_UP, lib.LC_FFN_GATE):
+        ok(lib.lc_model_add(model.handle, slot, 0, lib.LC_F32, rows, cols))
+        status = lib.lc_model_write(model.handle, slot, 0, *arguments)
+        assert status == (lib.LC_ERR_STATE if slot == lib.LC_FFN_UP else lib.LC_OK)
+    assert lib.lc_model_write(model.handle, lib.LC_FFN_UP, 0, *arguments) == lib.LC_OK
+    assert lib.lc_model_write(model.handle, lib.LC_FFN_UP, 0, *arguments) == lib.LC_ERR_STATE
+
+    in_turn = dict(TINY.tensors)
+    for place, (_, data, rows, cols) in TINY.tensors.items():
+        if place[0] == "ffn_up":
+            rounded = np.frombuffer(as_f16(data), np.float16).astype(np.float32).tobytes()
+            in_turn[place] = "F32", rounded, rows, cols
+    apart = dict(in_turn)
+    for place, (_, data, rows, cols) in in_turn.items():
+        if place[0] == "ffn_up":
+            apart[place] = "F16", as_f16(data), rows, cols
+    ids = list(range(1, 9))
+    with Pool(2) as pool:
+        logits = []
+        for tensors in (in_turn, apart):
+            context = CoreContext(CoreModel(TINY.hparams(), tensors), pool, 10)
+            logits += [context.eval(ids), context.eval([9])]
+            context.close()
+    for one, other in ((0, 2), (1, 3)):  # a prompt, and an answer's token
+        np.testing.assert_allclose(logits[one], logits[other], rtol=1e-5, atol=1e-5)
 
 
 def test_rope_factors_divide() -> None:

@@ -126,6 +126,9 @@ SLOTS = {
 }
 
 
+_PARTNERS = {"ffn_gate": "ffn_up", "ffn_up": "ffn_gate"}
+
+
 class CoreModel:
     """A model, filled from ``(label, bytes, rows, cols)`` by place."""
 
@@ -136,9 +139,11 @@ class CoreModel:
         out = ffi.new("lc_model **")
         ok(lib.lc_model_create(ffi.new("lc_hparams *", dict(hparams)), out))
         self.handle: Any = ffi.gc(out[0], lib.lc_model_free)
-        for (slot, layer), (label, data, rows, cols) in tensors.items():
+        for (slot, layer), (label, _, rows, cols) in tensors.items():
             ok(lib.lc_model_add(self.handle, SLOTS[slot], layer, IDS[label], rows, cols))
-            ok(lib.lc_model_write(self.handle, SLOTS[slot], layer, 0, rows, ffi.from_buffer(data), len(data)))
+        for (slot, layer), (_, data, rows, _) in tensors.items():
+            if (_PARTNERS.get(slot, slot), layer) in tensors:  # a gate without its partner has no memory
+                ok(lib.lc_model_write(self.handle, SLOTS[slot], layer, 0, rows, ffi.from_buffer(data), len(data)))
         if finish:
             ok(self.finish()[0])
 

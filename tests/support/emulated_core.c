@@ -61,14 +61,23 @@ static void multiply(lc_pool *pool)
     free(h), free(weights), free(x), free(y), free(row);
 }
 
-static void add_tensor(lc_model *model)
+/* All are added before the first is written: a gate gets its memory with its partner. */
+static void add_tensors(lc_model *model, int32_t n)
 {
     enum { SLOT, LAYER, TYPE, ROWS, COLS, BYTES };
-    int32_t *t = get(24);
-    void *bytes = get((size_t)t[BYTES]);
-    check(lc_model_add(model, t[SLOT], t[LAYER], t[TYPE], t[ROWS], t[COLS]), "lc_model_add");
-    check(lc_model_write(model, t[SLOT], t[LAYER], 0, t[ROWS], bytes, (size_t)t[BYTES]), "lc_model_write");
-    free(t), free(bytes);
+    int32_t **tensors = calloc((size_t)n, sizeof *tensors);
+    void **bytes = calloc((size_t)n, sizeof *bytes);
+    for (int32_t i = 0; i < n; i++) {
+        const int32_t *t = tensors[i] = get(24);
+        bytes[i] = get((size_t)t[BYTES]);
+        check(lc_model_add(model, t[SLOT], t[LAYER], t[TYPE], t[ROWS], t[COLS]), "lc_model_add");
+    }
+    for (int32_t i = 0; i < n; i++) {
+        const int32_t *t = tensors[i];
+        check(lc_model_write(model, t[SLOT], t[LAYER], 0, t[ROWS], bytes[i], (size_t)t[BYTES]), "lc_model_write");
+        free(tensors[i]), free(bytes[i]);
+    }
+    free(tensors), free(bytes);
 }
 
 static void evaluate(lc_pool *pool)
@@ -79,8 +88,7 @@ static void evaluate(lc_pool *pool)
     lc_model *model;
     lc_context *context;
     check(lc_model_create(hparams, &model), "lc_model_create");
-    for (int32_t i = 0; i < h[TENSORS]; i++)
-        add_tensor(model);
+    add_tensors(model, h[TENSORS]);
     check(lc_model_finish(model, &slot, &layer), "lc_model_finish");
     const lc_context_options options = {.n_ctx = h[N_CTX], .n_batch = 256, .kv_type = h[KV_TYPE], .exact = h[EXACT]};
     check(lc_context_create(model, pool, &options, &context), "lc_context_create");
