@@ -1,4 +1,5 @@
-"""What the full screen costs: tokens per second of the same answer headless and in the app, and how soon a key shows.
+"""What the full screen costs, and what one sees: tokens per second of the same answer headless and in the app, how
+often the answer grows on the screen, and how soon a key shows.
 
 The app runs in a pseudo-terminal of 120x40 whose other end only reads, so that what is measured is the program and not
 a terminal emulator. See README.md.
@@ -11,6 +12,7 @@ import fcntl
 import json
 import os
 import pty
+import re
 import select
 import statistics
 import struct
@@ -32,6 +34,11 @@ ROWS, COLUMNS = 40, 120
 PATIENCE_SECONDS = 60.0
 CODE = "Write a complete Python program that simulates a bank, with at least 40 functions. Only code."
 PROSE = "Tell me the whole history of the Roman Empire, century by century, in as much detail as you can."
+TO_A_CELL = re.compile(rb"\x1b\[(\d+);(\d+)H.")
+TEXT_ROWS, TEXT_COLUMNS = range(2, ROWS - 5), range(29, 82)
+"""Where the answer stands, between the chats and the scrollbar, above the composer."""
+ONE_FRAME_SECONDS = 0.01
+"""A frame comes in pieces of 4 KB, one right after the other."""
 FIRST_KEY = 0x0100  # letters that no answer holds: each is typed once, and so shows when it is seen
 
 
@@ -43,6 +50,17 @@ class Streamed:
     rate: float  #: tokens per second
     share: float  #: of the answer's time, in which the thread of the screen computed
     delays_ms: list[float]  #: from each key to its letter on the screen
+    frames: list[float]  #: when the answer was seen to change, in seconds
+
+    @property
+    def frame_rate(self) -> float:
+        """Changes of the answer in a second."""
+        return (len(self.frames) - 1) / (self.frames[-1] - self.frames[0])
+
+    @property
+    def longest_gap_ms(self) -> float:
+        """The longest time without one."""
+        return 1000 * max(later - earlier for earlier, later in zip(self.frames, self.frames[1:], strict=False))
 
 
 class App:
@@ -115,27 +133,39 @@ def on_screen(options: Sequence[str], prompt: str, keys_per_second: float) -> St
             app.write("\r")
             app.wait_for("answering")
             began, used = time.monotonic(), app.screen_seconds()
-            delays = watch(app, keys_per_second)
+            delays, frames = watch(app, keys_per_second)
             share = (app.screen_seconds() - used) / (time.monotonic() - began)
         finally:
             app.close()
         store = SessionStore(Path(folder))
         timings = store.load(store.sessions()[0].id).path[-1].timings
         store.close()
-    if timings is None:
-        sys.exit("the app stored no figures")
-    return Streamed(timings.answer_tokens, timings.answer_rate, share, delays)
+    if timings is None or len(frames) < 3:
+        sys.exit("the app stored no figures, or drew nothing")
+    return Streamed(timings.answer_tokens, timings.answer_rate, share, delays, frames)
 
 
-def watch(app: App, keys_per_second: float) -> list[float]:
-    """Reads until the answer is over, typing; returns how many milliseconds each key took to show."""
+def grows(data: bytes) -> bool:
+    """Whether something is drawn where the answer stands."""
+    places = ((int(row), int(column)) for row, column in TO_A_CELL.findall(data))
+    return any(row in TEXT_ROWS and column in TEXT_COLUMNS for row, column in places)
+
+
+def watch(app: App, keys_per_second: float) -> tuple[list[float], list[float]]:
+    """Reads until the answer is over, typing; returns how many milliseconds each key took, and when the text grew."""
     delays: list[float] = []
+    frames: list[float] = []
+    last = 0.0
     pause = 1 / keys_per_second if keys_per_second else PATIENCE_SECONDS
     key, pressed, next_key, seen = "", 0.0, time.monotonic() + pause, b""
     while b"ready" not in seen:
         data = app.read(min(next_key - time.monotonic(), 1.0))
         now = time.monotonic()
         seen = seen[-64:] + data
+        if grows(data):
+            if now - last > ONE_FRAME_SECONDS:
+                frames.append(now)
+            last = now
         if key and key.encode() in seen:
             delays.append(1000 * (now - pressed))
             key = ""
@@ -144,7 +174,7 @@ def watch(app: App, keys_per_second: float) -> list[float]:
             app.write(key)
         if now - max(pressed, 0) > PATIENCE_SECONDS and pressed:
             sys.exit("a key did not show")
-    return delays
+    return delays, frames
 
 
 def percentile(values: Sequence[float], part: float) -> float:
@@ -158,15 +188,19 @@ def compare(options: Sequence[str], prompt: str, pairs: int, keys_per_second: fl
     for _ in range(pairs):
         alone, app = headless(options, prompt), on_screen(options, prompt, 0)
         ratios.append(app.rate / alone)
-        print(f"{app.tokens:7,}{alone:11,.1f}{app.rate:11,.1f}{100 * ratios[-1]:8.1f} %"
-              f"{100 * app.share:8.1f} %{1e6 * app.share / app.rate:11.0f} us", flush=True)  # fmt: skip
+        print(f"{app.tokens:7,}{alone:11,.1f}{app.rate:11,.1f}{100 * ratios[-1]:8.1f} %{100 * app.share:8.1f} %"
+              f"{1e6 * app.share / app.rate:11.0f} us{app.frame_rate:10.1f}{app.longest_gap_ms:9.0f} ms",
+              flush=True)  # fmt: skip
     if ratios:
         print(f"median {100 * statistics.median(ratios):28.1f} %")
     if keys_per_second:
         app = on_screen(options, prompt, keys_per_second)
         parts = ", ".join(f"{name} {percentile(app.delays_ms, part):.0f} ms"
                           for name, part in (("median", 0.5), ("95 %", 0.95), ("most", 1.0)))  # fmt: skip
-        print(f"{len(app.delays_ms)} keys, {keys_per_second:g} a second, at {app.rate:,.1f} tokens/s: {parts}")
+        print(
+            f"{len(app.delays_ms)} keys, {keys_per_second:g} a second, at {app.rate:,.1f} tokens/s, "
+            f"{app.frame_rate:.1f} frames/s: {parts}"
+        )
 
 
 def main() -> None:
@@ -188,7 +222,7 @@ def main() -> None:
     for prompt in given.prompt or (PROSE, CODE):
         print(prompt)
         if given.pairs:
-            print(" tokens   headless        app     ratio    screen     a token")
+            print(" tokens   headless        app     ratio    screen       a token  frames/s  longest gap")
         compare(options, prompt, given.pairs, given.keys)
 
 

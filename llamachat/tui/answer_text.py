@@ -2,64 +2,181 @@
 
 from __future__ import annotations
 
-from textual.app import ComposeResult
+from textual import events
+from textual.content import Content, _FormattedLine
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.selection import Selection
+from textual.strip import Strip
+from textual.style import Style
 from textual.widget import Widget
 
 from llamachat.tui.laid_out_once import LaidOutOnce
-from llamachat.tui.safe_markdown import Paragraph, SafeMarkdown, displayed
+from llamachat.tui.markdown_document import MarkdownDocument
+from llamachat.tui.safe_markdown import displayed
+
+_CURSOR = Content.styled("▌", "$accent")
+_SPARE = 3
+"""Rows below an answer that is being written, for what comes next: most frames then lay nothing out and scroll nothing,
+which costs half, and the eye is not pulled along with every row."""
 
 
 class AnswerText(LaidOutOnce, Widget):
-    """Shows a Markdown text; :meth:`grow` adds to it, :meth:`finish` draws it whole once more."""
+    """Draws a Markdown text row by row: :meth:`grow` adds to it, :meth:`finish` shows it whole once more.
 
-    BLANK = True  # nothing but the Markdown
-    DEFAULT_CSS = """
-    AnswerText { height: auto; }
+    One widget for all of it: a widget for each paragraph, item and cell made a frame of a long list cost a second.
+    Rows are drawn once and kept, so that a frame costs what is new in it.
     """
+
+    DEFAULT_CSS = """
+    AnswerText { height: auto; width: 1fr; }
+    """
+
+    class LinkClicked(Message):
+        """A link was clicked, which by itself opens nothing."""
+
+        def __init__(self, href: str) -> None:
+            super().__init__()
+            self.href = href
 
     def __init__(self, text: str) -> None:
         super().__init__()
-        self._text = displayed(text)
-        self._shown = ""
-        self._markdown = SafeMarkdown()
-        self._ready = False
-        self._cursor_at: Paragraph | None = None
+        self.auto_links = False
+        self.document = MarkdownDocument()
+        self.document.show(displayed(text))
+        self._strips: dict[int, Strip] = {}
+        self._has_cursor = False
+        self._room = 0  # rows that were laid out
 
-    def compose(self) -> ComposeResult:
-        """The Markdown."""
-        yield self._markdown
+    # ---- text -----------------------------------------------------------------
 
-    async def on_mount(self) -> None:
-        """Draws what there is already."""
-        self._ready = True
-        await self._draw_whole()
-
-    async def _draw_whole(self) -> None:
-        self._shown = self._text
-        await self._markdown.show(self._shown)
-
-    async def grow(self, text: str) -> None:
+    def grow(self, text: str) -> None:
         """Adds what ``text`` has more than before."""
-        self._text = displayed(text[:-1] if text.endswith("\r") else text)  # half of a line break waits for the other
-        if not self._ready or self._text == self._shown:
+        text = displayed(text[:-1] if text.endswith("\r") else text)  # half of a line break waits for the other
+        shown = self.document.text
+        if text == shown:
             return
-        self._show_cursor(False)
-        shown, self._shown = self._shown, self._text
-        if self._shown.startswith(shown):
-            await self._markdown.add(self._shown[len(shown) :])
+        height = self.document.height
+        begun = self.document.add(text[len(shown) :]) if text.startswith(shown) else self.document.show(text)
+        self._changed(begun, height, has_cursor=True)
+
+    def finish(self, text: str) -> None:
+        """Shows the whole text, without a cursor."""
+        height = self.document.height
+        self._changed(self.document.show(displayed(text)), height, has_cursor=False)
+
+    def _changed(self, first: int, height: int, *, has_cursor: bool) -> None:
+        """Draws anew from a row on, and the last rows that had or get the cursor."""
+        self._has_cursor = has_cursor
+        first = max(0, min(first, height - 1, self.document.height - 1))
+        for y in [y for y in self._strips if y >= first]:
+            del self._strips[y]
+        if self.document.height <= self._room and has_cursor:
+            self.refresh(Region(0, first, self.size.width, max(height, self.document.height) - first))
         else:
-            await self._markdown.show(self._shown)
-        self._show_cursor(True)
+            self.refresh(layout=True)
 
-    def _show_cursor(self, shown: bool) -> None:
-        if self._cursor_at is not None and self._cursor_at.is_attached:
-            self._cursor_at.show_cursor(False)
-        self._cursor_at = self._markdown.open_paragraph if shown else None
-        if self._cursor_at is not None:
-            self._cursor_at.show_cursor(True)
+    def show_short(self, short: bool) -> None:
+        """Leaves out the margins of code, or not: for a screen with few rows."""
+        if short is not self.document.short:
+            self.document.short = short
+            self.document.show(self.document.text)
+            self._strips.clear()
+            self.refresh(layout=True)
 
-    async def finish(self, text: str) -> None:
-        """Draws the whole text anew: a table that grew ends with other blocks than one parsed whole."""
-        self._text = displayed(text)
-        if self._ready:
-            await self._draw_whole()
+    # ---- what Textual asks ----------------------------------------------------
+
+    def on_mount(self) -> None:
+        """Few rows or many."""
+        self.show_short(self.screen.has_class("-short"))
+
+    def get_content_width(self, container: Size, viewport: Size) -> int:  # noqa: ARG002
+        """All there is."""
+        return container.width
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:  # noqa: ARG002
+        """The rows at this width."""
+        if self.document.set_width(width):
+            self._strips.clear()
+            self._room = 0
+        height = self.document.height
+        if not self._has_cursor:
+            self._room = height
+        elif height > self._room:
+            self._room = height + _SPARE
+        return self._room
+
+    def render_line(self, y: int) -> Strip:
+        """A row in colours, kept until it changes."""
+        selection = self.text_selection
+        strip = self._strips.get(y) if selection is None else None
+        if strip is None:
+            strip = self._draw(y, selection)
+            if selection is None:
+                self._strips[y] = strip
+        return strip
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """Rows as they are: there is no border, and nothing that Textual would put around them."""
+        strips = [self.render_line(y) for y in crop.line_range]
+        if crop.column_span != (0, self.size.width):
+            strips = [strip.crop(*crop.column_span) for strip in strips]
+        return strips
+
+    def _draw(self, y: int, selection: Selection | None) -> Strip:
+        width = max(self.size.width, 1)
+        if y >= self.document.height:
+            strip = Strip.blank(width, self.visual_style.rich_style)
+        else:
+            row = self.document.row(y)
+            line = row.content
+            if self._has_cursor and y == self.document.height - 1 and self.document.ends_in_words:
+                line += _CURSOR
+            if row.background:
+                line = line.pad_right(max(0, width - line.cell_length))
+                line = line.stylize_before(f"on {row.background}", row.fill_from)
+            span = selection.get_span(y) if selection is not None else None
+            if span is not None:
+                selected = Style.from_styles(self.screen.get_component_styles("screen--selection"))
+                line = line.stylize(selected, span[0], span[1] if span[1] >= 0 else len(row.content))
+            style = self.visual_style
+            strip = Strip(*_FormattedLine(self._get_style, line, width, y=y).to_strip(style))
+            strip = strip.extend_cell_length(width, style.rich_style)
+        background = self.background_colors[1]
+        for line_filter in self.get_line_filters():
+            strip = strip.apply_filter(line_filter, background)
+        return strip
+
+    def notify_style_update(self) -> None:
+        """Other colours."""
+        self._strips.clear()
+        super().notify_style_update()
+
+    # ---- mouse ----------------------------------------------------------------
+
+    def get_selection(self, selection: Selection) -> tuple[str, str] | None:
+        """What is selected, as lines of the text and not of the screen."""
+        text: list[str] = []
+        glue: str | None = ""
+        for y in range(self.document.height):
+            span = selection.get_span(y)
+            if span is None:
+                continue
+            row = self.document.row(y)
+            begin, end = max(span[0], row.begin), span[1] if span[1] >= 0 else len(row.content)
+            if text:
+                text.append("\n" if glue is None else glue)
+            text.append(row.content.plain[begin:end])
+            glue = row.glue
+        return "".join(text), "\n"
+
+    def selection_updated(self, selection: Selection | None) -> None:  # noqa: ARG002
+        """Draws what is selected now."""
+        self.refresh()
+
+    def on_click(self, event: events.Click) -> None:
+        """Tells of a click on a link."""
+        href = event.style.meta.get("href")
+        if href is not None:
+            event.stop()
+            self.post_message(self.LinkClicked(href))

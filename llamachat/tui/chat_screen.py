@@ -21,7 +21,7 @@ from llamachat.tui.session_pane import SessionPane
 from llamachat.tui.transcript import Transcript
 
 if TYPE_CHECKING:
-    from textual.widgets import Markdown
+    from llamachat.tui.answer_text import AnswerText
 
 
 class ChatScreen(ChatView):
@@ -125,7 +125,7 @@ class ChatScreen(ChatView):
             self.chat_app.copy_text(blocks[at % len(blocks)])
             self.flash(f"copied code block {at % len(blocks) + 1} of {len(blocks)}")
 
-    def on_markdown_link_clicked(self, event: Markdown.LinkClicked) -> None:
+    def on_answer_text_link_clicked(self, event: AnswerText.LinkClicked) -> None:
         """Opens a link after asking; only what a browser or a mail program opens."""
         event.stop()
         self.face.open_link(event.href)

@@ -21,6 +21,7 @@ from llamachat.tui.context_meter import ContextMeter
 from llamachat.tui.panes import Panes
 from llamachat.tui.sampling_panel import SamplingPanel
 from llamachat.tui.screen_face import ScreenFace
+from llamachat.tui.seen_only import SeenOnly
 from llamachat.tui.session_pane import SessionPane
 from llamachat.tui.status_line import Keys, StatusLine
 from llamachat.tui.transcript import Transcript
@@ -32,12 +33,14 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-CADENCE = 0.06
-"""Seconds between two looks at what the engine said: all waiting tokens are drawn at once, so that the cost of
-drawing does not grow with tokens a second."""
-_SHARE = 25
-"""Drawing may take a 25th of the time while an answer is written: the model needs all cores. The pace follows what the
-last frame cost, from the look at the events to the screen."""
+CADENCE = 0.02
+"""Seconds between two looks at whether it is time for a frame."""
+_SHORTEST_PAUSE = 0.06
+"""Between two frames: all waiting tokens are drawn at once, so that the cost of drawing does not grow with tokens a
+second."""
+_SHARE = 20
+"""Drawing may take a 20th of the time while an answer is written: the model needs all cores. The pace follows what the
+last frame cost, from the look at the events to the screen: 4 ms, and 5 where the model computes on all cores."""
 _LONGEST_PAUSE = 1.0
 FIGURES_CADENCE = 0.25
 """Figures change four times a second: a person reads no faster, and a frame that changes both the text and the
@@ -59,6 +62,7 @@ class ChatView(Panes):
 
     def __init__(self, session: ChatSession) -> None:
         super().__init__()
+        self._compositor = SeenOnly()
         self.session = session
         self._ticker: Timer | None = None
         self._shown_tree: tuple[object, ...] = ()
@@ -105,6 +109,17 @@ class ChatView(Panes):
         await self.show_conversation()
         if self.session.busy:
             self._ticker.resume()
+
+    def on_resize(self) -> None:
+        """Tells the answers whether there are few rows now."""
+        short = self.has_class("-short")
+        for view in self.query_one(Transcript).views:
+            view.show_short(short)
+
+    def _compositor_refresh(self) -> None:
+        """Draws the transcript's scrollbar along with what moved it: Textual would make a second frame of it."""
+        self._compositor.update_widgets({transcript.vertical_scrollbar for transcript in self.query(Transcript)})
+        super()._compositor_refresh()
 
     # ---- from the engine ------------------------------------------------------
 
@@ -158,7 +173,8 @@ class ChatView(Panes):
             self._ticker.pause()
 
     def _pace(self, begun: float, started: float) -> None:
-        self._not_before = begun + min(_SHARE * (time.thread_time() - started), _LONGEST_PAUSE)
+        pause = _SHARE * (time.thread_time() - started)
+        self._not_before = begun + min(max(pause, _SHORTEST_PAUSE), _LONGEST_PAUSE)
 
     async def _look_around(self) -> None:
         """Another window may have written."""
@@ -177,16 +193,16 @@ class ChatView(Panes):
             self._shown_tree = tree
             await self.sync(follow=new_messages)
             self.refresh_sessions()
-        await self._grow()
+        self._grow()
         if figures:
             self._figures_drawn = time.monotonic()
             self.refresh_figures()
 
-    async def _grow(self) -> None:
+    def _grow(self) -> None:
         """Every mounted answer is looked at: one may have begun and ended between two looks."""
         wait = phase_words(self.session.phase, self.session.progress, self.session.progress, None)
         for view in self.query_one(Transcript).views:
-            await view.grow()
+            view.grow()
             view.show_wait(wait)
 
     async def sync(self, *, follow: bool = False) -> None:

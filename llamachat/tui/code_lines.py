@@ -1,22 +1,15 @@
-"""The lines of a code block: only those in sight are drawn, and only what came since is coloured."""
+"""The lines of a code block in colours: only what came since is coloured."""
 
 from __future__ import annotations
 
 from textual.content import Content
-from textual.geometry import Region, Size
 from textual.highlight import HighlightTheme, highlight
-from textual.selection import Selection
-from textual.strip import Strip
-from textual.style import Style
-from textual.visual import Visual
-from textual.widgets import Label
-
-from llamachat.tui.laid_out_once import LaidOutOnce
 
 MAX_HIGHLIGHT = 20_000
 _TAB = 8
-_FAR = 40
-"""Lines after which colouring may begin anew also at an indented line: most code has an unindented one sooner."""
+_FAR = 3
+"""Lines after which colouring may begin anew also at an indented line: forty of them took 4 ms of each frame. What is
+coloured otherwise than it would be from the beginning is put right when the block is whole."""
 
 
 class CodeColors(HighlightTheme):
@@ -45,8 +38,8 @@ class ColouredCode:
 
     A lexer reads from the beginning to the end, which costs a second for a thousand updates of a thousand lines. So it
     begins again not at the first line but at the last one where nothing is open: the line break before it is part of
-    no string and no comment, and the line is not indented. Where code is that strange, colours are off until the text
-    is drawn whole.
+    no string and no comment, and the line is not indented (or far from the end). Where code is that strange, colours
+    are off until the block is whole.
     """
 
     def __init__(self, language: str) -> None:
@@ -67,12 +60,13 @@ class ColouredCode:
             self.lines[first:] = map(Content, new[first:])
         else:
             self._begin = self._begin if first >= self._begin and old else 0
-            first = min(first, self._begin)
-            self._colour(self._begin)
+            first = min(first, self._colour(self._begin))
         self._length = len(code)
         return first
 
-    def _colour(self, begin: int) -> None:
+    def _colour(self, begin: int) -> int:
+        """Colours the lines from ``begin`` on; returns the first that looks different now."""
+        before = self.lines[begin:]
         plain = self._plain[begin:]
         content = highlight("\n".join(plain), language=self._language, theme=CodeColors)
         self.lines[begin:] = content.split(allow_blank=True)
@@ -85,83 +79,5 @@ class ColouredCode:
             unindented = self._plain[at][:1].strip() or len(self._plain) - at > _FAR
             if unindented and place - 1 not in inside:
                 self._begin = at
-
-
-class CodeLines(LaidOutOnce, Label):
-    """Draws lines of code. Its height is their number: a line that grows lays nothing out anew."""
-
-    def __init__(self, language: str, code: str) -> None:
-        super().__init__(id="code-content", expand=True, markup=False)
-        self.auto_links = False
-        self._code = code
-        self._coloured = ColouredCode(language)
-        self._coloured.show(code)
-        self._strips: dict[int, Strip] = {}
-        self._longest = 0
-        self._measure(0)
-
-    def show(self, code: str) -> None:
-        """Shows other code."""
-        if code == self._code:
-            return
-        height, longest = len(self._coloured.lines), self._longest
-        self._code = code
-        first = self._coloured.show(code)
-        self._measure(first)
-        for y in [y for y in self._strips if y >= first]:
-            del self._strips[y]
-        if (height, longest) != (len(self._coloured.lines), self._longest):
-            self.refresh(layout=True)
-        else:
-            self.refresh(Region(0, first, self.size.width, height - first))
-
-    def _measure(self, first: int) -> None:
-        lines = self._coloured.lines if first == 0 else self._coloured.lines[first:]
-        longest = max((line.cell_length for line in lines), default=0)
-        self._longest = longest if first == 0 else max(self._longest, longest)
-
-    # ---- what Textual asks ----------------------------------------------------
-
-    def get_content_width(self, container: Size, viewport: Size) -> int:  # noqa: ARG002
-        """The longest line, or all there is."""
-        return max(container.width, self._longest)
-
-    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:  # noqa: ARG002
-        """A row a line."""
-        return len(self._coloured.lines)
-
-    def render_line(self, y: int) -> Strip:
-        """One row."""
-        lines = self._coloured.lines
-        if y >= len(lines):
-            return Strip.blank(self.size.width, self.visual_style.rich_style)
-        selected = self.text_selection
-        strip = self._strips.get(y) if selected is None else None
-        if strip is None:
-            line, span = lines[y], selected.get_span(y) if selected is not None else None
-            if span is not None:
-                style = Style.from_styles(self.screen.get_component_styles("screen--selection"))
-                line = line.stylize(style, span[0], span[1] if span[1] >= 0 else len(line))
-            width = max(self.size.width, 1)
-            strips = Visual.to_strips(self, line, width, 1, self.visual_style, apply_selection=False, pad=True)
-            strip = strips[0].apply_offsets(0, y)
-            if selected is None:
-                self._strips[y] = strip
-        return strip
-
-    def get_selection(self, selection: Selection) -> tuple[str, str] | None:
-        """What of the code is selected."""
-        return selection.extract("\n".join(line.plain for line in self._coloured.lines)), "\n"
-
-    def selection_updated(self, selection: Selection | None) -> None:  # noqa: ARG002
-        """Draws what is selected now."""
-        self.refresh()
-
-    def notify_style_update(self) -> None:
-        """Other colours."""
-        self._strips.clear()
-        super().notify_style_update()
-
-    def on_resize(self) -> None:
-        """Another width."""
-        self._strips.clear()
+        pairs = zip(before, self.lines[begin:], strict=False)
+        return begin + next((at for at, (was, now) in enumerate(pairs) if not now.is_same(was)), len(before))

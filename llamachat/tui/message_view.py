@@ -8,8 +8,10 @@ from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.content import Content
+from textual.geometry import Region
 from textual.message import Message as TextualMessage
 from textual.reactive import reactive
+from textual.strip import Strip
 from textual.style import Style
 from textual.widget import Widget
 from textual.widgets import Static
@@ -164,18 +166,27 @@ The cursor walks the messages with **Up** and **Down**. A message with several v
         """Says how it ended."""
         self._show_ending()
 
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """All rows are alike, the bar at the left and nothing: one is drawn. Textual draws each, with every frame."""
+        return super().render_lines(Region(crop.x, crop.y, crop.width, 1)) * crop.height
+
     # ---- changes ------------------------------------------------------------
 
     def show_place(self, place: tuple[int, int]) -> None:
         """Shows its place among the alternatives."""
         self._header.place = place
 
+    def show_short(self, short: bool) -> None:
+        """Whether the screen has few rows."""
+        if self._answer is not None:
+            self._answer.show_short(short)
+
     @property
     def drawn(self) -> bool:
         """Whether the answer is drawn as it is now, and will not change."""
         return self._answer is None or self._drawn == (self.message.status, len(self.message.text))
 
-    async def grow(self) -> None:
+    def grow(self) -> None:
         """Draws what the answer has more than before; all of it anew when it has ended."""
         state = (self.message.status, len(self.message.text))
         if self._answer is None or (state == self._drawn and state[0] is not Status.STREAMING):
@@ -185,9 +196,9 @@ The cursor walks the messages with **Up** and **Down**. A message with several v
         if begins:
             self._show_ending()
         if state[0] is Status.STREAMING:
-            await self._answer.grow(self.message.text)
+            self._answer.grow(self.message.text)
         else:
-            await self._answer.finish(self.message.text)
+            self._answer.finish(self.message.text)
 
     def show_wait(self, words: str) -> None:
         """Says in the note what an answer without text waits for."""

@@ -8,11 +8,13 @@ from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.geometry import Size
 from textual.layout import DockArrangeResult
+from textual.scrollbar import ScrollBar
 from textual.widget import Widget
 from textual.widgets import Static
 
 from llamachat.chat.conversation import Conversation, Message
 from llamachat.tui.laid_out_once import LaidOutOnce
+from llamachat.tui.light_scroll_bar import LightScrollBar
 from llamachat.tui.message_view import MessageView
 
 FIRST = 12
@@ -157,6 +159,15 @@ class Transcript(LaidOutOnce, VerticalScroll, can_focus=False):
             line.set_class(count > 0, "-shown")
 
     # ---- scrolling ----------------------------------------------------------
+
+    @property
+    def vertical_scrollbar(self) -> ScrollBar:
+        """As Textual makes it, but a light one."""
+        if self._vertical_scrollbar is None:
+            self._vertical_scrollbar = LightScrollBar(vertical=True, name="vertical")
+            self._vertical_scrollbar.display = False
+            self.app._start_widget(self, self._vertical_scrollbar)
+        return self._vertical_scrollbar
 
     def arrange(self, size: Size, optimal: bool = False) -> DockArrangeResult:
         """Textual's layout, with two things settled in the very frame in which they come up.

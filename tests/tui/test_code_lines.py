@@ -8,8 +8,10 @@ import pytest
 from textual.geometry import Offset
 from textual.selection import Selection
 
-from llamachat.tui.code_lines import MAX_HIGHLIGHT, CodeLines, ColouredCode
-from llamachat.tui.safe_markdown import SafeMarkdown, SafeParser
+from llamachat.tui.answer_text import AnswerText
+from llamachat.tui.code_lines import MAX_HIGHLIGHT, ColouredCode
+from llamachat.tui.markdown_rows import Code
+from llamachat.tui.safe_markdown import SafeParser
 from tests.support.chat_app import Chat, open_chat
 
 CODE = '''\
@@ -115,6 +117,12 @@ def test_very_long_code_has_no_colours() -> None:
     assert not any(line.spans for line in coloured.lines)
 
 
+def code_of(chat: Chat) -> list[str]:
+    """The code blocks of the answer that is drawn."""
+    document = chat.app.chat_screen.query(AnswerText).last().document
+    return [piece.code for piece in document.pieces if isinstance(piece, Code)]
+
+
 async def grow_all(chat: Chat) -> None:
     """Lets the gated engine say everything, a few tokens at a time."""
     while chat.session.busy:
@@ -142,7 +150,7 @@ async def test_inside_an_open_block_nothing_is_parsed_again(monkeypatch: pytest.
         await chat.until(lambda: "value_20" in chat.text, "more of the block")
         assert len(parsed) == before
         await grow_all(chat)
-        assert chat.app.chat_screen.query_one(CodeLines).get_selection(Selection(None, None)) == (code, "\n")
+        assert code_of(chat) == [code]
         assert "That was all." in chat.text
 
 
@@ -154,8 +162,7 @@ async def test_a_block_ends_where_its_text_ends_it() -> None:
             chat.engine.release(1)
             await chat.pilot.pause(0.02)
         await chat.settle()
-        blocks = [lines.get_selection(Selection(None, None)) for lines in chat.app.chat_screen.query(CodeLines)]
-        assert blocks == [("a\n~~~\n``` no end", "\n"), ("x", "\n")]
+        assert code_of(chat) == ["a\n~~~\n``` no end", "x"]
         assert "after" in chat.text
         assert "last" in chat.text
 
@@ -170,9 +177,8 @@ async def test_an_open_block_ends_before_the_answer_does() -> None:
             chat.engine.release(1)
             await chat.pilot.pause(0.02)
         assert chat.session.busy
-        markdown = chat.app.chat_screen.query_one(SafeMarkdown)
-        assert markdown.query_one(CodeLines).get_selection(Selection(None, None)) == ("x = 1\ny = 2", "\n")
-        assert markdown.open_paragraph is not None
+        assert code_of(chat) == ["x = 1\ny = 2"]
+        assert chat.app.chat_screen.query_one(AnswerText).document.ends_in_words
 
 
 async def test_code_can_be_selected_with_the_mouse() -> None:
@@ -184,8 +190,8 @@ async def test_code_can_be_selected_with_the_mouse() -> None:
         await chat.pilot.hover(offset=(column + 6, row + 1))
         await chat.pilot.mouse_up(offset=(column + 6, row + 1))
         assert chat.app.screen.get_selected_text() == "rst = 1\nsecond "
-        lines = chat.app.chat_screen.query_one(CodeLines)
-        assert lines.get_selection(Selection(Offset(0, 1), Offset(6, 1))) == ("second", "\n")
+        answer = chat.app.chat_screen.query_one(AnswerText)
+        assert answer.get_selection(Selection(Offset(0, 2), Offset(8, 2))) == ("second", "\n")
 
 
 async def test_a_growing_answer_lays_the_screen_out_once_a_frame() -> None:
@@ -199,9 +205,14 @@ async def test_a_growing_answer_lays_the_screen_out_once_a_frame() -> None:
         layouts: list[object] = []
         screen.screen_layout_refresh_signal.subscribe(screen, layouts.append, immediate=True)
         view = chat.transcript.views[-1]
-        view.message.text += "grown = 1\n" * 3
-        await view.grow()
+        view.message.text += "grown = 1\n" * 9
+        view.grow()
         await chat.until(lambda: "grown" in chat.text, "more lines")
+        await chat.pilot.pause(0.1)
+        assert len(layouts) == 1
+        view.message.text += "spare = 1\n" * 2  # there are rows for these
+        view.grow()
+        await chat.until(lambda: "spare" in chat.text, "two lines more")
         await chat.pilot.pause(0.1)
         assert len(layouts) == 1
 

@@ -13,7 +13,8 @@ from textual.containers import VerticalScroll
 from llamachat.chat.conversation import Conversation
 from llamachat.chat.store import SessionStore
 from llamachat.tui.answer_text import AnswerText
-from llamachat.tui.safe_markdown import MAX_WIDGETS, SafeMarkdown, SafeParser, displayed
+from llamachat.tui.markdown_document import MarkdownDocument
+from llamachat.tui.safe_markdown import MAX_BLOCKS, displayed
 from tests.support.chat_app import Chat, open_chat
 
 STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufeff\U000e0000-\U000e007f]")
@@ -202,10 +203,12 @@ BOMBS = {
 
 
 @pytest.mark.parametrize("name", BOMBS)
-def test_a_bomb_makes_few_widgets(name: str) -> None:
-    tokens = SafeParser().parse(displayed(BOMBS[name]))
-    opened = sum(1 for token in tokens if token.nesting >= 0 and token.type != "inline")
-    assert opened <= MAX_WIDGETS
+def test_a_bomb_makes_few_pieces(name: str) -> None:
+    document = MarkdownDocument()
+    document.show(displayed(BOMBS[name]))
+    document.set_width(80)
+    assert len(document.pieces) <= MAX_BLOCKS
+    assert 0 < document.height <= 25_000
 
 
 async def test_bombs_are_shown_and_the_chat_goes_on() -> None:
@@ -214,7 +217,7 @@ async def test_bombs_are_shown_and_the_chat_goes_on() -> None:
         for bomb in BOMBS.values():
             message = chat.path[-1]
             message.text = bomb
-            await chat.transcript.views[-1].grow()
+            chat.transcript.views[-1].grow()
             await chat.settle()
             assert_tame(chat)
         await chat.ask("still there?")
@@ -254,11 +257,11 @@ async def test_random_documents_are_drawn_whole_and_grown_alike() -> None:
         for _ in range(12):
             text = random_document(dice)
             cut = 0
-            await answer.finish("")
+            answer.finish("")
             while cut < len(text):
                 cut += dice.randint(1, 30)
-                await answer.grow(text[:cut])
-            await answer.finish(text)
+                answer.grow(text[:cut])
+            answer.finish(text)
             grown = drawn_text(answer)
             fresh = AnswerText(text)
             await app.query_one(VerticalScroll).mount(fresh)
@@ -267,13 +270,11 @@ async def test_random_documents_are_drawn_whole_and_grown_alike() -> None:
             await fresh.remove()
 
 
-def drawn_text(answer: AnswerText) -> list[tuple[str, str]]:
-    """Every block with its text."""
-    found = []
-    for widget in answer.query_one(SafeMarkdown).walk_children():
-        content = getattr(widget, "_content", "")
-        found.append((type(widget).__name__, str(content)))
-    return found
+def drawn_text(answer: AnswerText) -> list[str]:
+    """Every row."""
+    document = answer.document
+    document.set_width(60)
+    return [document.row(y).content.markup for y in range(document.height)]
 
 
 # ---- stored things -----------------------------------------------------------------
