@@ -174,7 +174,7 @@ lc_ahead lc_team_claim(lc_team *team, size_t n_bytes)
 {
     const size_t at = team->fetched, n = (size_t)lc_min((int64_t)n_bytes, (int64_t)(team->ahead.n_bytes - at));
     team->fetched += n;
-    return (lc_ahead){team->ahead.at + at, n};
+    return (lc_ahead){n ? team->ahead.at + at : NULL, n};
 }
 
 void lc_team_fetch(lc_team *team, size_t n_bytes)
