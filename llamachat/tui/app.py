@@ -13,6 +13,7 @@ from typing import ClassVar
 
 from textual.app import App
 from textual.binding import Binding, BindingType
+from textual.driver import Driver
 from textual.events import Event, Key, Paste
 from textual.message import Message
 from textual.screen import Screen
@@ -24,6 +25,7 @@ from llamachat.engine.base import ModelSource
 from llamachat.errors import LlamachatError
 from llamachat.tui.chat_screen import ChatScreen
 from llamachat.tui.composer_pane import ComposerPane
+from llamachat.tui.gone_terminal import patient
 from llamachat.tui.models import ModelShelf
 from llamachat.tui.terminal_keys import teach_alt_enter
 from llamachat.tui.themes import ThemeShelf
@@ -103,6 +105,10 @@ class ChatApp(App[int]):
             self.chat_screen.say_notice(notice)
 
     # ---- screens --------------------------------------------------------------
+
+    def get_driver_class(self) -> type[Driver]:
+        """The terminal's own, but it can go away."""
+        return patient(super().get_driver_class())
 
     def get_default_screen(self) -> Screen[None]:
         """The chat."""

@@ -11,11 +11,16 @@ import signal
 import struct
 import sys
 import termios
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from textual.drivers._writer_thread import WriterThread
+
+from llamachat.tui.gone_terminal import PatientFile
 
 _PROGRAM = """
 import logging
@@ -163,6 +168,30 @@ def test_an_error_on_the_screen_is_one_line_and_no_traceback(
     assert b"ONE LINE: the screen failed (ZeroDivisionError: division by zero)" in terminal.output
     assert b"Traceback" not in terminal.output
     assert all(sequence in terminal.output[-4000:] for sequence in GIVEN_BACK)
+
+
+def test_the_writer_outlives_a_terminal_that_is_gone() -> None:
+    """Textual's own dies of the first error, and after thirty pieces more whoever writes waits for good."""
+    ours, theirs = pty.openpty()
+    with os.fdopen(theirs, "w") as terminal:
+        writer = WriterThread(PatientFile(terminal))  # type: ignore[arg-type]
+        writer.start()
+        writer.write("seen")
+        assert os.read(ours, 100) == b"seen"
+        os.close(ours)
+
+        def write_on() -> None:
+            for _ in range(200):
+                writer.write("unseen")
+
+        writing = threading.Thread(target=write_on, daemon=True)
+        writing.start()
+        writing.join(10)
+        assert not writing.is_alive()
+        writer.stop()
+        assert not writer.is_alive()
+        with suppress(OSError):
+            terminal.close()
 
 
 def test_a_closed_terminal_ends_the_program_and_keeps_the_answer(
