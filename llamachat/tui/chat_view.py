@@ -151,7 +151,9 @@ class ChatView(Panes):
 
     async def _look(self) -> None:
         now = time.monotonic()
-        if now < self._not_before or self._looking:  # two timers lead here
+        if (
+            now < self._not_before or self._looking or self.app._exit
+        ):  # several timers lead here, the last ones too late
             return
         self._looking = True
         try:
