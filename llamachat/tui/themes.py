@@ -71,9 +71,7 @@ class ThemeColors:
             "block-cursor-foreground": color["text"],
             "block-cursor-text-style": "none",
         }
-        headings = {f"markdown-h{level}-color": color["text" if level < 4 else "soft"] for level in range(1, 7)}
-        styles = {f"markdown-h{level}-text-style": "bold" for level in range(1, 7)}
-        return {**own, **code, **borrowed, **headings, **styles}
+        return {**own, **code, **borrowed}
 
     def to_textual(self) -> Theme:
         """The theme in Textual's terms."""

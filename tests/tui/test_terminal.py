@@ -150,7 +150,7 @@ def test_the_terminal_is_given_back_and_the_answer_kept(
     answering(terminal)
     begun = time.monotonic()
     end(terminal)
-    assert terminal.end() == status
+    assert terminal.end() == status, terminal.output[-1500:]
     assert time.monotonic() - begun < 5
     tail = terminal.output[-4000:]
     assert all(sequence in tail for sequence in GIVEN_BACK)
