@@ -88,7 +88,7 @@ static void pack_tile(const lc_batch *b, const input *in, lc_activations *a, int
  * first of the next product is known before, so it asks for that meanwhile.
  */
 
-#define FIRST_FETCH 8192
+#define FIRST_FETCH 8192 /* what comes while the rows are normed, or a token's attention is joined */
 #define PACK_COLUMNS 512 /* made ready between two looks at memory, a third of a microsecond */
 #define PACK_FETCH 4096  /* about what memory gives a thread in that time */
 
@@ -210,9 +210,11 @@ static void embed(const lc_batch *b, lc_team *team)
 
 /* ---- the steps of a layer, and the last; tokens first..n-1 of the batch ---- */
 
-static step projections(const lc_batch *b, int32_t layer, bool kv_alone)
+/* No queries where nothing is wanted of the last layer but its keys and values. */
+static step projections(const lc_batch *b, int32_t layer)
 {
     const lc_context *ctx = b->context;
+    const bool kv_alone = layer == ctx->model->hparams.n_layers - 1 && b->n_rows == 0;
     const lc_layer *w = &ctx->model->layers[layer];
     return (step){
         .in = {ctx->x, ctx->embd_stride, ctx->model->hparams.n_embd, b->n, &w->attn_norm, false},
@@ -290,7 +292,7 @@ void lc_forward(const void *job, lc_team *team)
     const lc_batch *b = job;
     const int32_t n_layers = b->context->model->hparams.n_layers;
     const step logits = output(b->context, b->n - 1, 1, b->logits);
-    step qkv = projections(b, 0, n_layers == 1 && b->n_rows == 0);
+    step qkv = projections(b, 0);
 
     expect(b, team, &qkv);
     embed(b, team);
@@ -310,7 +312,7 @@ void lc_forward(const void *job, lc_team *team)
         multiply(b, team, &attended, &gated);
         multiply(b, team, &gated, &ff_output);
         if (!last)
-            qkv = projections(b, layer + 1, layer + 1 == n_layers - 1 && b->n_rows == 0);
+            qkv = projections(b, layer + 1);
         multiply(b, team, &ff_output, last ? &logits : &qkv);
     }
     if (b->logits)

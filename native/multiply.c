@@ -83,6 +83,7 @@ static void multiply_one(const lc_matrix *m, const lc_activations *a, const span
     }
 }
 
+/* Computed before their gates are opened: the exponentials of several panels do not wait for each other. */
 #define GATED_PANELS 16
 
 /* n panels of the gate and of its partner: in turn where they lie so, else one stream after the other. */

@@ -151,9 +151,8 @@ class ChatView(Panes):
 
     async def _look(self) -> None:
         now = time.monotonic()
-        if (
-            now < self._not_before or self._looking or self.app._exit
-        ):  # several timers lead here, the last ones too late
+        # Several timers lead here, some of them too early, and one may when the program has begun to end.
+        if now < self._not_before or self._looking or self.app._exit:
             return
         self._looking = True
         try:

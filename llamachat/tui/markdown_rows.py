@@ -6,6 +6,7 @@ widget resolves when it draws, so that another theme makes no rows anew.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ class Row:
     fill_from: int = 0
 
 
-class Piece:
+class Piece(ABC):
     """What stands under bullets and beside bars. ``gap``: what stands in the empty row above it, None for no row."""
 
     def __init__(self, first: Content, rest: Content, gap: Content | None) -> None:
@@ -61,12 +62,13 @@ class Piece:
             return None
         return self._take(other)
 
+    @abstractmethod
     def _take(self, other: Piece) -> int | None:
-        raise NotImplementedError
+        """As :meth:`take`, of a piece of the same kind in the same place."""
 
+    @abstractmethod
     def _lay_out(self) -> None:
         """Appends its rows for ``_width``."""
-        raise NotImplementedError
 
     @property
     def _prefixes(self) -> tuple[Content, Content, int]:

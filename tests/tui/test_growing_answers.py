@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 
 import pytest
 from textual.geometry import Offset
@@ -95,20 +94,6 @@ def test_what_is_added_is_parsed_and_nothing_above_it(name: str, monkeypatch: py
         assert document.add(line.format(number + 1)) >= height - 4
         height = document.height
     assert max(parsed, default=0) <= 250
-
-
-def test_a_long_list_grows_as_fast_as_a_short_one() -> None:
-    def seconds(items: int) -> float:
-        document, line = shown("", 60), LONG["list"][1]
-        for number in range(items):
-            document.add(line.format(number + 1))
-        started = time.thread_time()
-        for number in range(items, items + 40):
-            document.add(line.format(number + 1))
-        return time.thread_time() - started
-
-    seconds(10)
-    assert min(seconds(400) for _ in range(3)) < 5 * min(seconds(10) for _ in range(3))
 
 
 def test_lists_have_their_bullets_numbers_and_empty_rows() -> None:

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from llamachat.errors import Cancelled, LlamachatError
+from llamachat.errors import LlamachatError
 from llamachat.vocabulary import TokenKind, Vocabulary
 from llamachat.weights import open_weights
-from llamachat.weights.write import CHOICES, FORMATS, Output, convert
+from llamachat.weights.write import CHOICES, FORMATS
 from llamachat.weights.write.encodings import grouped
-from tests.support.conversions import as_model, assert_same_values, converted, values_in, values_of
+from tests.support.conversions import assert_same_values, converted, values_in, values_of
 from tests.support.huggingface_files import write_huggingface
 from tests.support.ncnn_files import write_ncnn
 from tests.support.shared import shared_model
@@ -351,101 +351,6 @@ def test_rope_that_a_format_cannot_state_is_refused(tmp_path: Path) -> None:
 def test_an_epsilon_that_is_lost_is_told(tmp_path: Path) -> None:
     write_gguf(tmp_path / "m.gguf", random_model(replace(SHAPE, norm_eps=1e-6)))
     assert "1e-06" in " ".join(converted(tmp_path / "m.gguf", tmp_path / "new.bin", "llama2c-v0"))
-
-
-# ---- files ----
-
-
-def outcome(path: Path, target: Path, to: str = "gguf", *, force: bool = False, cancel_at: int = -1) -> None:
-    calls = iter(range(10**6))
-    with open_weights(path) as weights:
-        output = Output(target, FORMATS[to], None, force)
-        convert(as_model(weights), output, 2, lambda _done, _total: None, lambda: next(calls) == cancel_at)
-
-
-def names_in(folder: Path) -> set[str]:
-    return {entry.name for entry in folder.iterdir()}
-
-
-@pytest.mark.parametrize("to", list(FORMATS))
-def test_cancelling_leaves_nothing(tmp_path: Path, to: str) -> None:
-    path = gguf(tmp_path)
-    for at in (0, 1, 5):
-        with pytest.raises(Cancelled):
-            outcome(path, tmp_path / "new", to, cancel_at=at)
-        assert names_in(tmp_path) == {"m.gguf"}
-
-
-def test_a_broken_weight_leaves_nothing(tmp_path: Path) -> None:
-    weights = {name: values.copy() for name, values in MODEL.weights.items()}
-    weights["blk.1.ffn_up.weight"][3, 5] = np.nan
-    write_gguf(tmp_path / "m.gguf", replace(MODEL, weights=weights))
-    with pytest.raises(LlamachatError, match=r"NaN or an infinity in tensor blk\.1\.ffn_up"):
-        converted(tmp_path / "m.gguf", tmp_path / "new.gguf", "gguf", "q8_0")
-    weights["blk.1.ffn_up.weight"][3, 5] = 1e6
-    write_gguf(tmp_path / "m.gguf", replace(MODEL, weights=weights))
-    with pytest.raises(LlamachatError, match=r"blk\.1\.ffn_up\.weight that are too large for F16"):
-        converted(tmp_path / "m.gguf", tmp_path / "new.gguf", "gguf", "f16")
-    assert names_in(tmp_path) == {"m.gguf"}
-
-
-def test_nothing_is_overwritten_unless_forced(tmp_path: Path) -> None:
-    path = gguf(tmp_path)
-    (tmp_path / "new.gguf").write_text("mine")
-    with pytest.raises(LlamachatError, match="is there already; --force replaces it"):
-        outcome(path, tmp_path / "new.gguf")
-    assert (tmp_path / "new.gguf").read_text() == "mine"
-    outcome(path, tmp_path / "new.gguf", force=True)
-    open_weights(tmp_path / "new.gguf").close()
-    (tmp_path / "tokenizer.bin").write_text("mine")
-    with pytest.raises(LlamachatError, match=r"tokenizer\.bin: is there already"):
-        outcome(path, tmp_path / "new.bin", "llama2c-v0")
-    assert names_in(tmp_path) == {"m.gguf", "new.gguf", "tokenizer.bin"}
-
-
-def test_a_file_beside_that_is_as_it_would_be_stays(tmp_path: Path) -> None:
-    path = gguf(tmp_path)
-    outcome(path, tmp_path / "one.bin", "llama2c-v0")
-    before = (tmp_path / "tokenizer.bin").stat()
-    outcome(path, tmp_path / "two.bin", "llama2c-v0")
-    assert (tmp_path / "tokenizer.bin").stat().st_ino == before.st_ino
-
-
-def test_what_is_read_is_never_written(tmp_path: Path) -> None:
-    path = gguf(tmp_path)
-    before = path.read_bytes()
-    (tmp_path / "link.gguf").symlink_to(path)
-    (tmp_path / "hard.gguf").hardlink_to(path)
-    for name in ("m.gguf", "link.gguf", "hard.gguf", "../" + tmp_path.name + "/m.gguf"):
-        with pytest.raises(LlamachatError, match="would be read from"):
-            outcome(path, tmp_path / name, force=True)
-    assert path.read_bytes() == before
-
-
-def test_names_that_cannot_be_files(tmp_path: Path) -> None:
-    path = gguf(tmp_path)
-    (tmp_path / "folder").mkdir()
-    for target, reason in (
-        (tmp_path / "folder", "is a folder"),
-        (tmp_path / "none/new.gguf", "no such folder"),
-        (path / "new.gguf", "is no folder"),
-        (tmp_path / ("x" * 300), "name too long"),
-        (tmp_path / "a\0b", "name a file"),
-    ):
-        with pytest.raises(LlamachatError, match=reason):
-            outcome(path, target)
-    assert names_in(tmp_path) == {"m.gguf", "folder"}
-
-
-def test_a_folder_that_is_there_is_used_and_kept(tmp_path: Path) -> None:
-    path = gguf(tmp_path)
-    (tmp_path / "new").mkdir()
-    (tmp_path / "new/notes.txt").write_text("mine")
-    with pytest.raises(Cancelled):
-        outcome(path, tmp_path / "new", "safetensors", cancel_at=3)
-    assert names_in(tmp_path / "new") == {"notes.txt"}
-    outcome(path, tmp_path / "new", "safetensors")
-    assert {"notes.txt", "config.json", "model.safetensors"} < names_in(tmp_path / "new")
 
 
 def test_every_choice_has_a_format_that_holds_it() -> None:
