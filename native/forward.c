@@ -127,13 +127,13 @@ static void pack_one(const lc_batch *b, lc_team *team, const input *in, lc_activ
 
 /* ---- a step ---- */
 
-static void multiply_chunk(const product *p, const lc_activations *a, const lc_grid *grid, int64_t chunk,
+static void multiply_chunk(const product *p, const lc_activations *a, const lc_grid *grid, int64_t chunk, lc_team *team,
                            uint8_t *scratch)
 {
     if (p->up)
-        lc_multiply_gated_chunk(p->m, p->up, a, grid, chunk, scratch, &p->out);
+        lc_multiply_gated_chunk(p->m, p->up, a, grid, chunk, team, scratch, &p->out);
     else
-        lc_multiply_chunk(p->m, a, grid, chunk, scratch, &p->out);
+        lc_multiply_chunk(p->m, a, grid, chunk, team, scratch, &p->out);
 }
 
 /* The rows of a step, those of a prompt packed in a stage of their own. */
@@ -159,20 +159,25 @@ static lc_activations ready_rows(const lc_batch *b, lc_team *team, const step *s
     return a;
 }
 
+/* The caller's own thread alone may read its flag: another one may come to it when the caller has gone on. */
+static int32_t next_chunk(const lc_batch *b, lc_team *team, const plan *p, bool alone)
+{
+    if (lc_team_rank(team) == 0 && b->cancel && *b->cancel)
+        lc_team_abort(team);
+    return alone ? lc_team_try(team, p->n_chunks) : lc_team_take(team, p->n_chunks);
+}
+
 /* next: the step that comes after this one, attention aside; NULL: none. */
 static void multiply(const lc_batch *b, lc_team *team, const step *s, const step *next)
 {
     lc_scratch *scratch = &b->context->scratch[lc_team_rank(team)];
     lc_activations a = ready_rows(b, team, s);
     const plan p = plan_of(b, s);
-    bool ready = s->in.n > 1;
+    const bool alone = s->in.n == 1;
+    bool ready = !alone;
     int64_t chunk;
 
-    while ((chunk = lc_team_take(team, p.n_chunks)) >= 0) {
-        if (b->cancel && *b->cancel) { /* may be read only with a chunk in hand */
-            lc_team_abort(team);
-            continue;
-        }
+    while ((chunk = next_chunk(b, team, &p, alone)) >= 0) {
         if (!ready) {
             expect_chunks(team, s, &p, chunk, chunk + 1);
             pack_one(b, team, &s->in, &a, scratch->rows);
@@ -180,7 +185,7 @@ static void multiply(const lc_batch *b, lc_team *team, const step *s, const step
             ready = true;
         }
         const int i = find_product(&p, &chunk);
-        multiply_chunk(&s->products[i], &a, &p.grids[i], chunk, scratch->product);
+        multiply_chunk(&s->products[i], &a, &p.grids[i], chunk, team, scratch->product);
     }
 }
 

@@ -104,7 +104,7 @@ typedef struct lc_attention {
     const uint8_t *k, *v;   /* the cache */
     const float *q;         /* [n_rows][stride], times log2(e) / sqrt(head_dim); zeros from head_dim on */
     const int32_t *visible; /* [n_rows], ascending: a query sees the keys below this */
-    const uint8_t *ahead;   /* a few queries: memory to ask for meanwhile, evenly while keys are read; */
+    const uint8_t *ahead;   /* a few queries: memory to ask for meanwhile, tile by tile; */
     size_t ahead_bytes;     /* up to LC_AHEAD_TILE for each LC_KEY_TILE keys */
     float *acc;             /* [n_rows][stride]: sum of 2^(score - top) * v */
     float *top;             /* [n_rows]: the highest score */

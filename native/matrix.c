@@ -206,7 +206,7 @@ static void multiply(const void *job, lc_team *team)
         lc_activations_pack(a, chunk, 0, a->cols, rows);
     }
     while ((chunk = lc_team_take(team, lc_grid_chunks(&grid))) >= 0)
-        lc_multiply_chunk(m, a, &grid, chunk, scratch, &out);
+        lc_multiply_chunk(m, a, &grid, chunk, team, scratch, &out);
 }
 
 static lc_status multiply_batches(const lc_matrix *m, lc_pool *pool, lc_activations *a, const float *x, int64_t n,

@@ -62,12 +62,12 @@ typedef struct lc_output {
 const uint8_t *lc_multiply_address(const lc_matrix *m, const lc_grid *grid, int64_t chunk);
 size_t lc_multiply_bytes(const lc_matrix *m, const lc_grid *grid, int64_t first, int64_t end);
 /* Chunk number `chunk` of y = m * activations.  scratch: lc_multiply_scratch_bytes at a 64-byte boundary, for this
- * thread; not used for one token. */
-void lc_multiply_chunk(const lc_matrix *m, const lc_activations *a, const lc_grid *grid, int64_t chunk,
+ * thread.  Chunks of one token may be trials (pool.h), those of several tokens must be taken. */
+void lc_multiply_chunk(const lc_matrix *m, const lc_activations *a, const lc_grid *grid, int64_t chunk, lc_team *team,
                        uint8_t *scratch, const lc_output *out);
 /* The same for y = silu(gate * activations) * (up * activations): the gated half of the feed-forward. */
 void lc_multiply_gated_chunk(const lc_matrix *gate, const lc_matrix *up, const lc_activations *a, const lc_grid *grid,
-                             int64_t chunk, uint8_t *scratch, const lc_output *out);
+                             int64_t chunk, lc_team *team, uint8_t *scratch, const lc_output *out);
 size_t lc_multiply_scratch_bytes(void);
 
 /* Products of at least this many tokens are fast unless they shall be exact.  Fewer are what one more question in a

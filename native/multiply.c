@@ -15,6 +15,13 @@
 #define SPAN_PAIRS 2
 #define FEW_PAIRS 16 /* for each thread */
 
+/* So that a stage of three products has room for their chunks. */
+#define ACROSS_MOST_ONE (LC_STAGE_CHUNKS / 4)
+#define ACROSS_MOST_SEVERAL (LC_STAGE_CHUNKS / 256)
+
+#define TILE_SUMS (LC_PAIR * LC_TILE * LC_PANEL_ROWS_MAX)
+#define SPAN_SUMS (SPAN_PAIRS * SPAN_TILES * TILE_SUMS)
+
 lc_grid lc_grid_make(int64_t n_panels, int32_t n_tokens, size_t panel_bytes, int32_t n_threads)
 {
     lc_grid grid = {.tiles = 1, .n_down = 1};
@@ -22,13 +29,14 @@ lc_grid lc_grid_make(int64_t n_panels, int32_t n_tokens, size_t panel_bytes, int
     if (n_tokens == 1) {
         const int64_t least = (int64_t)(CHUNK_BYTES / panel_bytes), most = (int64_t)(CHUNK_BYTES_MOST / panel_bytes);
         grid.panels = lc_min(n_panels / (CHUNKS_PER_THREAD * n_threads), most);
-        grid.panels = lc_max(lc_max(least, grid.panels), 1);
+        grid.panels = lc_max(lc_max(least, grid.panels), LC_PAIR);
+        grid.panels = lc_max(grid.panels, lc_ceil_div(n_panels, ACROSS_MOST_ONE));
     } else {
         grid.tiles = (int32_t)lc_ceil_div(n_tiles, lc_ceil_div(n_tiles, SPAN_TILES));
         grid.n_down = lc_ceil_div(n_tiles, grid.tiles);
         grid.panels = n_panels >= (int64_t)FEW_PAIRS * LC_PAIR * n_threads ? SPAN_PAIRS * LC_PAIR : LC_PAIR;
+        grid.panels = lc_max(grid.panels, lc_round_up(lc_ceil_div(n_panels, ACROSS_MOST_SEVERAL), LC_PAIR));
     }
-    grid.panels = lc_max(grid.panels, lc_round_up(lc_ceil_div(n_panels, LC_STAGE_CHUNKS / 256), LC_PAIR));
     grid.n_across = lc_ceil_div(n_panels, grid.panels);
     return grid;
 }
@@ -74,13 +82,11 @@ LC_INLINE void deliver(const lc_matrix *m, int64_t panel, int32_t token, const f
 
 /* ---- one token ---- */
 
-static void multiply_one(const lc_matrix *m, const lc_activations *a, const span *s, const lc_output *out)
+/* results[panel][row] of a chunk. */
+static void multiply_one(const lc_matrix *m, const lc_activations *a, const span *s, float *results)
 {
-    _Alignas(LC_CACHE_LINE) float results[LC_PANEL_ROWS_MAX];
-    for (int64_t panel = s->panel; panel < s->panel_end; panel++) {
+    for (int64_t panel = s->panel; panel < s->panel_end; panel++, results += m->layout.rows)
         m->dot(&m->layout, panel_at(m, panel), a->tiles[m->form], results);
-        deliver(m, panel, 0, results, out);
-    }
 }
 
 /* Computed before their gates are opened: the exponentials of several panels do not wait for each other. */
@@ -102,24 +108,24 @@ static void multiply_gates(const lc_matrix *gate, const lc_matrix *up, const lc_
 }
 
 static void multiply_one_gated(const lc_matrix *gate, const lc_matrix *up, const lc_activations *a, const span *s,
-                               const lc_output *out)
+                               float *results)
 {
-    _Alignas(LC_CACHE_LINE) float results[GATED_PANELS * LC_PANEL_ROWS_MAX];
     _Alignas(LC_CACHE_LINE) float factors[GATED_PANELS * LC_PANEL_ROWS_MAX];
     const int64_t rows = gate->layout.rows;
-    for (int64_t first = s->panel, n; first < s->panel_end; first += n) {
+    for (int64_t first = s->panel, n; first < s->panel_end; first += n, results += n * rows) {
         n = lc_min(s->panel_end - first, GATED_PANELS);
         multiply_gates(gate, up, a, first, n, results, factors);
         a->kernels->swiglu(results, factors, n * rows);
-        for (int64_t i = 0; i < n; i++)
-            deliver(gate, first + i, 0, results + i * rows, out);
     }
 }
 
-/* ---- several tokens ---- */
+static void deliver_one(const lc_matrix *m, const span *s, const float *results, const lc_output *out)
+{
+    for (int64_t panel = s->panel; panel < s->panel_end; panel++, results += m->layout.rows)
+        deliver(m, panel, 0, results, out);
+}
 
-#define TILE_SUMS (LC_PAIR * LC_TILE * LC_PANEL_ROWS_MAX)
-#define SPAN_SUMS (SPAN_PAIRS * SPAN_TILES * TILE_SUMS)
+/* ---- several tokens ---- */
 
 size_t lc_multiply_scratch_bytes(void) { return LC_SLICE_BYTES + 2 * SPAN_SUMS * sizeof(float); }
 
@@ -194,24 +200,32 @@ size_t lc_multiply_bytes(const lc_matrix *m, const lc_grid *grid, int64_t first,
     return (size_t)(lc_min(end * grid->panels, m->n_panels) - first * grid->panels) * m->stride;
 }
 
-void lc_multiply_chunk(const lc_matrix *m, const lc_activations *a, const lc_grid *grid, int64_t chunk,
+void lc_multiply_chunk(const lc_matrix *m, const lc_activations *a, const lc_grid *grid, int64_t chunk, lc_team *team,
                        uint8_t *scratch, const lc_output *out)
 {
     const span s = span_of(m, a, grid, chunk);
-    if (a->n == 1)
-        multiply_one(m, a, &s, out);
-    else
+    float *results = (float *)(void *)scratch;
+    if (a->n > 1) {
         multiply_several(m, NULL, a, &s, scratch, out);
+        return;
+    }
+    multiply_one(m, a, &s, results);
+    if (lc_team_win(team))
+        deliver_one(m, &s, results, out);
 }
 
 void lc_multiply_gated_chunk(const lc_matrix *gate, const lc_matrix *up, const lc_activations *a, const lc_grid *grid,
-                             int64_t chunk, uint8_t *scratch, const lc_output *out)
+                             int64_t chunk, lc_team *team, uint8_t *scratch, const lc_output *out)
 {
     const span s = span_of(gate, a, grid, chunk);
-    if (a->n == 1)
-        multiply_one_gated(gate, up, a, &s, out);
-    else
+    float *results = (float *)(void *)scratch;
+    if (a->n > 1) {
         multiply_several(gate, up, a, &s, scratch, out);
+        return;
+    }
+    multiply_one_gated(gate, up, a, &s, results);
+    if (lc_team_win(team))
+        deliver_one(gate, &s, results, out);
 }
 
 lc_form lc_multiply_form(const lc_matrix *m, const lc_activations *a)

@@ -8,10 +8,24 @@
  *
  * lc_team_take returns -1 only when all chunks of the stage are done, by whatever thread; so the next stage may read
  * what this one wrote.  A thread that comes late finds the past stages done and passes through them: nobody is waited
- * for unless it holds a chunk.  That is what keeps an answer going when another program takes a core away.
+ * for unless it holds a chunk.
  *
- * Before it has been given a chunk, a thread may read only its copy of the job and what outlives all jobs: a late
- * one may still be inside when the caller has gone on.  Which thread does a chunk must not change its result.
+ * Where a chunk takes microseconds, a thread that another program's time slice puts aside for milliseconds with a chunk
+ * in hand would cost hundreds of chunks.  There a stage is one of trials:
+ *
+ *     while ((chunk = lc_team_try(team, n_chunks)) >= 0) {
+ *         ... one chunk, into memory of the thread's own ...
+ *         if (lc_team_win(team))
+ *             ... put the results where others see them ...
+ *     }
+ *
+ * A chunk that keeps the others waiting is tried by one of them too, and whoever is first delivers it.  That is what
+ * keeps an answer going when another program takes a core away.
+ *
+ * Before it has been given a chunk to do, a thread may read only its copy of the job and what outlives all jobs: a late
+ * one may still be inside when the caller has gone on.  So may one that tries a chunk: it may read what is there
+ * until lc_pool_settle, and if that has changed under its hands, it does not win.  Which thread does a chunk must not
+ * change its result.
  */
 #ifndef LC_POOL_H
 #define LC_POOL_H
@@ -43,6 +57,10 @@ void lc_pool_hold(lc_pool *pool);
 /* The next chunk (0..n_chunks-1) of the current stage, or -1 when the stage is done and the next one begins.
  * n_chunks (1..LC_STAGE_CHUNKS) is the same in all threads. */
 int32_t lc_team_take(lc_team *team, int64_t n_chunks);
+/* The same for a stage of trials, and whether this thread is the first: then it must deliver.  (A chunk that was taken
+ * is always won.)  The kind of a stage is the same in all threads. */
+int32_t lc_team_try(lc_team *team, int64_t n_chunks);
+bool lc_team_win(lc_team *team);
 /* The chunks first..end-1 of a stage with n_chunks are those that this thread is given, unless it comes late. */
 void lc_team_own(const lc_team *team, int64_t n_chunks, int64_t *first, int64_t *end);
 
