@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shlex
 import statistics
 import subprocess
 import sys
@@ -86,6 +85,8 @@ def compare(path: Path, work: Work, peers: Peers, probe: Probe) -> dict[str, Any
     runs: dict[str, list[dict[str, float]]] = {name: [] for name in running}
     for i in range(work.pairs + 1):
         for name, program in running.items():
+            if i == 0 and not program.stays:
+                continue  # it has nothing to remember
             result = program.measure()
             if name == "ours":
                 result["read_gb_s"] = probe.read_gb_s()
@@ -136,8 +137,9 @@ def busy_row(result: dict[str, Any], names: Sequence[str]) -> list[str]:
 
 def show(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A Markdown table: names to the left, figures to the right."""
-    for cells in (header, ["---"] + ["--:"] * (len(header) - 1), *rows):
-        print("| " + " | ".join(cells) + " |")
+    print(f"| {' | '.join(header)} |\n|---|{'--:|' * (len(header) - 1)}")
+    for cells in rows:
+        print(f"| {' | '.join(cells)} |")
 
 
 def report(results: Sequence[dict[str, Any]], work: Work, machine: dict[str, float]) -> None:
@@ -164,7 +166,12 @@ def main() -> None:
     parser.add_argument(
         "--llama-bench", type=Path, metavar="PROGRAM", help="a further peer: ik_llama.cpp's llama-bench"
     )
-    parser.add_argument("--llama-bench-args", default="", metavar="ARGS", help="more arguments for it, in one string")
+    parser.add_argument(
+        "--llama-bench-args",
+        action="append",
+        metavar="ARGS",
+        help="more arguments for it, in one string; again: a peer more",
+    )
     parser.add_argument("--threads", type=int, default=default_threads())
     parser.add_argument("-p", "--prompt", type=int, default=512, help="tokens of the prompt (512)")
     parser.add_argument("-n", "--answer", type=int, default=128, help="tokens of the answer (128)")
@@ -173,7 +180,7 @@ def main() -> None:
     parser.add_argument("--busy", action="store_true", help="also with another program at full load on one core")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write everything measured")
     options = parser.parse_args()
-    peers = Peers(options.peer_python, options.llama_bench, tuple(shlex.split(options.llama_bench_args)))
+    peers = Peers(options.peer_python, options.llama_bench, tuple(options.llama_bench_args or [""]))
     work = Work(options.threads, options.prompt, options.answer, options.depth, options.pairs, options.busy)
 
     with tempfile.TemporaryDirectory() as folder:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -41,11 +42,15 @@ class Peers:
 
     python: str | None = None
     llama_bench: Path | None = None
-    llama_bench_args: tuple[str, ...] = ()
+    llama_bench_args: tuple[str, ...] = ("",)  # measured with each of them
 
 
 class Program(Protocol):
     """A program and its work."""
+
+    @property
+    def stays(self) -> bool:
+        """Whether its process stays between measurements, so that the first one is not like the others."""
 
     def measure(self) -> dict[str, float]:
         """One measurement: tokens a second, of a ``prompt`` and of an ``answer`` after it, as far as it tells them."""
@@ -56,6 +61,8 @@ class Program(Protocol):
 
 class Served:
     """A program in a process of its own, waiting without using a processor while the others run."""
+
+    stays = True
 
     def __init__(self, command: Sequence[str], request: dict[str, list[int]]) -> None:
         self._request = json.dumps(request) + "\n"
@@ -91,20 +98,21 @@ class LlamaBench:
     tokens: with a depth the answer alone is measured, whose prompt has touched everything.
     """
 
+    stays = False
+
     def __init__(self, program: Path, model: Path, work: Work, more: Sequence[str]) -> None:
-        before = work.depth + work.prompt
-        tests = ["-p", "0" if work.depth else str(work.prompt), "-n", "0", "-gp", f"{before},{work.answer}"]
-        sizes = [
-            "-t",
-            str(work.threads),
-            "-b",
-            str(work.batch),
-            "-ub",
-            str(work.batch),
-            "-r",
-            "1" if work.depth else "2",
-        ]
-        self._command = [str(program), "-m", str(model), *tests, *sizes, "-o", "json", *more]
+        options = {
+            "-m": model,
+            "-t": work.threads,
+            "-b": work.batch,
+            "-ub": work.batch,
+            "-p": 0 if work.depth else work.prompt,
+            "-n": 0,  # an answer to nothing
+            "-gp": f"{work.depth + work.prompt},{work.answer}",
+            "-r": 1 if work.depth else 2,
+            "-o": "json",
+        }
+        self._command = [str(program), *(str(part) for option in options.items() for part in option), *more]
 
     def measure(self) -> dict[str, float]:
         """One measurement."""
@@ -135,5 +143,7 @@ def programs(path: Path, work: Work, peers: Peers) -> dict[str, Program]:
         python = os.path.abspath(peers.python)  # noqa: PTH100
         found["peer"] = Served([python, "-m", "benchmarks.peer_llama_cpp", *arguments], request)
     if peers.llama_bench:
-        found["llama-bench"] = LlamaBench(peers.llama_bench.resolve(), path, work, peers.llama_bench_args)
+        for more in peers.llama_bench_args:
+            name = f"llama-bench {more}".strip()
+            found[name] = LlamaBench(peers.llama_bench.resolve(), path, work, shlex.split(more))
     return found
