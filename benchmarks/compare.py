@@ -83,7 +83,10 @@ def compare(path: Path, work: Work, peers: Peers, probe: Probe) -> dict[str, Any
         label = f"{path.stem} {weights.type_name}"
     running = programs(path, work, peers)
     runs: dict[str, list[dict[str, float]]] = {name: [] for name in running}
-    for i in range(work.pairs + 1):
+    first = (
+        1 if work.depth else 0
+    )  # the first touches memory and is not counted; tokens before a prompt do that as well
+    for i in range(first, work.pairs + 1):
         for name, program in running.items():
             if i == 0 and not program.stays:
                 continue  # it has nothing to remember
@@ -93,7 +96,7 @@ def compare(path: Path, work: Work, peers: Peers, probe: Probe) -> dict[str, Any
             if work.busy:
                 with busy_core():
                     result |= {f"busy_{phase}": speed for phase, speed in program.measure().items()}
-            if i:  # the first touches memory and is not counted
+            if i:
                 runs[name].append(result)
         print(f"\r{label}: {i} of {work.pairs} pairs ", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
