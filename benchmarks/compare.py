@@ -10,67 +10,23 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import random
 import statistics
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where a file is run, its own folder alone is known
+
+from benchmarks.programs import Peers, Work, programs
 from llamachat.engine.core import default_threads
 from llamachat.weights import open_weights
 
 HERE = Path(__file__).resolve().parent
-
-
-@dataclass(frozen=True)
-class Work:
-    """What both programs are asked to do."""
-
-    threads: int
-    prompt: int
-    answer: int
-    depth: int
-    pairs: int
-    busy: bool = False
-    batch: int = 512
-
-    @property
-    def n_ctx(self) -> int:
-        """Room for all of it."""
-        return self.depth + self.prompt + self.answer
-
-
-class Program:
-    """A program in a process of its own, waiting without using a processor while the other one runs."""
-
-    def __init__(self, command: Sequence[str]) -> None:
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=HERE.parent
-        )
-        self._answer()
-
-    def ask(self, request: dict[str, list[int]]) -> dict[str, float]:
-        """One measurement."""
-        assert self.process.stdin  # noqa: S101  (a pipe, as asked for above)
-        self.process.stdin.write(json.dumps(request) + "\n")
-        self.process.stdin.flush()
-        return self._answer()
-
-    def _answer(self) -> dict[str, float]:
-        assert self.process.stdout  # noqa: S101
-        line = self.process.stdout.readline()
-        if not line:
-            raise SystemExit(f"compare: {self.process.args!r} ended with status {self.process.wait()}")
-        return dict(json.loads(line))
-
-    def close(self) -> None:
-        """Ends the process."""
-        self.process.communicate()
+PHASES = ("prompt", "answer")
 
 
 @contextmanager
@@ -121,37 +77,30 @@ def model_cost(path: Path) -> tuple[int, int]:
     return n_bytes, 2 * sum(tensor.rows * tensor.cols for tensor in in_layers)
 
 
-def compare(path: Path, work: Work, peer_python: str | None, probe: Probe) -> dict[str, Any]:
-    """Medians of both programs on one file."""
+def compare(path: Path, work: Work, peers: Peers, probe: Probe) -> dict[str, Any]:
+    """Medians of all programs on one file."""
     with open_weights(path) as weights:
-        n_vocab, label = weights.hyperparameters.n_vocab, f"{path.stem} {weights.type_name}"
-    ids = random.Random(1).choices(range(n_vocab), k=work.n_ctx)  # noqa: S311  (any tokens do)
-    depth, prompt, answer = (
-        ids[: work.depth],
-        ids[work.depth : work.depth + work.prompt],
-        ids[work.depth + work.prompt :],
-    )
-    arguments = [str(path.resolve()), str(work.threads), str(work.n_ctx), str(work.batch)]
-    programs = {"ours": Program([sys.executable, "-m", "benchmarks.ours", *arguments])}
-    if peer_python:
-        # Made absolute, but no link followed: an environment is found through its link.
-        command = [os.path.abspath(peer_python), "-m", "benchmarks.peer_llama_cpp", *arguments]  # noqa: PTH100
-        programs["peer"] = Program(command)
-    runs: dict[str, list[dict[str, float]]] = {name: [] for name in programs}
-    for i in range(work.pairs + 1):
-        for name, program in programs.items():
-            request = {"depth": depth, "prompt": prompt, "answer": answer}
-            result = program.ask(request)
+        label = f"{path.stem} {weights.type_name}"
+    running = programs(path, work, peers)
+    runs: dict[str, list[dict[str, float]]] = {name: [] for name in running}
+    first = (
+        1 if work.depth else 0
+    )  # the first touches memory and is not counted; tokens before a prompt do that as well
+    for i in range(first, work.pairs + 1):
+        for name, program in running.items():
+            if i == 0 and not program.stays:
+                continue  # it has nothing to remember
+            result = program.measure()
             if name == "ours":
                 result["read_gb_s"] = probe.read_gb_s()
             if work.busy:
                 with busy_core():
-                    result |= {f"busy_{phase}": speed for phase, speed in program.ask(request).items()}
-            if i:  # the first touches memory and is not counted
+                    result |= {f"busy_{phase}": speed for phase, speed in program.measure().items()}
+            if i:
                 runs[name].append(result)
         print(f"\r{label}: {i} of {work.pairs} pairs ", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
-    for program in programs.values():
+    for program in running.values():
         program.close()
     medians = {
         name: {phase: statistics.median(run[phase] for run in results) for phase in results[0]}
@@ -163,30 +112,53 @@ def compare(path: Path, work: Work, peer_python: str | None, probe: Probe) -> di
     return {"model": label, **costs, "runs": runs, **medians}
 
 
-def row(result: dict[str, Any], machine: dict[str, float]) -> str:
-    """One line of the table."""
-    ours, peer = result["ours"], result.get("peer")
+def row(result: dict[str, Any], names: Sequence[str], machine: dict[str, float]) -> list[str]:
+    """The cells of a line of the table; ``names`` are the peers'."""
+    ours = result["ours"]
     cells = [result["model"]]
-    for phase in ("prompt", "answer"):
-        theirs = f"{peer[phase]:,.0f}" if peer else "-"
-        ratio = f"{ours[phase] / peer[phase]:.2f}" if peer else "-"
-        cells += [f"{ours[phase]:,.0f}", theirs, ratio]
+    for phase in PHASES:
+        cells.append(f"{ours[phase]:,.0f}")
+        for name in names:
+            theirs = result[name].get(phase)
+            cells += [f"{theirs:,.0f}", f"{ours[phase] / theirs:.2f}"] if theirs else ["-", "-"]
     if machine:
         int8 = machine["int8_gop_s"]
         cells.append(f"{100 * result['ops_per_token'] * ours['prompt'] / 1e9 / int8:.0f} %" if int8 else "-")
         cells.append(f"{100 * result['share_of_read']:.0f} %")
-    return "| " + " | ".join(cells) + " |"
+    return cells
 
 
-def busy_row(result: dict[str, Any]) -> str:
-    """One line of the table of what is kept beside a busy program."""
+def busy_row(result: dict[str, Any], names: Sequence[str]) -> list[str]:
+    """The cells of a line of the table of what is kept beside a busy program; ``names`` are all programs'."""
     cells = [result["model"]]
-    for phase in ("prompt", "answer"):
-        for name in ("ours", "peer"):
-            speeds = result.get(name)
-            kept = speeds and f"{speeds[f'busy_{phase}']:,.0f} ({100 * speeds[f'busy_{phase}'] / speeds[phase]:.0f} %)"
-            cells.append(kept or "-")
-    return "| " + " | ".join(cells) + " |"
+    for phase in PHASES:
+        for name in names:
+            alone, beside = result[name].get(phase), result[name].get(f"busy_{phase}")
+            cells.append(f"{beside:,.0f} ({100 * beside / alone:.0f} %)" if beside else "-")
+    return cells
+
+
+def show(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A Markdown table: names to the left, figures to the right."""
+    print(f"| {' | '.join(header)} |\n|---|{'--:|' * (len(header) - 1)}")
+    for cells in rows:
+        print(f"| {' | '.join(cells)} |")
+
+
+def report(results: Sequence[dict[str, Any]], work: Work, machine: dict[str, float]) -> None:
+    """All tables."""
+    peers = [name for name in results[0]["runs"] if name != "ours"]
+    print(f"{work.threads} threads, prompt {work.prompt}, answer {work.answer}, depth {work.depth}, tokens/s,")
+    print(f"medians of {work.pairs} runs in turn; the machine: {json.dumps(machine)}\n")
+    header = ["model"]
+    for phase in PHASES:
+        header += [f"{phase}: ours", *(cell for name in peers for cell in (name, "ratio"))]
+    header += ["share of int8 peak", "share of read bandwidth"] if machine else []
+    show(header, [row(result, peers, machine) for result in results])
+    if work.busy:
+        print("\nBeside another program at full load on one core, and what share of the speed alone that is:\n")
+        header = ["model", *(name for phase in PHASES for name in (f"{phase}: ours", *peers))]
+        show(header, [busy_row(result, ["ours", *peers]) for result in results])
 
 
 def main() -> None:
@@ -194,6 +166,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="+", type=Path, metavar="MODEL")
     parser.add_argument("--peer-python", help="the Python of an environment with llama-cpp-python; without: ours alone")
+    parser.add_argument(
+        "--llama-bench", type=Path, metavar="PROGRAM", help="a further peer: ik_llama.cpp's llama-bench"
+    )
+    parser.add_argument(
+        "--llama-bench-args",
+        action="append",
+        metavar="ARGS",
+        help="more arguments for it, in one string; again: a peer more",
+    )
     parser.add_argument("--threads", type=int, default=default_threads())
     parser.add_argument("-p", "--prompt", type=int, default=512, help="tokens of the prompt (512)")
     parser.add_argument("-n", "--answer", type=int, default=128, help="tokens of the answer (128)")
@@ -202,26 +183,16 @@ def main() -> None:
     parser.add_argument("--busy", action="store_true", help="also with another program at full load on one core")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write everything measured")
     options = parser.parse_args()
+    peers = Peers(options.peer_python, options.llama_bench, tuple(options.llama_bench_args or [""]))
     work = Work(options.threads, options.prompt, options.answer, options.depth, options.pairs, options.busy)
 
     with tempfile.TemporaryDirectory() as folder:
         probe = Probe(folder, work.threads)
         machine = probe.machine
-        results = [compare(path, work, options.peer_python, probe) for path in options.models]
+        results = [compare(path, work, peers, probe) for path in options.models]
     if options.json:
         options.json.write_text(json.dumps({"work": vars(work), "machine": machine, "results": results}, indent=1))
-    print(f"{work.threads} threads, prompt {work.prompt}, answer {work.answer}, depth {work.depth}, tokens/s,")
-    print(f"medians of {work.pairs} runs in turn; the machine: {json.dumps(machine)}\n")
-    shares = " share of int8 peak | share of read bandwidth |" if machine else ""
-    print("| model | prompt: ours | peer | ratio | answer: ours | peer | ratio |" + shares)
-    print("|---|--:|--:|--:|--:|--:|--:|" + ("--:|--:|" if machine else ""))
-    for result in results:
-        print(row(result, machine))
-    if work.busy:
-        print("\nBeside another program at full load on one core, and what share of the speed alone that is:\n")
-        print("| model | prompt: ours | peer | answer: ours | peer |\n|---|--:|--:|--:|--:|")
-        for result in results:
-            print(busy_row(result))
+    report(results, work, machine)
 
 
 if __name__ == "__main__":
