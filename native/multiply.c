@@ -158,14 +158,22 @@ static void multiply_span(const lc_matrix *m, const lc_activations *a, const spa
     }
 }
 
-static void deliver_pair(const lc_matrix *m, const lc_activations *a, const span *s, int64_t panel, const float *sums,
-                         const lc_output *out)
+/* Rows of y lie far apart, in no cache: those of a token some way on are asked for. */
+#define DELIVER_AHEAD 16
+
+static void deliver_part(const lc_matrix *m, const lc_activations *a, const span *s, float *sums, const lc_output *out)
 {
-    const int64_t end = lc_min(panel + LC_PAIR, s->panel_end);
-    for (int32_t tile = s->tile; tile < s->tile_end; tile++, sums += tile_sums(m))
-        for (int32_t t = 0; t < lc_activations_in_tile(a, tile); t++)
-            for (int64_t p = panel; p < end; p++)
-                deliver(m, p, tile * LC_TILE + t, sums + ((p - panel) * LC_TILE + t) * m->layout.rows, out);
+    const int64_t rows = m->layout.rows;
+    for (int32_t tile = s->tile; tile < s->tile_end; tile++)
+        for (int32_t t = 0; t < lc_activations_in_tile(a, tile); t++) {
+            const int32_t token = tile * LC_TILE + t;
+            const float *later = out->y + lc_min(token + DELIVER_AHEAD, a->n - 1) * out->stride;
+            for (int64_t panel = s->panel; panel < s->panel_end; panel++) {
+                const float *of_tile = pair_sums(m, s, sums, panel) + (size_t)(tile - s->tile) * tile_sums(m);
+                __builtin_prefetch(later + panel * rows, 1);
+                deliver(m, panel, token, of_tile + ((panel - s->panel) % LC_PAIR * LC_TILE + t) * rows, out);
+            }
+        }
 }
 
 /* y = m * activations, or silu(m * activations) * (up * activations). */
@@ -178,13 +186,11 @@ static void multiply_several(const lc_matrix *m, const lc_matrix *up, const lc_a
         multiply_span(m, a, &part, scratch, sums);
         if (up)
             multiply_span(up, a, &part, scratch, factors);
-        for (int64_t pair = part.panel; pair < part.panel_end; pair += LC_PAIR) {
-            float *results = pair_sums(m, &part, sums, pair);
-            if (up)
-                a->kernels->swiglu(results, pair_sums(m, &part, factors, pair),
+        if (up)
+            for (int64_t pair = part.panel; pair < part.panel_end; pair += LC_PAIR)
+                a->kernels->swiglu(pair_sums(m, &part, sums, pair), pair_sums(m, &part, factors, pair),
                                    (s->tile_end - s->tile) * (int64_t)tile_sums(m));
-            deliver_pair(m, a, &part, pair, results, out);
-        }
+        deliver_part(m, a, &part, sums, out);
     }
 }
 
