@@ -91,7 +91,7 @@ class LineFace:
         stored: Sequence[SessionSummary] = self._session.sessions()[:_LISTED]
         if not stored:
             raise LlamachatError("no chat is stored yet")
-        chosen = self._pick("Which chat?", [summary.title for summary in stored])
+        chosen = self._pick("Which chat?", [summary.shown_title for summary in stored])
         if chosen is not None:
             self._session.open(stored[chosen].id)
 

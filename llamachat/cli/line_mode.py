@@ -159,7 +159,7 @@ class LineMode:
                 self._fail(event.message)
             if sys.stderr.isatty():
                 self._note(self._figures(event.timings, view.message))
-        elif isinstance(event, LoadFailed):
+        elif isinstance(event, LoadFailed) and not event.cancelled:  # who stopped it is told by a notice
             self._fail(load_error(event.message, asked))
             return self._on_terminal
         return True
@@ -213,7 +213,7 @@ class LineMode:
     def _news_while_reading(self) -> str:
         """Takes in what the engine told while the prompt is there; returns what a person should know."""
         asked = self._session.source
-        failures = [event for event in self._session.drain() if isinstance(event, LoadFailed)]
+        failures = [event for event in self._session.drain() if isinstance(event, LoadFailed) and not event.cancelled]
         lines = [error_line(load_error(failure.message, asked)) for failure in failures]
         return "\n".join([*lines, *map(clean, self._session.take_notices())])
 

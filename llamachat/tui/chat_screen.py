@@ -23,6 +23,8 @@ from llamachat.tui.transcript import Transcript
 if TYPE_CHECKING:
     from llamachat.tui.answer_text import AnswerText
 
+STOPPED_THERE = "esc stops it in its own window"
+
 
 class ChatScreen(ChatView):
     """Handlers of messages and keys."""
@@ -187,6 +189,8 @@ class ChatScreen(ChatView):
             self.focus_composer()
         else:
             pane.show_trouble("")
+            if self.session.answered_elsewhere:
+                self.flash(STOPPED_THERE)
 
     def action_interrupt(self) -> None:
         """Ctrl+C copies what the mouse selected; else it stops, and never quits."""
@@ -199,7 +203,7 @@ class ChatScreen(ChatView):
             self.session.stop()
             self.refresh_figures()
         else:
-            self.flash("^q quits")
+            self.flash(STOPPED_THERE if self.session.answered_elsewhere else "^q quits")
 
     def action_palette(self) -> None:
         """Opens the palette."""

@@ -15,6 +15,7 @@ from textual.timer import Timer
 from llamachat.chat import commands
 from llamachat.chat.conversation import Message, Role
 from llamachat.chat.session import ChatSession, Phase
+from llamachat.display import is_long
 from llamachat.engine.events import LoadFailed
 from llamachat.errors import LlamachatError
 from llamachat.tui.composer_pane import ComposerPane, Proposal
@@ -209,7 +210,7 @@ class ChatView(Panes):
         wait = phase_words(self.session.phase, self.session.progress, self.session.progress, None)
         for view in self.query_one(Transcript).views:
             view.grow()
-            view.show_wait(wait)
+            view.show_wait(wait if view.message is self.session.answering else None)
 
     async def sync(self, *, follow: bool = False) -> None:
         """Shows the visible path."""
@@ -226,6 +227,8 @@ class ChatView(Panes):
         await self.refresh_chat()
         pane = self.query_one(ComposerPane)
         pane.show_draft(self.session.draft)
+        if is_long(self.session.draft):
+            self.say_notice(f"{len(self.session.draft):,} characters that were not sent: ^u takes them out, ^z back in")
         asked = [message.text for message in conversation.path if message.role is Role.USER]
         pane.composer.history_of_prompts.fill(asked[-200:])
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from llamachat.chat import commands
-from llamachat.chat.conversation import UNTITLED
 from llamachat.display import clean_line
 from llamachat.engine.base import ModelSource
 from llamachat.errors import LlamachatError
@@ -92,11 +91,14 @@ class ScreenFace:
         from llamachat.tui.dialogs import PickScreen
 
         shelf = self._screen.chat_app.models
-        files = self._screen.try_to(shelf.files) if shelf is not None else None
+        files = list(self._screen.try_to(shelf.files) or ()) if shelf is not None else []
+        session = self._screen.session
+        now = session.load_stopped or session.model
+        if session.load_stopped is not None and session.load_stopped.path not in files:
+            files.insert(0, session.load_stopped.path)
         if not files:
             self._ask_for_model()
             return
-        now = self._screen.session.model
         rows = [Row(str(path), path.stem, _size(path), marked=now is not None and now.path == path) for path in files]
 
         def picked(choice: str | None) -> None:
@@ -204,7 +206,7 @@ class ScreenFace:
         today = date.today()
         return [
             Entry(
-                clean_line(stored.title or UNTITLED, 60),
+                clean_line(stored.shown_title, 60),
                 f"chat, {day_group(local_day(stored.updated), today).lower()}",
                 lambda key=stored.id: self._open(key),  # type: ignore[misc]
             )
