@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar
 
+from textual import events
 from textual.binding import Binding, BindingType
 
 from llamachat.chat import commands
@@ -171,6 +172,16 @@ class ChatScreen(ChatView):
         self.say_error(event.reason)
 
     # ---- keys -----------------------------------------------------------------
+
+    async def _on_key(self, event: events.Key) -> None:
+        """Does what a key is bound to here, where :class:`Composer.Sent` comes by too, in the order of typing.
+
+        Textual lets a key climb one step further, to the application: a question sent right after Ctrl+C or Ctrl+N
+        was there before them, and was stopped, or stood in the chat before.
+        """
+        if await self.app._check_bindings(event.key):
+            event.stop()
+            event.prevent_default()
 
     def action_escape(self) -> None:
         """Closes what is open; else stops what runs; else goes back to the composer."""

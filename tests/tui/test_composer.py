@@ -55,6 +55,21 @@ async def test_keys_typed_faster_than_the_screen_is_drawn_keep_their_order() -> 
         assert chat.path[0].text == "ac\nd"
 
 
+async def test_a_question_sent_right_after_ctrl_c_is_not_stopped() -> None:
+    async with open_chat(["Four"], gated=True) as chat:
+        await chat.send("first")
+        chat.engine.release(1)
+        await chat.until(lambda: "reading prompt" in chat.status)
+        driver = chat.app._driver
+        assert driver is not None
+        for key in ["ctrl+c", *"next", "enter", "ctrl+n", *"other", "enter"]:
+            driver.send_message(Key(key, key if len(key) == 1 else None))
+        chat.engine.release(100)
+        await chat.until(lambda: [message.text for message in chat.path] == ["other", "Four"])
+        first = next(one for one in chat.session.sessions() if one.title == "first")
+        assert [m.text for m in chat.session.store.load(first.id).path] == ["first", "next"]
+
+
 async def test_a_refused_text_comes_back_before_what_was_typed_since() -> None:
     async with open_chat(n_ctx=100) as chat:
         driver = chat.app._driver
