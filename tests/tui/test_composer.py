@@ -55,19 +55,23 @@ async def test_keys_typed_faster_than_the_screen_is_drawn_keep_their_order() -> 
         assert chat.path[0].text == "ac\nd"
 
 
-async def test_a_question_sent_right_after_ctrl_c_is_not_stopped() -> None:
+async def test_what_is_sent_and_what_a_key_does_come_in_the_order_of_typing() -> None:
     async with open_chat(["Four"], gated=True) as chat:
         await chat.send("first")
         chat.engine.release(1)
         await chat.until(lambda: "reading prompt" in chat.status)
         driver = chat.app._driver
         assert driver is not None
-        for key in ["ctrl+c", *"next", "enter", "ctrl+n", *"other", "enter"]:
+        for key in ["ctrl+c", *"next", "enter"]:
             driver.send_message(Key(key, key if len(key) == 1 else None))
+        await chat.until(lambda: [message.text for message in chat.path][:2] == ["first", "next"])
         chat.engine.release(100)
-        await chat.until(lambda: [message.text for message in chat.path] == ["other", "Four"])
+        await chat.until(lambda: chat.path[-1].text == "Four")
+        for key in [*"this", "enter", "ctrl+n", *"that", "enter"]:
+            driver.send_message(Key(key, key if len(key) == 1 else None))
+        await chat.until(lambda: [message.text for message in chat.path] == ["that", "Four"])
         first = next(one for one in chat.session.sessions() if one.title == "first")
-        assert [m.text for m in chat.session.store.load(first.id).path] == ["first", "next"]
+        assert [m.text for m in chat.session.store.load(first.id).path][:4] == ["first", "next", "Four", "this"]
 
 
 async def test_a_refused_text_comes_back_before_what_was_typed_since() -> None:
