@@ -24,7 +24,7 @@ from llamachat.cli.line_reader import PlainReader, Reader
 from llamachat.cli.model_files import no_choice
 from llamachat.cli.status_line import StatusLine, bar, is_terminal
 from llamachat.display import clean
-from llamachat.engine.events import Event, Finished, LoadFailed, Timings
+from llamachat.engine.events import Event, Finished, LoadFailed, StopReason
 from llamachat.errors import LlamachatError
 
 if TYPE_CHECKING:
@@ -157,8 +157,8 @@ class LineMode:
             view.end()
             if event.message:
                 self._fail(event.message)
-            if sys.stderr.isatty():
-                self._note(self._figures(event.timings, view.message))
+            if sys.stderr.isatty() and (ending := self._ending(event, view.message)):
+                self._note(ending)
         elif isinstance(event, LoadFailed) and not event.cancelled:  # who stopped it is told by a notice
             self._fail(load_error(event.message, asked))
             return self._on_terminal
@@ -174,8 +174,13 @@ class LineMode:
         else:
             self._line.clear()
 
-    def _figures(self, timings: Timings, answer: Message | None) -> str:
-        session = self._session
+    def _ending(self, event: Finished, answer: Message | None) -> str:
+        """What is said under an answer; nothing under one whose error was told, and that has no word."""
+        timings, session = event.timings, self._session
+        if not timings.answer_tokens and event.reason is StopReason.FAILED:
+            return ""
+        if not timings.answer_tokens and event.reason is StopReason.STOPPED:
+            return f"stopped before it began; {'/continue goes on' if answer and answer.text else '/again asks again'}"
         figures = (
             f"{timings.answer_rate:,.0f} t/s, {timings.answer_tokens:,} tokens, "
             f"context {session.context_used:,} of {session.context_total:,}"

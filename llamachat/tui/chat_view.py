@@ -210,7 +210,10 @@ class ChatView(Panes):
         wait = phase_words(self.session.phase, self.session.progress, self.session.progress, None)
         for view in self.query_one(Transcript).views:
             view.grow()
-            view.show_wait(wait if view.message is self.session.answering else None)
+            if view.message.role is Role.USER:
+                view.show_unanswered(view.message is self._last and not self.session.busy and not self.session.queued)
+            else:
+                view.show_wait(wait if view.message is self.session.answering else None)
 
     async def sync(self, *, follow: bool = False) -> None:
         """Shows the visible path."""

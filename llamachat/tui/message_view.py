@@ -27,7 +27,7 @@ from llamachat.tui.words import ELSEWHERE, ending, rate
 if TYPE_CHECKING:
     from llamachat.tui.answer_text import AnswerText
 
-CONTINUE_KEY = "^g"
+CONTINUE_KEY, AGAIN_KEY = "^g", "^r"
 _ACTIONS = (("e", "edit", "edit"), ("c", "copy", "copy"), ("r", "again", "again"), ("g", "go on", "go_on"))
 """Key, word and action of what a message's header offers."""
 
@@ -209,6 +209,10 @@ The cursor walks the messages with **Up** and **Down**. A message with several v
             elif self.message.text:
                 words = ""
             self._set_note(words)
+
+    def show_unanswered(self, unanswered: bool) -> None:
+        """Says under a question that no answer follows, and how to ask for one."""
+        self._set_note(f"no answer yet · {AGAIN_KEY} asks for one" if unanswered else "")
 
     def _show_ending(self) -> None:
         note = ending(self.message)

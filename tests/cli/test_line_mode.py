@@ -97,6 +97,31 @@ def test_ctrl_c_stops_the_answer_and_not_the_program(talk: Talk, stored: Stored)
     assert answer.text.endswith("The rest.")
 
 
+def test_ctrl_c_before_the_answer_begins_says_how_to_ask_again(talk: Talk, stored: Stored) -> None:
+    terminal = ready(talk(answers=["At last."], prefill_ms=3000))
+    terminal.press("go" + ENTER)
+    terminal.wait_for("reading the prompt")
+    terminal.press(CTRL_C)
+    terminal.wait_for("stopped before it began; /again asks again")
+    assert "0 t/s" not in terminal.output
+    ready(terminal).press("/again" + ENTER)
+    terminal.wait_for("At last.")
+    ready(terminal).press(CTRL_D)
+    assert terminal.wait() == 0
+    assert [message.text for message in stored().path] == ["go", "At last."]
+
+
+def test_ctrl_c_while_a_question_waits_for_the_model_says_how_to_load_it(talk: Talk) -> None:
+    terminal = ready(talk(answers=["At last."], load_seconds=4))
+    terminal.press("go" + ENTER)
+    terminal.wait_for("loading the model")
+    terminal.press(CTRL_C)
+    terminal.wait_for("loading was stopped: /model /models/scripted.gguf loads it")
+    ready(terminal).press(CTRL_D)
+    assert terminal.wait() == 0
+    assert "error" not in terminal.output
+
+
 def test_what_is_typed_during_an_answer_waits_unseen_for_the_next_prompt(talk: Talk, stored: Stored) -> None:
     terminal = ready(talk(answers=[WORDS, "Yes."], tokens_per_second=400))
     terminal.press("go" + ENTER)
