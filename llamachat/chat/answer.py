@@ -199,9 +199,10 @@ class Answer:
 
     def _end(self, status: Status, note: str) -> None:
         message = self.message
-        if self.timings.answer_tokens == 0 and status in (Status.STOPPED, Status.FAILED):
+        nothing_more = self.continues and status is Status.COMPLETE
+        if self.timings.answer_tokens == 0 and (nothing_more or status in (Status.STOPPED, Status.FAILED)):
             message.take(self._before)  # nothing came: as if it had not been asked for
-            if not self.continues:
+            if nothing_more or not self.continues:
                 message.status = status
             return
         message.status, message.note, message.timings = status, note, self.timings

@@ -168,8 +168,8 @@ def _next(session: ChatSession, face: Face, argument: str) -> None:
 
 def _step(session: ChatSession, _face: Face, _argument: str, step: int) -> None:
     fork = _fork(session)
-    if fork is not None:
-        session.select_sibling(fork.id, step)
+    if fork is not None and session.select_sibling(fork.id, step) is fork:
+        raise LlamachatError(f"there is no alternative {'after' if step > 0 else 'before'} this one")
 
 
 def _stop(session: ChatSession, _face: Face, _argument: str) -> None:

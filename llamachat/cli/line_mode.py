@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import sys
-import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,9 +15,9 @@ from llamachat.chat.commands import as_message, complete_line, is_command, run_l
 from llamachat.chat.conversation import Message, Role, Status
 from llamachat.chat.names import NO_MODEL_HERE, model_files, model_name
 from llamachat.chat.session import ChatSession, Phase
-from llamachat.cli.failures import FAILED, OK, ended_by, error_line, soft_signals, tell
+from llamachat.cli.failures import FAILED, OK, PREFIX, ended_by, error_line, soft_signals, tell
 from llamachat.cli.generation import Printer, load_error
-from llamachat.cli.line_face import LineFace
+from llamachat.cli.line_face import LineFace, wrapped
 from llamachat.cli.line_reader import PlainReader, Reader
 from llamachat.cli.model_files import no_choice
 from llamachat.cli.status_line import StatusLine, bar, is_terminal
@@ -179,6 +177,8 @@ class LineMode:
         timings, session = event.timings, self._session
         if not timings.answer_tokens and event.reason is StopReason.FAILED:
             return ""
+        if not timings.answer_tokens and event.reason is StopReason.END:
+            return "there is nothing more to say" if answer and answer.text else "the model said nothing"
         if not timings.answer_tokens and event.reason is StopReason.STOPPED:
             return f"stopped before it began; {'/continue goes on' if answer and answer.text else '/again asks again'}"
         figures = (
@@ -240,9 +240,7 @@ class LineMode:
 
     def _note(self, text: str) -> None:
         """A quiet line on stderr."""
-        line = clean(text)
-        if is_terminal(sys.stderr):
-            line = textwrap.fill(line, max(shutil.get_terminal_size().columns, 20), break_on_hyphens=False)
+        line = wrapped(clean(text), sys.stderr)
         with contextlib.suppress(OSError):
             dim = is_terminal(sys.stderr) and not os.environ.get("NO_COLOR")
             sys.stderr.write(f"\x1b[2m{line}\x1b[0m\n" if dim else f"{line}\n")
@@ -252,7 +250,7 @@ class LineMode:
         self._line.clear()
         if not self._on_terminal:
             self._status = FAILED
-        tell(error_line(error))
+        tell(wrapped(error_line(error), sys.stderr, len(PREFIX)))
 
 
 class AnswerView:
