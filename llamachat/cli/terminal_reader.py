@@ -113,7 +113,8 @@ class TerminalReader:
         finally:
             self._quiet = None
             signal.signal(signal.SIGCONT, handler)
-            termios.tcsetattr(terminal, termios.TCSADRAIN, before)
+            with contextlib.suppress(termios.error):  # the terminal is gone
+                termios.tcsetattr(terminal, termios.TCSADRAIN, before)
 
     def _hush(self) -> None:
         """Sets the held terminal again: after Ctrl+Z the shell had it, and set it as it likes."""

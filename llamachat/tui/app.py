@@ -8,7 +8,6 @@ import logging
 import signal
 import sys
 from pathlib import Path
-from types import FrameType
 from typing import ClassVar
 
 from textual.app import App
@@ -142,10 +141,15 @@ class ChatApp(App[int]):
         self.call_after_refresh(lambda: self.post_message(self.Ready()))
         if not self.is_headless:
             self.set_timer(_WARM_UP_SECONDS, self._warm_up)
+            # Through the loop: a handler that writes in the middle of a write would wait for itself.
+            handle = asyncio.get_running_loop().add_signal_handler
             for number in ENDING_SIGNALS:
-                asyncio.get_running_loop().add_signal_handler(number, self._end_by_signal, number)
+                handle(number, self._end_by_signal, number)
+            handle(signal.SIGCONT, self._continued)
+            suspend = getattr(self._driver, "_sigtstp_application", None)
+            if suspend is not None:
+                handle(signal.SIGTSTP, suspend)
             self.app_resume_signal.subscribe(self, lambda _: self.refresh(layout=True))  # the terminal forgot all
-            signal.signal(signal.SIGCONT, self._continued)
         if self._first_notices:
             self.call_after_refresh(lambda: self.chat_screen.say_notice(" · ".join(self._first_notices)))
         if self._source is not None or self.session.model is not None or self.session.busy:
@@ -219,10 +223,10 @@ class ChatApp(App[int]):
         self.chat_screen.query_one(ComposerPane).flush_draft()
         self.exit(return_code=128 + number)
 
-    def _continued(self, _number: int, _frame: FrameType | None) -> None:
+    def _continued(self) -> None:
         """Takes the terminal again after a stop. Nobody is told of a SIGSTOP, so nothing was given back before it."""
         driver = self._driver
-        if driver is None:
+        if driver is None or self._exit:
             return
         if not getattr(driver, "_must_signal_resume", True):
             driver.suspend_application_mode()
