@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.message import Message as TextualMessage
 from textual.timer import Timer
 
-from llamachat.chat import commands
 from llamachat.chat.conversation import Message, Role
 from llamachat.chat.session import ChatSession, Phase
 from llamachat.display import is_long
@@ -22,7 +21,6 @@ from llamachat.tui.composer_pane import ComposerPane, Proposal
 from llamachat.tui.context_meter import ContextMeter
 from llamachat.tui.panes import Panes
 from llamachat.tui.sampling_panel import SamplingPanel
-from llamachat.tui.screen_face import ScreenFace
 from llamachat.tui.seen_only import SeenOnly
 from llamachat.tui.session_pane import SessionPane
 from llamachat.tui.status_line import Keys, StatusLine
@@ -31,7 +29,7 @@ from llamachat.tui.welcome import Welcome
 from llamachat.tui.words import phase_words
 
 if TYPE_CHECKING:
-    from llamachat.tui.app import ChatApp
+    from llamachat.tui.program import Program
 
 Result = TypeVar("Result")
 
@@ -77,15 +75,11 @@ class ChatView(Panes):
         self._last_key = 0.0
         self._after_key: Timer | None = None  #: the look at the engine's news that follows a key
         self._looking = False
-        self.face = ScreenFace(self)
 
     @property
-    def chat_app(self) -> ChatApp:
-        """The application, by its own type."""
-        from llamachat.tui.app import ChatApp
-
-        assert isinstance(self.app, ChatApp)  # noqa: S101
-        return self.app
+    def program(self) -> Program:
+        """The application, as the chat sees it."""
+        return cast("Program", self.app)
 
     @property
     def at_rest(self) -> bool:
@@ -100,7 +94,7 @@ class ChatView(Panes):
             with Vertical(id="middle", classes="-empty"):
                 yield Welcome()
                 yield Transcript()
-                yield ComposerPane(self._propose, self._keep_draft)
+                yield ComposerPane(self.propose, self._keep_draft)
             yield SamplingPanel()
         yield StatusLine()
 
@@ -167,7 +161,7 @@ class ChatView(Panes):
         failures = [e.message for e in self.session.drain() if isinstance(e, LoadFailed) and not e.cancelled]
         if failures:
             self._next_key = " · ^o opens another model"
-            self.chat_app.model_failed(failures[-1])
+            self.program.model_failed(failures[-1])
         due = now - self._figures_drawn >= FIGURES_CADENCE or phase is not self.session.phase
         await self.refresh_chat(figures=due or not self.session.busy)
         if self.session.phase is Phase.DECODE:
@@ -310,16 +304,9 @@ class ChatView(Panes):
         pane.composer.show_prompt(text)
         pane.composer.focus()
 
-    def _propose(self, text: str) -> list[Proposal]:
-        proposals = []
-        for line in (self.try_to(lambda: commands.complete_line(self.session, self.face, text)) or [])[:50]:
-            name, _, argument = line.removeprefix("/").partition(" ")
-            command = commands.find_command(name)
-            if command.available(self.session):
-                takes = bool(command.argument) and not argument
-                needs = takes and not command.argument.startswith("[")
-                proposals.append(Proposal(line, "" if argument else command.help, takes, needs))
-        return proposals
+    def propose(self, text: str) -> list[Proposal]:  # noqa: ARG002
+        """What a line that is typed may become. Here nothing: who knows commands says more."""
+        return []
 
     def _keep_draft(self, text: str) -> None:
         self.try_to(lambda: self.session.save_draft(text))
