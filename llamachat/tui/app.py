@@ -34,8 +34,8 @@ _log = logging.getLogger(__name__)
 _WARM_UP_SECONDS = 0.5
 _SWITCH_SECONDS = 0.00002
 """For so long drawing may keep the interpreter from the engine, which wants it three times a token for some
-microseconds each. Between two tokens lie 150 us on average where this is 500, and 110 where it is 20; of 4 ms for a token
-of a small model, which Python's own 5 ms would more than double. It costs nothing while nobody waits."""
+microseconds each. Between two tokens lie 150 us on average where this is 500, and 110 where it is 20, of 4 ms for a
+token of a small model. Python's own 5 ms would more than double that. It costs nothing while nobody waits."""
 
 ENDING_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
