@@ -35,16 +35,16 @@ Result = TypeVar("Result")
 
 CADENCE = 0.06
 """Seconds between two looks at what the engine said."""
-_SHORTEST_PAUSE = 0.09
-"""Between two frames of an answer: eleven a second look fluent, and all waiting tokens are drawn at once, so that the
+_SHORTEST_PAUSE = 0.095
+"""Between two frames of an answer: ten a second look fluent, and all waiting tokens are drawn at once, so that the
 cost of drawing does not grow with tokens a second."""
 _SHARE = 28
 """Drawing may take a 28th of the time while an answer is written: the model needs all cores, and loses somewhat more
 than what is counted here. The pace follows what the last frame cost, from the look at the events to the screen: 3 ms,
 and twice that if it scrolls."""
 _LONGEST_PAUSE = 1.0
-FIGURES_CADENCE = 0.25
-"""Figures change four times a second: a person reads no faster, and a frame that changes both the text and the
+FIGURES_CADENCE = 0.33
+"""Figures change three times a second: a person reads no faster, and a frame that changes both the text and the
 status line makes Textual render everything that lies between them."""
 _TYPING = 0.15
 """For so long after a key no frame of an answer begins, but for the one that follows the key: a key that meets a frame
