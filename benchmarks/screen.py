@@ -248,13 +248,16 @@ def measure(what: Answering, pairs: int) -> Iterator[Pair]:
 def compare(what: Answering, pairs: int, gathered: Path | None) -> None:
     """Prints the pairs, and the median of their ratios: of these, and of those gathered before for the same answer."""
     asked: dict[str, Any] = {"prompt": what.prompt, "tokens": what.tokens, "model": what.model.name}
-    rows = [{**asked, "ratio": pair.ratio, "share": pair.app.share, "frames": pair.app.frame_rate,
-             "gap_ms": pair.app.longest_gap_ms} for pair in measure(what, pairs)]  # fmt: skip
-    if gathered is not None:
-        with gathered.open("a+") as file:
-            file.writelines(json.dumps(row) + "\n" for row in rows)
-            file.seek(0)
-            rows = [row for row in map(json.loads, file) if asked.items() <= row.items()]
+    rows: list[dict[str, Any]] = []
+    if gathered is not None and gathered.exists():
+        rows = [row for row in map(json.loads, gathered.read_text().splitlines()) if asked.items() <= row.items()]
+    for pair in measure(what, pairs):
+        app = pair.app
+        rows.append({**asked, "ratio": pair.ratio, "share": app.share, "frames": app.frame_rate,
+                     "gap_ms": app.longest_gap_ms})  # fmt: skip
+        if gathered is not None:  # at once: what is measured is not lost if the rest is cut off
+            with gathered.open("a") as file:
+                file.write(json.dumps(rows[-1]) + "\n")
     median, low, high = median_with_interval([row["ratio"] for row in rows])
     share, frames, gap = (statistics.median(row[name] for row in rows) for name in ("share", "frames", "gap_ms"))
     print(
@@ -291,7 +294,7 @@ def main() -> None:
     for prompt in given.prompt or (PROSE, CODE):
         what = Answering(Path(model), prompt, given.n, given.threads)
         print(prompt)
-        if given.pairs:
+        if given.pairs or given.add:
             print(" tokens   headless        app     ratio    screen       a token  frames/s  longest gap")
             compare(what, given.pairs, Path(given.add) if given.add else None)
         if given.keys:
