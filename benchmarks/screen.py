@@ -258,6 +258,8 @@ def compare(what: Answering, pairs: int, gathered: Path | None) -> None:
         if gathered is not None:  # at once: what is measured is not lost if the rest is cut off
             with gathered.open("a") as file:
                 file.write(json.dumps(rows[-1]) + "\n")
+    if not rows:
+        sys.exit("no pairs")
     median, low, high = median_with_interval([row["ratio"] for row in rows])
     share, frames, gap = (statistics.median(row[name] for row in rows) for name in ("share", "frames", "gap_ms"))
     print(
