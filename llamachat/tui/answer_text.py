@@ -114,16 +114,19 @@ class AnswerText(LaidOutOnce, Widget):
     def render_lines(self, crop: Region) -> list[Strip]:
         """Rows in colours, kept until they change. There is no border, and nothing else that stands around them."""
         selection = self.text_selection
-        known = self._strips if selection is None else {}
-        missing = [y for y in crop.line_range if y not in known]
-        if missing:  # the same for all rows, and dear
-            style, background, filters = self.visual_style, self.background_colors[1], self.get_line_filters()
-        for y in missing:
-            strip = self._draw(y, selection, style)
-            for line_filter in filters:
-                strip = strip.apply_filter(line_filter, background)
-            known[y] = strip
-        strips = [known[y] for y in crop.line_range]
+        kept = self._strips if selection is None else {}
+        style: Style | None = None
+        strips: list[Strip] = []
+        for y in crop.line_range:
+            strip = kept.get(y)
+            if strip is None:
+                if style is None:  # what is the same for all rows is dear
+                    style, background, filters = self.visual_style, self.background_colors[1], self.get_line_filters()
+                strip = self._draw(y, selection, style)
+                for line_filter in filters:
+                    strip = strip.apply_filter(line_filter, background)
+                kept[y] = strip
+            strips.append(strip)
         if crop.column_span != (0, self.size.width):
             strips = [strip.crop(*crop.column_span) for strip in strips]
         return strips
