@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from textual import events
 from textual.content import Content, _FormattedLine
 from textual.geometry import Region, Size
@@ -16,10 +18,10 @@ from llamachat.tui.markdown_document import MarkdownDocument
 from llamachat.tui.safe_markdown import displayed
 
 _CURSOR = Content.styled("▌", "$accent")
-_SPARE_SHARE, _MOST_SPARE = 6, 8
-"""Rows below an answer that is being written, for what comes next: a sixth of the screen, and never more than so
-many. Frames in between lay nothing out and scroll nothing, which costs a third (2 ms instead of 7, 120x40), and the eye
-is not pulled along with every row."""
+_LEAST_SPARE, _SPARE_SHARE, _SOON = 3, 4, 1.0
+"""Rows below an answer that is being written, for what comes next. Frames in between lay nothing out and scroll nothing,
+which costs a third (2 ms instead of 7, 120x40), and the eye is not pulled along with every row. Where they are full
+within so many seconds there will be twice as many, up to a fourth of the screen: a fast answer takes larger steps."""
 
 
 class AnswerText(LaidOutOnce, Widget):
@@ -48,6 +50,8 @@ class AnswerText(LaidOutOnce, Widget):
         self._strips: dict[int, Strip] = {}
         self._has_cursor = False
         self._room = 0  # rows that were laid out
+        self._spare = _LEAST_SPARE  # those of them that were free
+        self._made_room = 0.0
 
     # ---- text -----------------------------------------------------------------
 
@@ -104,7 +108,11 @@ class AnswerText(LaidOutOnce, Widget):
         if not self._has_cursor:
             self._room = height
         elif height > self._room:
-            self._room = height + max(1, min(viewport.height // _SPARE_SHARE, _MOST_SPARE))
+            now = time.monotonic()
+            most = max(_LEAST_SPARE, viewport.height // _SPARE_SHARE)
+            self._spare = min(2 * self._spare, most) if now - self._made_room < _SOON else _LEAST_SPARE
+            self._made_room = now
+            self._room = height + self._spare
         return self._room
 
     def render_line(self, y: int) -> Strip:

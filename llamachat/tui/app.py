@@ -36,6 +36,9 @@ _SWITCH_SECONDS = 0.00002
 """For so long drawing may keep the interpreter from the engine, which wants it three times a token for some
 microseconds each. Between two tokens lie 150 us on average where this is 500, and 110 where it is 20, of 4 ms for a
 token of a small model. Python's own 5 ms would more than double that. It costs nothing while nobody waits."""
+_GARBAGE = 20_000
+"""New objects before Python looks for garbage among them: a frame makes some thousands, which are gone after it anyway.
+(Python's 700 cost a twentieth of it.)"""
 
 ENDING_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
@@ -264,12 +267,14 @@ def run(
     """
     app = ChatApp(session, source=source, theme=theme, user_themes=user_themes, models=models)
     handlers = {number: signal.getsignal(number) for number in (*ENDING_SIGNALS, signal.SIGTSTP, signal.SIGCONT)}
-    switch_seconds = sys.getswitchinterval()
+    switch_seconds, garbage = sys.getswitchinterval(), gc.get_threshold()
     sys.setswitchinterval(_SWITCH_SECONDS)
+    gc.set_threshold(_GARBAGE)
     try:
         result = app.run()
     finally:
         sys.setswitchinterval(switch_seconds)
+        gc.set_threshold(*garbage)
         session.on_wake = None
         for number, handler in handlers.items():  # asyncio leaves the defaults behind
             signal.signal(number, handler)
