@@ -19,9 +19,10 @@ from llamachat.tui.safe_markdown import displayed
 
 _CURSOR = Content.styled("▌", "$accent")
 _LEAST_SPARE, _SPARE_SHARE, _SOON = 3, 4, 1.0
-"""Rows below an answer that is being written, for what comes next. Frames in between lay nothing out and scroll nothing,
-which costs a third (2 ms instead of 7, 120x40), and the eye is not pulled along with every row. Where they are full
-within so many seconds there will be twice as many, up to a fourth of the screen: a fast answer takes larger steps."""
+"""Rows below an answer that is being written, for what comes next. Frames in between lay nothing out and scroll
+nothing, which costs a third (2 ms instead of 7, 120x40), and the eye is not pulled along with every row. Where they are
+full within so many seconds there will be twice as many, up to a fourth of the screen: a fast answer takes larger steps.
+"""
 
 
 class AnswerText(LaidOutOnce, Widget):
