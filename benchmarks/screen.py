@@ -2,7 +2,9 @@
 often the answer grows on the screen, and how soon a key shows.
 
 The app runs in a pseudo-terminal of 120x40 whose other end only reads, so that what is measured is the program and not
-a terminal emulator. See README.md.
+a terminal emulator. Both sides of a pair run one right after the other, now this and now that one first, each in a
+process of its own; what counts is the median of the pairs' ratios, with an interval for it from resampling them, since
+a single ratio is as much the machine's as the program's. ``--add FILE`` gathers pairs over several runs. See README.md.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import fcntl
 import json
 import os
 import pty
+import random
 import re
 import select
 import statistics
@@ -21,10 +24,11 @@ import sys
 import tempfile
 import termios
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from llamachat.chat.store import SessionStore
 from llamachat.cli.model_files import default_model
@@ -32,6 +36,7 @@ from llamachat.paths import data_dir
 
 ROWS, COLUMNS = 40, 120
 PATIENCE_SECONDS = 60.0
+RESAMPLINGS = 4000
 CODE = "Write a complete Python program that simulates a bank, with at least 40 functions. Only code."
 PROSE = "Tell me the whole history of the Roman Empire, century by century, in as much detail as you can."
 TO_A_CELL = re.compile(rb"\x1b\[(\d+);(\d+)H.")
@@ -113,16 +118,54 @@ class App:
         os.close(self._end)
 
 
-def headless(options: Sequence[str], prompt: str) -> float:
-    """Tokens per second of ``llamachat ask``."""
-    command = [sys.executable, "-m", "llamachat", "ask", "--json", *options, prompt]
-    out = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
-    timings = json.loads(out)["timings"]
+@dataclass(frozen=True, slots=True)
+class Answering:
+    """What is measured: an answer of so many tokens by a model; 0 threads are as many as the program takes."""
+
+    model: Path
+    prompt: str
+    tokens: int
+    threads: int
+
+    @property
+    def options(self) -> list[str]:
+        """For the command line."""
+        threads = ["--threads", str(self.threads)] if self.threads else []
+        return ["--temperature", "0", "-n", str(self.tokens), "-m", str(self.model), *threads]
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """The same answer headless and in the app."""
+
+    alone: float  #: tokens per second
+    app: Streamed
+
+    @property
+    def ratio(self) -> float:
+        """Of the app's rate to the other."""
+        return self.app.rate / self.alone
+
+
+def headless(what: Answering) -> float:
+    """Tokens per second of an answer that is written to a pipe."""
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.alone",
+        str(what.model),
+        str(what.tokens),
+        str(what.threads),
+        what.prompt,
+    ]
+    done = subprocess.run(command, check=True, capture_output=True)
+    timings = json.loads(done.stderr.splitlines()[-1])
     return 1000 * float(timings["answer_tokens"]) / float(timings["answer_ms"])
 
 
-def on_screen(options: Sequence[str], prompt: str, keys_per_second: float) -> Streamed:
+def on_screen(what: Answering, keys_per_second: float) -> Streamed:
     """The same answer in the app; keys are typed meanwhile, if any."""
+    prompt, options = what.prompt, what.options
     with tempfile.TemporaryDirectory() as folder:
         app = App(options, Path(folder))
         try:
@@ -182,25 +225,58 @@ def percentile(values: Sequence[float], part: float) -> float:
     return sorted(values)[min(int(part * len(values)), len(values) - 1)]
 
 
-def compare(options: Sequence[str], prompt: str, pairs: int, keys_per_second: float) -> None:
-    """Prints both rates of each pair, their ratio, and the delays of keys typed in one more answer."""
-    ratios = []
-    for _ in range(pairs):
-        alone, app = headless(options, prompt), on_screen(options, prompt, 0)
-        ratios.append(app.rate / alone)
-        print(f"{app.tokens:7,}{alone:11,.1f}{app.rate:11,.1f}{100 * ratios[-1]:8.1f} %{100 * app.share:8.1f} %"
+def median_with_interval(values: Sequence[float]) -> tuple[float, float, float]:
+    """The median, and between what values it lies in 95 of 100 cases, had other pairs of this kind been measured."""
+    draw = random.Random(0)  # noqa: S311 - no secret
+    medians = [statistics.median(draw.choices(values, k=len(values))) for _ in range(RESAMPLINGS)]
+    return statistics.median(values), percentile(medians, 0.025), percentile(medians, 0.975)
+
+
+def measure(what: Answering, pairs: int) -> Iterator[Pair]:
+    """So many pairs, and prints each."""
+    for number in range(pairs):
+        app_first = on_screen(what, 0) if number % 2 else None
+        alone = headless(what)
+        app = app_first or on_screen(what, 0)
+        pair = Pair(alone, app)
+        print(f"{app.tokens:7,}{alone:11,.1f}{app.rate:11,.1f}{100 * pair.ratio:8.1f} %{100 * app.share:8.1f} %"
               f"{1e6 * app.share / app.rate:11.0f} us{app.frame_rate:10.1f}{app.longest_gap_ms:9.0f} ms",
               flush=True)  # fmt: skip
-    if ratios:
-        print(f"median {100 * statistics.median(ratios):28.1f} %")
-    if keys_per_second:
-        app = on_screen(options, prompt, keys_per_second)
-        parts = ", ".join(f"{name} {percentile(app.delays_ms, part):.0f} ms"
-                          for name, part in (("median", 0.5), ("95 %", 0.95), ("most", 1.0)))  # fmt: skip
-        print(
-            f"{len(app.delays_ms)} keys, {keys_per_second:g} a second, at {app.rate:,.1f} tokens/s, "
-            f"{app.frame_rate:.1f} frames/s: {parts}"
-        )
+        yield pair
+
+
+def compare(what: Answering, pairs: int, gathered: Path | None) -> None:
+    """Prints the pairs, and the median of their ratios: of these, and of those gathered before for the same answer."""
+    asked: dict[str, Any] = {"prompt": what.prompt, "tokens": what.tokens, "model": what.model.name}
+    rows: list[dict[str, Any]] = []
+    if gathered is not None and gathered.exists():
+        rows = [row for row in map(json.loads, gathered.read_text().splitlines()) if asked.items() <= row.items()]
+    for pair in measure(what, pairs):
+        app = pair.app
+        rows.append({**asked, "ratio": pair.ratio, "share": app.share, "frames": app.frame_rate,
+                     "gap_ms": app.longest_gap_ms})  # fmt: skip
+        if gathered is not None:  # at once: what is measured is not lost if the rest is cut off
+            with gathered.open("a") as file:
+                file.write(json.dumps(rows[-1]) + "\n")
+    if not rows:
+        sys.exit("no pairs")
+    median, low, high = median_with_interval([row["ratio"] for row in rows])
+    share, frames, gap = (statistics.median(row[name] for row in rows) for name in ("share", "frames", "gap_ms"))
+    print(
+        f"{len(rows)} pairs: median ratio {100 * median:.1f} % ({100 * low:.1f} to {100 * high:.1f} % in 95 of 100 "
+        f"cases); medians: screen {100 * share:.1f} %, {frames:.1f} frames/s, longest gap {gap:.0f} ms"
+    )
+
+
+def type_along(what: Answering, keys_per_second: float) -> None:
+    """Prints how soon keys show that are typed during one more answer."""
+    app = on_screen(what, keys_per_second)
+    parts = ", ".join(f"{name} {percentile(app.delays_ms, part):.0f} ms"
+                      for name, part in (("median", 0.5), ("95 %", 0.95), ("most", 1.0)))  # fmt: skip
+    print(
+        f"{len(app.delays_ms)} keys, {keys_per_second:g} a second, at {app.rate:,.1f} tokens/s, "
+        f"{app.frame_rate:.1f} frames/s: {parts}"
+    )
 
 
 def main() -> None:
@@ -209,21 +285,22 @@ def main() -> None:
     parser.add_argument("-m", "--model", help="the model; the one that a chat starts with by default")
     parser.add_argument("--prompt", action="append", help="what is asked (a prompt for prose, and one for code)")
     parser.add_argument("-n", type=int, default=2000, help="tokens of the answer (2000)")
-    parser.add_argument("--threads", type=int, help="threads that compute")
-    parser.add_argument("--pairs", type=int, default=3, help="answers headless and in the app, in turn (3)")
+    parser.add_argument("--threads", type=int, default=0, help="threads that compute")
+    parser.add_argument("--pairs", type=int, default=6, help="answers headless and in the app, in turn (6)")
+    parser.add_argument("--add", metavar="FILE", help="gather the pairs in this file, and report all that it has")
     parser.add_argument("--keys", type=float, default=10.0, help="keys a second, in one more answer (10); 0 leaves it")
     given = parser.parse_args()
-    options = ["--temperature", "0", "-n", str(given.n)]
     model = given.model or default_model(data_dir())  # sessions go elsewhere, and models are beside them
     if model is None:
         sys.exit("no model: name one with -m, or fetch one with llamachat pull")
-    options += ["-m", str(model)]
-    options += ["--threads", str(given.threads)] if given.threads else []
     for prompt in given.prompt or (PROSE, CODE):
+        what = Answering(Path(model), prompt, given.n, given.threads)
         print(prompt)
-        if given.pairs:
+        if given.pairs or given.add:
             print(" tokens   headless        app     ratio    screen       a token  frames/s  longest gap")
-        compare(options, prompt, given.pairs, given.keys)
+            compare(what, given.pairs, Path(given.add) if given.add else None)
+        if given.keys:
+            type_along(what, given.keys)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,16 @@ def clean(text: str) -> str:
     return _UNSAFE.sub("\ufffd", text.replace("\r\n", "\n"))
 
 
+LONG_CHARS = 8_000
+"""A text beyond this is no text to edit: wrapping a megabyte takes a screen seconds, and nobody reads it there."""
+LONG_LINES = 200
+
+
+def is_long(text: str) -> bool:
+    """Whether ``text`` is shown by its size, where a person writes."""
+    return len(text) > LONG_CHARS or text.count("\n") > LONG_LINES
+
+
 def clean_line(text: str, width: int = 200) -> str:
     """``clean(text)`` on one line of at most ``width`` characters, for titles and errors."""
     line = " ".join(clean(text).split())

@@ -64,7 +64,6 @@ class Answer:
         """``shown`` is the sibling (its id) that was visible before, to go back to if nothing comes."""
         self.conversation = conversation
         self.message = message
-        self.timings = Timings()
         self.decoding = False
         self.let_go = False  #: another operation took over: what still comes is not for the message any more
         self._model = model
@@ -75,6 +74,8 @@ class Answer:
         self._shown = shown
         self._begun = False
         self._opening = message.text  # what the new text is put behind
+        self._figures = Timings()
+        self._tokens, self._answer_ms = 0, 0.0  # of the answer, beside the figures of its prompt
         self._dropped = 0
         self._ids: list[int] | None = []
         self._new_text: list[str] = []
@@ -83,6 +84,11 @@ class Answer:
         self._gate = threading.Lock()
         self._handed_over = False
         self._cancelled = False
+
+    @property
+    def timings(self) -> Timings:
+        """The figures so far."""
+        return replace(self._figures, answer_tokens=self._tokens, answer_ms=self._answer_ms)
 
     @property
     def continues(self) -> bool:
@@ -151,10 +157,11 @@ class Answer:
             self._begun = True
             self._begin()
         if isinstance(event, PrefillProgress):
-            self.timings = Timings(event.done_tokens, event.reused_tokens, event.elapsed_ms)
+            self._figures = Timings(event.done_tokens, event.reused_tokens, event.elapsed_ms)
             return
         self.decoding = True
-        self.timings = replace(self.timings, answer_tokens=self.timings.answer_tokens + 1, answer_ms=event.elapsed_ms)
+        self._tokens += 1
+        self._answer_ms = event.elapsed_ms
         if self._ids is not None:
             self._ids.append(event.id)
         self._new_text.append(
@@ -180,7 +187,8 @@ class Answer:
     def finish(self, event: Finished) -> None:
         """The answer is over."""
         if event.reason is not StopReason.FAILED:  # an engine that fails has no figures
-            self.timings = event.timings
+            self._figures = event.timings
+            self._tokens, self._answer_ms = event.timings.answer_tokens, event.timings.answer_ms
         if self._stream is not None:
             self._new_text.append(self._stop_texts.push(self._stream.flush()) + self._stop_texts.flush())
         else:
@@ -199,9 +207,10 @@ class Answer:
 
     def _end(self, status: Status, note: str) -> None:
         message = self.message
-        if self.timings.answer_tokens == 0 and status in (Status.STOPPED, Status.FAILED):
+        nothing_more = self.continues and status is Status.COMPLETE
+        if self._tokens == 0 and (nothing_more or status in (Status.STOPPED, Status.FAILED)):
             message.take(self._before)  # nothing came: as if it had not been asked for
-            if not self.continues:
+            if nothing_more or not self.continues:
                 message.status = status
             return
         message.status, message.note, message.timings = status, note, self.timings

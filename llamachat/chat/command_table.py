@@ -89,7 +89,7 @@ def _open(session: ChatSession, face: Face, argument: str) -> None:
 
 
 def _complete_sessions(session: ChatSession, _face: Face, typed: str) -> list[str]:
-    titles = [clean_line(summary.title, 60) for summary in session.sessions() if summary.title]
+    titles = [clean_line(summary.shown_title, 60) for summary in session.sessions()]
     return [title for title in dict.fromkeys(titles) if title.casefold().startswith(typed.casefold())][:20]
 
 
@@ -104,7 +104,7 @@ def _rename(session: ChatSession, face: Face, argument: str) -> None:
 def _delete(session: ChatSession, face: Face, argument: str) -> None:
     if argument:
         found = find_session(session.sessions(), argument)
-        session_id, title, n_messages = found.id, found.title, found.n_messages
+        session_id, title, n_messages = found.id, found.shown_title, found.n_messages
     else:
         conversation = session.conversation
         if not _has_messages(session):
@@ -168,8 +168,8 @@ def _next(session: ChatSession, face: Face, argument: str) -> None:
 
 def _step(session: ChatSession, _face: Face, _argument: str, step: int) -> None:
     fork = _fork(session)
-    if fork is not None:
-        session.select_sibling(fork.id, step)
+    if fork is not None and session.select_sibling(fork.id, step) is fork:
+        raise LlamachatError(f"there is no alternative {'after' if step > 0 else 'before'} this one")
 
 
 def _stop(session: ChatSession, _face: Face, _argument: str) -> None:

@@ -34,16 +34,16 @@ def find_session(stored: Iterable[SessionSummary], wanted: str) -> SessionSummar
     word = wanted.casefold().strip()
     matches = (
         [one for one in sessions if one.id == word],
-        [one for one in sessions if one.title.casefold() == word],
+        [one for one in sessions if one.shown_title.casefold() == word],
         sessions[:1] if word == LAST else [],
         [one for one in sessions if len(word) >= _MOST_NAMED and one.id.startswith(word)],
-        [one for one in sessions if word and one.title.casefold().startswith(word)],
+        [one for one in sessions if word and one.shown_title.casefold().startswith(word)],
     )
     found = next((group for group in matches if group), [])
     if len(found) == 1:
         return found[0]
     if found:
-        which = ", ".join(f"{short_id(one.id)} {one.title!r}" for one in found[:_MOST_NAMED])
+        which = ", ".join(f"{short_id(one.id)} {one.shown_title!r}" for one in found[:_MOST_NAMED])
         raise LlamachatError(f"{wanted[:60]}: several chats are called that; give an id: {which}")
     raise LlamachatError(f"{wanted[:60]}: no such chat")
 
@@ -64,6 +64,11 @@ def model_files(models: Path) -> list[Path]:
 def model_name(path: Path) -> str:
     """What to call a model of the models folder: its file name without the ending."""
     return path.stem
+
+
+def model_word(path: Path, data_dir: Path) -> str:
+    """What to type for a model where one is asked for: its name in the models folder, else its path."""
+    return model_name(path) if path.parent == paths.models_dir(data_dir) else str(path)
 
 
 def find_model(wanted: str, data_dir: Path) -> Path:

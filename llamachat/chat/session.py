@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from llamachat import paths
 from llamachat.chat.answer import Answer, ModelInUse
 from llamachat.chat.conversation import Conversation, Message, Role, Status
+from llamachat.chat.names import model_word
 from llamachat.chat.prompt import check_length
 from llamachat.chat.prompt_formats import format_named
 from llamachat.chat.runner import Phase, Progress
@@ -80,7 +82,7 @@ class ChatSession(SessionState):
 
     def open_model(self, source: ModelSource) -> None:
         """Begins to load a model. If that fails, the one before stays in use."""
-        self.error = None
+        self.error = self.load_stopped = None
         self._let_go()
         self._runner.stop()
         self._load_wanted = source
@@ -96,6 +98,14 @@ class ChatSession(SessionState):
         """Starts an empty chat with the sampling of this one. It is stored with its first message."""
         self._leave()
         return self._show(Conversation(system=self._system, settings=self.settings))
+
+    def set_draft_aside(self) -> None:
+        """Starts an empty chat. The unsent text of the one before stays in the list of chats, and a notice says so."""
+        size = len(self.draft)
+        self.new()
+        self._notices.append(
+            f"a text of {size:,} characters that was not sent waits among your chats: /open lists them"
+        )
 
     def open(self, session_id: str) -> Conversation:
         """Opens a stored chat as it was left; ``StoreError`` if it cannot be read."""
@@ -125,10 +135,10 @@ class ChatSession(SessionState):
 
     def refresh(self) -> bool:
         """Takes over what other windows wrote since; True if anything changed (the list or this chat)."""
-        if not self.store.changed():
-            return False
-        self.store.update(self.conversation, own=[self.answering.id] if self.answering else [])
-        return True
+        changed = self.store.changed()
+        if changed or self.answered_elsewhere:  # a window that was killed says nothing more
+            changed |= self.store.update(self.conversation, own=[self.answering.id] if self.answering else [])
+        return changed
 
     # ---- conversation -------------------------------------------------------
 
@@ -258,6 +268,10 @@ class ChatSession(SessionState):
                 self._notices += event.info.notices
             elif isinstance(event, LoadFailed):
                 self.error = None if event.cancelled else event.message
+                if event.cancelled and self._load_wanted is None and self._source_asked is not None:
+                    self.load_stopped = self._source_asked
+                    name = model_word(self.load_stopped.path, self.store.data_dir or paths.data_dir())
+                    self._notices.append(f"loading was stopped: /model {name} loads it")
             elif answer is not None and isinstance(event, Finished):
                 self._answer_over(answer, event)
             if answer is not None or isinstance(event, LoadProgress | Loaded | LoadFailed):
@@ -292,6 +306,8 @@ class ChatSession(SessionState):
         message = self._message(message_id)
         if message.role is not Role.ASSISTANT:
             raise LlamachatError("there is no answer here to continue: /again asks for one")
+        if message.status is Status.STREAMING and message is not self.answering:
+            raise LlamachatError("this answer is being written in another window")
         return message
 
     def _ask(self, message: Message) -> Message:

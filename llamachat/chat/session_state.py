@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from llamachat.chat.answer import ModelInUse
-from llamachat.chat.conversation import Conversation, Message
+from llamachat.chat.conversation import Conversation, Message, Status
 from llamachat.chat.detect import choose_writer
 from llamachat.chat.prompt_formats import FORMATS, PromptWriter, format_named
 from llamachat.chat.runner import Phase, Progress, Runner
@@ -28,10 +28,13 @@ class SessionState:
     """The open chat."""
     error: str | None
     """What went wrong last, in one line; the next operation clears it."""
+    load_stopped: ModelSource | None
+    """The model whose loading a person stopped, until another is opened."""
 
     def __init__(self, store: SessionStore, engine: Engine, prompt_format: str | None) -> None:
         self.store = store
         self.error = None
+        self.load_stopped = None
         self._runner = Runner(engine)
         self._prompt_format = format_named(prompt_format).name if prompt_format else ""
         self._notices: deque[str] = deque()  # the thread that writes prompts adds to it
@@ -70,6 +73,12 @@ class SessionState:
         """The answer being written, on whatever branch it is."""
         answer = self._runner.answer
         return None if answer is None or answer.let_go else answer.message
+
+    @property
+    def answered_elsewhere(self) -> bool:
+        """Whether another window is writing the last visible answer."""
+        leaf = self.conversation.leaf
+        return leaf is not None and leaf.status is Status.STREAMING and leaf is not self.answering
 
     @property
     def queued(self) -> Message | None:

@@ -14,6 +14,7 @@ from llamachat.cli.invocation import Invocation
 from llamachat.cli.model_files import default_model, model_used_last, remember_model
 from llamachat.cli.shelf import Shelf
 from llamachat.cli.status_line import is_terminal
+from llamachat.display import is_long
 from llamachat.engine.settings import SamplingSettings
 from llamachat.errors import LlamachatError
 
@@ -53,6 +54,9 @@ def chat(invocation: Invocation, wanted: str | None) -> int:
             _open(session, wanted)
         elif session.draft and not _someone_types():  # the text that waits is a person's, not this pipe's
             session.new()
+            session.set_settings(SamplingSettings())
+        elif is_long(session.draft):  # it would go along with the first question that is typed
+            session.set_draft_aside()
             session.set_settings(SamplingSettings())
         _apply(session, invocation)
         model = named_model or _model_of(session) or _usual_model(invocation.data_dir)

@@ -21,7 +21,7 @@ from llamachat.errors import FileError, LlamachatError
 OK, FAILED, USAGE = 0, 1, 2
 _COLUMNS = 200
 _PATH_COLUMNS = 24  # of a path are shown whatever the reason
-_PREFIX = "llamachat: error: "
+PREFIX = "llamachat: error: "
 
 
 class Terminated(SystemExit):
@@ -60,7 +60,7 @@ def run(command: Callable[[], int | None]) -> int:
 def tell(message: str) -> None:
     """Writes an error as one line on stderr, at once."""
     with contextlib.suppress(OSError, ValueError):  # a terminal that is gone cannot be told
-        sys.stderr.write(_PREFIX + message + "\n")
+        sys.stderr.write(PREFIX + message + "\n")
         sys.stderr.flush()
 
 
@@ -71,7 +71,7 @@ def note(message: str) -> None:
         sys.stderr.flush()
 
 
-def error_line(error: LlamachatError | str, columns: int = _COLUMNS - len(_PREFIX)) -> str:
+def error_line(error: LlamachatError | str, columns: int = _COLUMNS - len(PREFIX)) -> str:
     """An error in at most ``columns`` terminal columns, safe to show. A long path gives way, not the reason."""
     line = clean_line(str(error), 10_000)
     if _width(line) > columns and isinstance(error, FileError):

@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from llamachat import paths
 from llamachat.chat.commands import COMMANDS
@@ -27,10 +27,19 @@ if TYPE_CHECKING:
 
 _KEYS = f"""\
 Enter sends; Alt+Enter or Ctrl+J makes a new line; {QUOTES} begins and ends a message of several lines.
-Up and Down go through what was sent, Ctrl+R searches it. Ctrl+C stops an answer, Ctrl+D quits.
+Up and Down go through what was sent, Ctrl+R searches it. Ctrl+C stops an answer, Ctrl+D quits, Ctrl+Z suspends.
 A message that begins with a slash is typed with two.
 """
 _LISTED = 20
+
+
+def wrapped(line: str, stream: TextIO, begin: int = 0) -> str:
+    """A line as it is written to ``stream``, ``begin`` columns from the left: on a terminal broken between words."""
+    if not is_terminal(stream):
+        return line
+    columns = max(shutil.get_terminal_size().columns, 20)
+    indented = textwrap.fill(line, columns, initial_indent=" " * begin, break_on_hyphens=False)
+    return indented[begin:]
 
 
 class LineFace:
@@ -43,8 +52,8 @@ class LineFace:
         self._models = paths.models_dir(data_dir)
 
     def say(self, text: str) -> None:
-        """Prints text."""
-        print(clean(text))
+        """Prints text, on a terminal with its lines broken between words."""
+        print("\n".join(wrapped(line, sys.stdout) for line in clean(text).split("\n")))
 
     def show_help(self) -> None:
         """Prints keys and commands."""
@@ -91,7 +100,7 @@ class LineFace:
         stored: Sequence[SessionSummary] = self._session.sessions()[:_LISTED]
         if not stored:
             raise LlamachatError("no chat is stored yet")
-        chosen = self._pick("Which chat?", [summary.title for summary in stored])
+        chosen = self._pick("Which chat?", [summary.shown_title for summary in stored])
         if chosen is not None:
             self._session.open(stored[chosen].id)
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import sys
-import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,14 +15,14 @@ from llamachat.chat.commands import as_message, complete_line, is_command, run_l
 from llamachat.chat.conversation import Message, Role, Status
 from llamachat.chat.names import NO_MODEL_HERE, model_files, model_name
 from llamachat.chat.session import ChatSession, Phase
-from llamachat.cli.failures import FAILED, OK, ended_by, error_line, soft_signals, tell
+from llamachat.cli.failures import FAILED, OK, PREFIX, ended_by, error_line, soft_signals, tell
 from llamachat.cli.generation import Printer, load_error
-from llamachat.cli.line_face import LineFace
+from llamachat.cli.line_face import LineFace, wrapped
 from llamachat.cli.line_reader import PlainReader, Reader
 from llamachat.cli.model_files import no_choice
 from llamachat.cli.status_line import StatusLine, bar, is_terminal
 from llamachat.display import clean
-from llamachat.engine.events import Event, Finished, LoadFailed, Timings
+from llamachat.engine.events import Event, Finished, LoadFailed, StopReason
 from llamachat.errors import LlamachatError
 
 if TYPE_CHECKING:
@@ -157,9 +155,9 @@ class LineMode:
             view.end()
             if event.message:
                 self._fail(event.message)
-            if sys.stderr.isatty():
-                self._note(self._figures(event.timings, view.message))
-        elif isinstance(event, LoadFailed):
+            if sys.stderr.isatty() and (ending := self._ending(event, view.message)):
+                self._note(ending)
+        elif isinstance(event, LoadFailed) and not event.cancelled:  # who stopped it is told by a notice
             self._fail(load_error(event.message, asked))
             return self._on_terminal
         return True
@@ -174,8 +172,15 @@ class LineMode:
         else:
             self._line.clear()
 
-    def _figures(self, timings: Timings, answer: Message | None) -> str:
-        session = self._session
+    def _ending(self, event: Finished, answer: Message | None) -> str:
+        """What is said under an answer; nothing under one whose error was told, and that has no word."""
+        timings, session = event.timings, self._session
+        if not timings.answer_tokens and event.reason is StopReason.FAILED:
+            return ""
+        if not timings.answer_tokens and event.reason is StopReason.END:
+            return "there is nothing more to say" if answer and answer.text else "the model said nothing"
+        if not timings.answer_tokens and event.reason is StopReason.STOPPED:
+            return f"stopped before it began; {'/continue goes on' if answer and answer.text else '/again asks again'}"
         figures = (
             f"{timings.answer_rate:,.0f} t/s, {timings.answer_tokens:,} tokens, "
             f"context {session.context_used:,} of {session.context_total:,}"
@@ -213,7 +218,7 @@ class LineMode:
     def _news_while_reading(self) -> str:
         """Takes in what the engine told while the prompt is there; returns what a person should know."""
         asked = self._session.source
-        failures = [event for event in self._session.drain() if isinstance(event, LoadFailed)]
+        failures = [event for event in self._session.drain() if isinstance(event, LoadFailed) and not event.cancelled]
         lines = [error_line(load_error(failure.message, asked)) for failure in failures]
         return "\n".join([*lines, *map(clean, self._session.take_notices())])
 
@@ -235,9 +240,7 @@ class LineMode:
 
     def _note(self, text: str) -> None:
         """A quiet line on stderr."""
-        line = clean(text)
-        if is_terminal(sys.stderr):
-            line = textwrap.fill(line, max(shutil.get_terminal_size().columns, 20), break_on_hyphens=False)
+        line = wrapped(clean(text), sys.stderr)
         with contextlib.suppress(OSError):
             dim = is_terminal(sys.stderr) and not os.environ.get("NO_COLOR")
             sys.stderr.write(f"\x1b[2m{line}\x1b[0m\n" if dim else f"{line}\n")
@@ -247,7 +250,7 @@ class LineMode:
         self._line.clear()
         if not self._on_terminal:
             self._status = FAILED
-        tell(error_line(error))
+        tell(wrapped(error_line(error), sys.stderr, len(PREFIX)))
 
 
 class AnswerView:

@@ -65,7 +65,7 @@ def list_(context: click.Context, /, **_options: object) -> None:
         print(json.dumps(rows, ensure_ascii=False))
     else:
         print_table(
-            [short_id(one.id), clean_line(one.title, 60), str(one.n_messages), _day(one.updated), one.model]
+            [short_id(one.id), clean_line(one.shown_title, 60), str(one.n_messages), _day(one.updated), one.model]
             for one in summaries
         )
 
@@ -98,7 +98,9 @@ def delete(context: click.Context, /, session: str, **_options: object) -> None:
     invocation = Invocation.of(context, [_YES])
     with _store(invocation) as store:
         found = find_session(store.sessions(), session)
-        if not invocation.get("yes") and not _agreed(context, f"Delete {found.title!r} ({found.n_messages} messages)?"):
+        if not invocation.get("yes") and not _agreed(
+            context, f"Delete {found.shown_title!r} ({found.n_messages} messages)?"
+        ):
             return
         store.delete(found.id)
         store.flush()

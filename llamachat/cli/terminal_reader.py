@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 import termios
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.application import get_app_or_none, run_in_terminal
@@ -55,6 +57,7 @@ class TerminalReader:
         self._status = status
         self._wake = wake
         self._printing: Awaitable[None] | None = None
+        self._quiet: list[Any] | None = None  #: the terminal's settings while it is held
         depth = ColorDepth.DEPTH_1_BIT if os.environ.get("NO_COLOR") else None
         self._prompt: PromptSession[str] = PromptSession(
             history=_history(history),
@@ -67,6 +70,7 @@ class TerminalReader:
             style=_STYLE,
             color_depth=depth,
             enable_open_in_editor=True,
+            enable_suspend=True,
             reserve_space_for_menu=6,
         )
         self._prompt.default_buffer.on_text_changed += lambda buffer: save_draft(buffer.text)
@@ -79,6 +83,8 @@ class TerminalReader:
             return without_quotes(text)
         except EOFError:
             return None
+        finally:
+            self._hush()  # a prompt that was suspended, with keys waiting for it, may leave Ctrl+C off
 
     def answer(self, question: str, text: str = "") -> str | None:
         """The answer to a question; Ctrl+C and Ctrl+D give none."""
@@ -95,15 +101,26 @@ class TerminalReader:
         quiet = termios.tcgetattr(terminal)
         quiet[0] &= ~termios.ICRNL
         quiet[3] &= ~(termios.ECHO | termios.ICANON)
+        self._quiet = quiet
+        handler = signal.signal(signal.SIGCONT, lambda _number, _frame: self._hush())
         try:
-            termios.tcsetattr(terminal, termios.TCSADRAIN, quiet)
+            self._hush()
             yield
         except BaseException:  # a signal may have hit the prompt in the middle of its own tidying
             sys.stdout.write(_TIDY)
             sys.stdout.flush()
             raise
         finally:
-            termios.tcsetattr(terminal, termios.TCSADRAIN, before)
+            self._quiet = None
+            signal.signal(signal.SIGCONT, handler)
+            with contextlib.suppress(termios.error):  # the terminal is gone
+                termios.tcsetattr(terminal, termios.TCSADRAIN, before)
+
+    def _hush(self) -> None:
+        """Sets the held terminal again: after Ctrl+Z the shell had it, and set it as it likes."""
+        terminal = sys.stdin.fileno()
+        if self._quiet and os.tcgetpgrp(terminal) == os.getpgrp():  # in the background that would be one more stop
+            termios.tcsetattr(terminal, termios.TCSADRAIN, self._quiet)
 
     def notify(self) -> None:
         """Has ``wake`` called soon, if the prompt is there; it always is when the prompt appears. From any thread."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar
 
+from textual import events
 from textual.binding import Binding, BindingType
 
 from llamachat.chat import commands
@@ -13,15 +14,18 @@ from llamachat.chat.session import ChatSession, Phase
 from llamachat.errors import LlamachatError
 from llamachat.tui.chat_view import WAITS_FOR_MODEL, ChatView
 from llamachat.tui.composer import Composer
-from llamachat.tui.composer_pane import ComposerPane
+from llamachat.tui.composer_pane import ComposerPane, Proposal
 from llamachat.tui.dialogs import ConfirmScreen
 from llamachat.tui.message_view import MessageView
 from llamachat.tui.parameter_row import ParameterRow
+from llamachat.tui.screen_face import ScreenFace
 from llamachat.tui.session_pane import SessionPane
 from llamachat.tui.transcript import Transcript
 
 if TYPE_CHECKING:
     from llamachat.tui.answer_text import AnswerText
+
+STOPPED_THERE = "esc stops it in its own window"
 
 
 class ChatScreen(ChatView):
@@ -44,6 +48,7 @@ class ChatScreen(ChatView):
 
     def __init__(self, session: ChatSession) -> None:
         super().__init__(session)
+        self.face = ScreenFace(self)
         self._edited = ""  #: the message whose text is in the composer
         self._copied: dict[str, int] = {}  #: which code block of a message was copied last
 
@@ -79,6 +84,18 @@ class ChatScreen(ChatView):
             self.say_error(str(error))
             return False
         return True
+
+    def propose(self, text: str) -> list[Proposal]:
+        """The commands, or their arguments, that a line may become."""
+        proposals = []
+        for line in (self.try_to(lambda: commands.complete_line(self.session, self.face, text)) or [])[:50]:
+            name, _, argument = line.removeprefix("/").partition(" ")
+            command = commands.find_command(name)
+            if command.available(self.session):
+                takes = bool(command.argument) and not argument
+                needs = takes and not command.argument.startswith("[")
+                proposals.append(Proposal(line, "" if argument else command.help, takes, needs))
+        return proposals
 
     # ---- messages -------------------------------------------------------------
 
@@ -122,7 +139,7 @@ class ChatScreen(ChatView):
         if blocks:
             at = self._copied.get(view.message.id, -1) + 1
             self._copied = {view.message.id: at}
-            self.chat_app.copy_text(blocks[at % len(blocks)])
+            self.program.copy_text(blocks[at % len(blocks)])
             self.flash(f"copied code block {at % len(blocks) + 1} of {len(blocks)}")
 
     def on_answer_text_link_clicked(self, event: AnswerText.LinkClicked) -> None:
@@ -170,6 +187,16 @@ class ChatScreen(ChatView):
 
     # ---- keys -----------------------------------------------------------------
 
+    async def _on_key(self, event: events.Key) -> None:
+        """Does what a key is bound to here, where :class:`Composer.Sent` comes by too, in the order of typing.
+
+        Textual lets a key climb one step further, to the application: a question sent right after Ctrl+C or Ctrl+N
+        was there before them, and was stopped, or stood in the chat before.
+        """
+        if await self.app._check_bindings(event.key):
+            event.stop()
+            event.prevent_default()
+
     def action_escape(self) -> None:
         """Closes what is open; else stops what runs; else goes back to the composer."""
         pane = self.query_one(ComposerPane)
@@ -187,19 +214,21 @@ class ChatScreen(ChatView):
             self.focus_composer()
         else:
             pane.show_trouble("")
+            if self.session.answered_elsewhere:
+                self.flash(STOPPED_THERE)
 
     def action_interrupt(self) -> None:
         """Ctrl+C copies what the mouse selected; else it stops, and never quits."""
         selected = self.get_selected_text()
         if selected:
-            self.chat_app.copy_text(selected)
+            self.program.copy_text(selected)
             self.clear_selection()
             self.flash("copied")
         elif self.session.busy:
             self.session.stop()
             self.refresh_figures()
         else:
-            self.flash("^q quits")
+            self.flash(STOPPED_THERE if self.session.answered_elsewhere else "^q quits")
 
     def action_palette(self) -> None:
         """Opens the palette."""

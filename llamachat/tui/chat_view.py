@@ -5,23 +5,22 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.message import Message as TextualMessage
 from textual.timer import Timer
 
-from llamachat.chat import commands
 from llamachat.chat.conversation import Message, Role
 from llamachat.chat.session import ChatSession, Phase
+from llamachat.display import is_long
 from llamachat.engine.events import LoadFailed
 from llamachat.errors import LlamachatError
 from llamachat.tui.composer_pane import ComposerPane, Proposal
 from llamachat.tui.context_meter import ContextMeter
 from llamachat.tui.panes import Panes
 from llamachat.tui.sampling_panel import SamplingPanel
-from llamachat.tui.screen_face import ScreenFace
 from llamachat.tui.seen_only import SeenOnly
 from llamachat.tui.session_pane import SessionPane
 from llamachat.tui.status_line import Keys, StatusLine
@@ -30,23 +29,23 @@ from llamachat.tui.welcome import Welcome
 from llamachat.tui.words import phase_words
 
 if TYPE_CHECKING:
-    from llamachat.tui.app import ChatApp
+    from llamachat.tui.program import Program
 
 Result = TypeVar("Result")
 
 CADENCE = 0.06
 """Seconds between two looks at what the engine said."""
-_SHORTEST_PAUSE = 0.09
-"""Between two frames of an answer: eleven a second look fluent, and all waiting tokens are drawn at once, so that the
+_SHORTEST_PAUSE = 0.095
+"""Between two frames of an answer: ten a second look fluent, and all waiting tokens are drawn at once, so that the
 cost of drawing does not grow with tokens a second."""
 _SHARE = 28
 """Drawing may take a 28th of the time while an answer is written: the model needs all cores, and loses somewhat more
 than what is counted here. The pace follows what the last frame cost, from the look at the events to the screen: 3 ms,
 and twice that if it scrolls."""
 _LONGEST_PAUSE = 1.0
-FIGURES_CADENCE = 0.25
-"""Figures change four times a second: a person reads no faster, and a frame that changes both the text and the
-status line makes Textual render everything that lies between them."""
+FIGURES_CADENCE = 0.5
+"""The figures of an answer change twice a second: a person reads no faster, and a frame with them costs half as much
+again (status line and context, 1.5 ms)."""
 _TYPING = 0.15
 """For so long after a key no frame of an answer begins, but for the one that follows the key: a key that meets a frame
 waits for it, and right after a key the next one is the furthest away."""
@@ -76,15 +75,11 @@ class ChatView(Panes):
         self._last_key = 0.0
         self._after_key: Timer | None = None  #: the look at the engine's news that follows a key
         self._looking = False
-        self.face = ScreenFace(self)
 
     @property
-    def chat_app(self) -> ChatApp:
-        """The application, by its own type."""
-        from llamachat.tui.app import ChatApp
-
-        assert isinstance(self.app, ChatApp)  # noqa: S101
-        return self.app
+    def program(self) -> Program:
+        """The application, as the chat sees it."""
+        return cast("Program", self.app)
 
     @property
     def at_rest(self) -> bool:
@@ -99,7 +94,7 @@ class ChatView(Panes):
             with Vertical(id="middle", classes="-empty"):
                 yield Welcome()
                 yield Transcript()
-                yield ComposerPane(self._propose, self._keep_draft)
+                yield ComposerPane(self.propose, self._keep_draft)
             yield SamplingPanel()
         yield StatusLine()
 
@@ -166,9 +161,9 @@ class ChatView(Panes):
         failures = [e.message for e in self.session.drain() if isinstance(e, LoadFailed) and not e.cancelled]
         if failures:
             self._next_key = " · ^o opens another model"
-            self.chat_app.model_failed(failures[-1])
-        due = now - self._figures_drawn >= FIGURES_CADENCE or phase is not self.session.phase
-        await self.refresh_chat(figures=due or not self.session.busy)
+            self.program.model_failed(failures[-1])
+        answering = phase is self.session.phase is Phase.DECODE
+        await self.refresh_chat(figures=not answering or now - self._figures_drawn >= FIGURES_CADENCE)
         if self.session.phase is Phase.DECODE:
             self._not_before = now + _LONGEST_PAUSE  # until the cost is known
             self.call_after_refresh(self._pace, now, started)
@@ -209,7 +204,10 @@ class ChatView(Panes):
         wait = phase_words(self.session.phase, self.session.progress, self.session.progress, None)
         for view in self.query_one(Transcript).views:
             view.grow()
-            view.show_wait(wait)
+            if view.message.role is Role.USER:
+                view.show_unanswered(view.message is self._last and not self.session.busy and not self.session.queued)
+            else:
+                view.show_wait(wait if view.message is self.session.answering else None)
 
     async def sync(self, *, follow: bool = False) -> None:
         """Shows the visible path."""
@@ -226,6 +224,8 @@ class ChatView(Panes):
         await self.refresh_chat()
         pane = self.query_one(ComposerPane)
         pane.show_draft(self.session.draft)
+        if is_long(self.session.draft):
+            self.say_notice(f"{len(self.session.draft):,} characters that were not sent: ^u takes them out, ^z back in")
         asked = [message.text for message in conversation.path if message.role is Role.USER]
         pane.composer.history_of_prompts.fill(asked[-200:])
 
@@ -304,16 +304,9 @@ class ChatView(Panes):
         pane.composer.show_prompt(text)
         pane.composer.focus()
 
-    def _propose(self, text: str) -> list[Proposal]:
-        proposals = []
-        for line in (self.try_to(lambda: commands.complete_line(self.session, self.face, text)) or [])[:50]:
-            name, _, argument = line.removeprefix("/").partition(" ")
-            command = commands.find_command(name)
-            if command.available(self.session):
-                takes = bool(command.argument) and not argument
-                needs = takes and not command.argument.startswith("[")
-                proposals.append(Proposal(line, "" if argument else command.help, takes, needs))
-        return proposals
+    def propose(self, text: str) -> list[Proposal]:  # noqa: ARG002
+        """What a line that is typed may become. Here nothing: who knows commands says more."""
+        return []
 
     def _keep_draft(self, text: str) -> None:
         self.try_to(lambda: self.session.save_draft(text))

@@ -122,7 +122,8 @@ A line that begins with **/** is a command: **Tab** completes it.
         self._handed_over = (self.text, self._folds)
         self._folds = PasteFolds()
         self.load_text("")
-        self.post_message(self.Sent(text))
+        assert self.parent is not None  # noqa: S101 - there are keys: it is on a screen
+        self.parent.post_message(self.Sent(text))  # its own queue may hold keys that come after this one
 
     def give_back(self) -> None:
         """Puts the text handed over last in again, before what was typed since."""

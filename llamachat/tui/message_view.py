@@ -22,12 +22,12 @@ from llamachat.tui.laid_out_once import LaidOutOnce
 from llamachat.tui.own_keys import run_own_binding
 from llamachat.tui.plain_text import plain_content
 from llamachat.tui.status_line import Keys
-from llamachat.tui.words import ending, rate
+from llamachat.tui.words import ELSEWHERE, ending, rate
 
 if TYPE_CHECKING:
     from llamachat.tui.answer_text import AnswerText
 
-CONTINUE_KEY = "^g"
+CONTINUE_KEY, AGAIN_KEY = "^g", "^r"
 _ACTIONS = (("e", "edit", "edit"), ("c", "copy", "copy"), ("r", "again", "again"), ("g", "go on", "go_on"))
 """Key, word and action of what a message's header offers."""
 
@@ -163,8 +163,9 @@ The cursor walks the messages with **Up** and **Down**. A message with several v
         yield self._note
 
     def on_mount(self) -> None:
-        """Says how it ended."""
-        self._show_ending()
+        """Says how it ended. What a running answer waits for is said by who looks after it, maybe already."""
+        if self.message.status is not Status.STREAMING:
+            self._show_ending()
 
     def render_lines(self, crop: Region) -> list[Strip]:
         """All rows are alike, the bar at the left and nothing: one is drawn. Textual draws each, with every frame."""
@@ -200,10 +201,18 @@ The cursor walks the messages with **Up** and **Down**. A message with several v
         else:
             self._answer.finish(self.message.text)
 
-    def show_wait(self, words: str) -> None:
-        """Says in the note what an answer without text waits for."""
+    def show_wait(self, words: str | None) -> None:
+        """Says in the note what an answer without text waits for; None: another window writes it."""
         if self.message.status is Status.STREAMING:
-            self._set_note("" if self.message.text else words)
+            if words is None:
+                words = f"{ELSEWHERE}, where it can be stopped"
+            elif self.message.text:
+                words = ""
+            self._set_note(words)
+
+    def show_unanswered(self, unanswered: bool) -> None:
+        """Says under a question that no answer follows, and how to ask for one."""
+        self._set_note(f"no answer yet · {AGAIN_KEY} asks for one" if unanswered else "")
 
     def _show_ending(self) -> None:
         note = ending(self.message)

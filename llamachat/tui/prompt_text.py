@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from llamachat.display import clean
-
-FOLD_CHARS = 8_000
-"""A paste beyond this is folded: wrapping a megabyte in the text area takes seconds, a label nothing."""
-FOLD_LINES = 200
+from llamachat.display import clean, is_long
 
 
 class PasteFolds:
@@ -20,7 +16,7 @@ class PasteFolds:
 
     def fold(self, text: str) -> str:
         """The text itself where it is short, else a new label for it."""
-        if len(text) <= FOLD_CHARS and text.count("\n") <= FOLD_LINES:
+        if not is_long(text):
             return text
         lines = text.count("\n") + 1
         size = f"{len(text):,} characters" + (f", {lines:,} lines" if lines > 1 else "")

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from llamachat.chat import commands
-from llamachat.chat.conversation import UNTITLED
 from llamachat.display import clean_line
 from llamachat.engine.base import ModelSource
 from llamachat.errors import LlamachatError
@@ -42,7 +41,7 @@ class ScreenFace:
 
     def show_help(self) -> None:
         """Keys and commands."""
-        self._screen.chat_app.action_help()
+        self._screen.program.action_help()
 
     def quit(self) -> None:
         """Ends the program."""
@@ -50,15 +49,15 @@ class ScreenFace:
 
     def themes(self) -> list[str]:
         """The names of the themes."""
-        return self._screen.chat_app.shelf_of_themes.names()
+        return self._screen.program.shelf_of_themes.names()
 
     def set_theme(self, name: str) -> None:
         """Changes the theme now."""
-        self._screen.chat_app.set_theme(name)
+        self._screen.program.set_theme(name)
 
     def copy(self, text: str) -> None:
         """Puts text on the clipboard."""
-        self._screen.chat_app.copy_text(text)
+        self._screen.program.copy_text(text)
         self._screen.flash("copied")
 
     def confirm(self, question: str, action: Callable[[], None]) -> None:
@@ -91,12 +90,15 @@ class ScreenFace:
         """Lists the models there are, and asks for a path where none is the right one."""
         from llamachat.tui.dialogs import PickScreen
 
-        shelf = self._screen.chat_app.models
-        files = self._screen.try_to(shelf.files) if shelf is not None else None
+        shelf = self._screen.program.models
+        files = list(self._screen.try_to(shelf.files) or ()) if shelf is not None else []
+        session = self._screen.session
+        now = session.load_stopped or session.model
+        if session.load_stopped is not None and session.load_stopped.path not in files:
+            files.insert(0, session.load_stopped.path)
         if not files:
             self._ask_for_model()
             return
-        now = self._screen.session.model
         rows = [Row(str(path), path.stem, _size(path), marked=now is not None and now.path == path) for path in files]
 
         def picked(choice: str | None) -> None:
@@ -109,9 +111,9 @@ class ScreenFace:
 
     def fetch_model(self) -> None:
         """Fetches the default model over the chat, and opens it."""
-        if self._screen.chat_app.models is None:
+        if self._screen.program.models is None:
             raise LlamachatError("there is no models folder here to fetch into")
-        self._screen.chat_app.offer_model(fetch=True)
+        self._screen.program.offer_model(fetch=True)
 
     # ---- beyond the Face ------------------------------------------------------
 
@@ -127,7 +129,7 @@ class ScreenFace:
 
     def open_model(self, path: Path) -> None:
         """Begins to load a model file."""
-        shelf = self._screen.chat_app.models
+        shelf = self._screen.program.models
         source = shelf.source(path) if shelf is not None else ModelSource(path)
         self._screen.try_to(lambda: self._screen.session.open_model(source))
         self._screen.call_later(self._screen.after_operation)
@@ -204,7 +206,7 @@ class ScreenFace:
         today = date.today()
         return [
             Entry(
-                clean_line(stored.title or UNTITLED, 60),
+                clean_line(stored.shown_title, 60),
                 f"chat, {day_group(local_day(stored.updated), today).lower()}",
                 lambda key=stored.id: self._open(key),  # type: ignore[misc]
             )

@@ -36,7 +36,9 @@ def session_rows(sessions: Sequence[SessionSummary], open_id: str, today: date) 
             if rows:
                 rows.append(Row("", ""))
             rows.append(Row("", group))
-        rows.append(Row(session.id, session.title or UNTITLED, marked=session.id == open_id))
+        is_open = session.id == open_id  # its unsent text is in the composer, and changes
+        title = session.title or UNTITLED if is_open else session.shown_title
+        rows.append(Row(session.id, title, marked=is_open))
     return rows
 
 

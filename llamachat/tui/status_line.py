@@ -115,14 +115,16 @@ class StatusLine(Widget):
         timings = session.timings or Timings()
         if session.phase is Phase.DECODE:
             self._sample(timings)
+        stopped = session.phase is Phase.NO_MODEL and session.load_stopped is not None
+        first: Keys = (("esc", "stop"),) if session.busy else (("^o", "load a model"),) if stopped else ()
         facts = StatusFacts(
             model=clean_line(f"{session.model.name} {session.model.type_name}", 60) if session.model else "",
-            phase=phase_words(session.phase, session.progress, self._start, last),
+            phase="loading stopped" if stopped else phase_words(session.phase, session.progress, self._start, last),
             prompt_rate=f"prompt {rate(timings.prompt_rate)}" if timings.prompt_rate else "",
             answer_rate=rate(timings.answer_rate) if timings.answer_rate else "",
             spark=sparkline(self._rates) if session.phase is Phase.DECODE else "",
             context=f"{session.context_used:,} of {session.context_total:,} tokens" if session.context_total else "",
-            hints=((("esc", "stop"),) if session.busy else ()) + (keys or _KEYS_EVERYWHERE[: 1 if session.busy else 2]),
+            hints=first + (keys or _KEYS_EVERYWHERE[: 1 if first else 2]),
         )
         if facts != self._facts:
             self._facts = facts

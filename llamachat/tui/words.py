@@ -38,8 +38,11 @@ def seconds_left(progress: Progress, start: Progress) -> str:
     return f" ({left:.0f} s left)" if left < 90 else f" ({left / 60:.0f} min left)"
 
 
+ELSEWHERE = "answering in another window"
+
+
 def phase_words(phase: Phase, progress: Progress, start: Progress, last: Message | None) -> str:
-    """What is going on, in words, with how far it is and how long it takes."""
+    """What is going on, in words, with how far it is and how long it takes. ``last`` is the last visible message."""
     if phase is Phase.LOADING:
         share = f" {100 * progress.done // progress.total} %" if progress.total else ""
         return f"loading{share}{seconds_left(progress, start)}"
@@ -49,6 +52,8 @@ def phase_words(phase: Phase, progress: Progress, start: Progress, last: Message
         return f"reading prompt {progress.done:,} of {progress.total:,}{seconds_left(progress, start)}"
     if phase is Phase.READY and last is not None and last.status is Status.STOPPED:
         return "stopped"
+    if phase is Phase.READY and last is not None and last.status is Status.STREAMING:
+        return ELSEWHERE
     return str(phase)
 
 

@@ -317,6 +317,28 @@ def test_a_terminal_gets_the_full_screen(model: Path) -> None:
         assert terminal.output.rindex("\x1b[?1049l") > terminal.output.rindex("\x1b[?1049h")
 
 
+@pytest.mark.parametrize("arguments", [[], ["--plain"]])
+def test_a_long_text_that_was_not_sent_does_not_go_along_with_the_first_question(
+    own_home: Path, model: Path, arguments: list[str]
+) -> None:
+    data, pasted = own_home / ".local/share/llamachat", "pasted " * 10_000
+    data.mkdir(parents=True)
+    with closing(SessionStore(data)) as store:
+        store.save(Conversation(draft=pasted))
+    with Terminal([str(COMMAND), "-m", str(model), *QUICK, *arguments], rows=40, columns=120) as terminal:
+        terminal.wait_for("a text of 70,000 characters that was not sent waits")
+        if arguments:
+            terminal.wait_for_prompt()
+        terminal.press("the\r")
+        terminal.wait_for("cut at the reply length")
+        terminal.press("\x11" if not arguments else "/quit\r")
+        assert terminal.wait() == 0
+    with closing(SessionStore(data)) as store:
+        sent, unsent = (store.load(summary.id) for summary in store.sessions())
+    assert questions(sent) == ["the"]
+    assert unsent.draft == pasted
+
+
 @pytest.mark.parametrize(
     ("arguments", "env"), [(["--plain"], {}), ([], {"TERM": "dumb"}), ([], {"LLAMACHAT_PLAIN": "1"})]
 )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+import shutil
 import signal
 import stat
 import sys
@@ -18,7 +20,8 @@ from llamachat.chat.conversation import Conversation, Role, Status
 from llamachat.chat.store import SessionStore
 from tests.cli.terminal import Terminal
 
-ENTER, CTRL_C, CTRL_D, CTRL_J, ALT_ENTER, TAB, UP = "\r", "\x03", "\x04", "\x0a", "\x1b\r", "\t", "\x1b[A"
+ENTER, CTRL_C, CTRL_D, CTRL_J, CTRL_Z = "\r", "\x03", "\x04", "\x0a", "\x1a"
+ALT_ENTER, TAB, UP = "\x1b\r", "\t", "\x1b[A"
 WORDS = " ".join(f"word{number}" for number in range(400))
 
 Talk = Callable[..., Terminal]
@@ -95,6 +98,31 @@ def test_ctrl_c_stops_the_answer_and_not_the_program(talk: Talk, stored: Stored)
     assert answer.status is Status.COMPLETE
     assert answer.text.startswith("word0 word1 word2 word3")
     assert answer.text.endswith("The rest.")
+
+
+def test_ctrl_c_before_the_answer_begins_says_how_to_ask_again(talk: Talk, stored: Stored) -> None:
+    terminal = ready(talk(answers=["At last."], prefill_ms=3000))
+    terminal.press("go" + ENTER)
+    terminal.wait_for("reading the prompt")
+    terminal.press(CTRL_C)
+    terminal.wait_for("stopped before it began; /again asks again")
+    assert "0 t/s" not in terminal.output
+    ready(terminal).press("/again" + ENTER)
+    terminal.wait_for("At last.")
+    ready(terminal).press(CTRL_D)
+    assert terminal.wait() == 0
+    assert [message.text for message in stored().path] == ["go", "At last."]
+
+
+def test_ctrl_c_while_a_question_waits_for_the_model_says_how_to_load_it(talk: Talk) -> None:
+    terminal = ready(talk(answers=["At last."], load_seconds=4))
+    terminal.press("go" + ENTER)
+    terminal.wait_for("loading the model")
+    terminal.press(CTRL_C)
+    terminal.wait_for("loading was stopped: /model /models/scripted.gguf loads it")
+    ready(terminal).press(CTRL_D)
+    assert terminal.wait() == 0
+    assert "error" not in terminal.output
 
 
 def test_what_is_typed_during_an_answer_waits_unseen_for_the_next_prompt(talk: Talk, stored: Stored) -> None:
@@ -344,3 +372,61 @@ def test_terminal_modes_are_compared_by_value(talk: Talk) -> None:
     assert not flags & termios.ICANON
     terminal.press(CTRL_D)
     assert terminal.wait() == 0
+
+
+def test_ctrl_z_suspends_and_what_is_typed_after_fg_waits_unseen(tmp_path: Path, stored: Stored) -> None:
+    shell = shutil.which("bash")
+    if shell is None:
+        pytest.skip("no shell with job control here")
+    options = json.dumps({"answers": [WORDS, "Yes."], "tokens_per_second": 100})
+    command = [sys.executable, "-m", "tests.cli.scripted_chat", str(tmp_path), options]
+    (tmp_path / "talk").write_text(f"exec {shlex.join(command)}\n")
+    with Terminal([shell, "--norc", "-i"], {"PS1": "shell> "}) as terminal:
+        terminal.wait_for("shell> ")
+        terminal.press(f"sh {tmp_path}/talk" + ENTER)
+        terminal.wait_for("/help")  # the line under the prompt
+        terminal.press(CTRL_Z)
+        terminal.wait_for("shell> ")
+        terminal.press("fg" + ENTER)
+        terminal.wait_for("/help")
+        terminal.press("go" + ENTER)
+        terminal.wait_for("word3")
+        terminal.press(CTRL_Z)
+        terminal.wait_for("shell> ")
+        terminal.press("fg" + ENTER)
+        terminal.wait_for("word1")
+        terminal.press("ahead" + ENTER)
+        terminal.wait_for("word399")
+        assert "ahead" not in terminal.waited_for
+        terminal.wait_for("Yes.")
+        terminal.wait_for("/help")
+        terminal.press(CTRL_D)
+        terminal.wait_for("shell> ")
+    assert questions(stored()) == ["go", "ahead"]
+
+
+def test_what_commands_say_is_broken_between_words(talk: Talk) -> None:
+    terminal = ready(talk())
+    for line in ("/format", "/set nosuch 1"):
+        terminal.press(line + ENTER)
+        ready(terminal)
+    assert "mistral-v1,\r\nmistral-v3" in terminal.screen_text
+    assert "top-k,\r\nmin-p" in terminal.screen_text
+
+
+def test_an_alternative_that_is_none_and_an_answer_that_is_over_say_so(talk: Talk, stored: Stored) -> None:
+    terminal = ready(talk(answers=["One.", "Two.", ""]))
+    terminal.press("go" + ENTER)
+    terminal.wait_for("One.")
+    ready(terminal).press("/again" + ENTER)
+    terminal.wait_for("Two.")
+    ready(terminal).press("/next" + ENTER)
+    terminal.wait_for("there is no alternative after this one")
+    ready(terminal).press("/continue" + ENTER)
+    terminal.wait_for("there is nothing more to say")
+    ready(terminal).press(CTRL_D)
+    assert terminal.wait() == 0
+    answer = stored().path[1]
+    assert answer.status is Status.COMPLETE
+    assert answer.timings is not None
+    assert answer.timings.answer_tokens > 0  # the figures of its words

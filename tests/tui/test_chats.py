@@ -6,10 +6,12 @@ from datetime import date, datetime
 from pathlib import Path
 
 from llamachat.chat.conversation import Conversation
+from llamachat.chat.session import ChatSession
 from llamachat.chat.store import SessionStore, SessionSummary
 from llamachat.tui.row_list import RowList
 from llamachat.tui.session_pane import SessionList, TitleInput, session_rows
 from tests.support.chat_app import Chat, open_chat
+from tests.support.scripted_engine import ScriptedEngine
 
 TODAY = date(2026, 3, 11)
 
@@ -39,6 +41,8 @@ def test_chats_stand_under_their_days() -> None:
 def test_a_chat_with_nothing_but_a_draft_is_unsent() -> None:
     rows = session_rows([SessionSummary("x", "", 0.0, 0)], "x", TODAY)
     assert [(row.key, row.label) for row in rows] == [("", "Unsent"), ("x", "New chat")]
+    rows = session_rows([SessionSummary("x", "", 0.0, 0, draft="half a thought\nand more")], "y", TODAY)
+    assert [(row.key, row.label) for row in rows] == [("", "Unsent"), ("x", "half a thought")]
 
 
 def test_a_clock_that_jumps_makes_no_heading_twice_and_no_error() -> None:
@@ -134,6 +138,32 @@ async def test_what_another_window_writes_appears(tmp_path: Path) -> None:
         other.save(conversation, message)
         other.close()
         await chat.until(lambda: set(titles(chat)) == {"Mine", "Theirs"})
+
+
+async def test_an_answer_that_another_window_writes_says_so(tmp_path: Path) -> None:
+    """Until it is over, or that window is gone: nobody writes then that it is."""
+    engine = ScriptedEngine(["One two three"], loaded=True, gated=True)
+    other = ChatSession(SessionStore(tmp_path), engine)
+    async with open_chat(data=tmp_path) as chat:
+        other.send("Count")
+        engine.release(4)
+        await chat.until(lambda: other.drain() is not None and other.conversation.path[-1].text.startswith("One"))
+        other.store.save(other.conversation, other.conversation.path[-1])
+        chat.session.open(other.conversation.id)
+        await chat.app.chat_screen.after_operation()
+        await chat.until(lambda: "· answering in another window ·" in chat.status)
+        await chat.until(lambda: "answering in another window, where it can be stopped" in chat.text)
+        assert "esc stop" not in chat.status
+        for key in ("escape", "ctrl+c"):
+            await chat.press(key)
+            await chat.until(lambda: "esc stops it in its own window" in chat.status)
+        await chat.press("ctrl+g")
+        await chat.until(lambda: "being written in another window" in chat.trouble)
+        other.store._writer.close()  # type: ignore[union-attr]  # as if it had been killed: nobody writes any more
+        await chat.until(lambda: "interrupted when the program ended" in chat.text)
+        assert "another window" not in chat.status
+    other.store._writer = None
+    other.close()
 
 
 async def test_headings_are_stepped_over() -> None:

@@ -8,9 +8,10 @@ import pytest
 from textual._xterm_parser import XTermParser
 from textual.events import Key
 
+from llamachat.display import LONG_CHARS
 from llamachat.tui.composer import MAX_LINES
 from llamachat.tui.composer_pane import ComposerPane
-from llamachat.tui.prompt_text import FOLD_CHARS, PasteFolds, PromptHistory
+from llamachat.tui.prompt_text import PasteFolds, PromptHistory
 from llamachat.tui.row_list import RowList
 from llamachat.tui.terminal_keys import teach_alt_enter
 from tests.support.chat_app import Chat, open_chat
@@ -52,6 +53,25 @@ async def test_keys_typed_faster_than_the_screen_is_drawn_keep_their_order() -> 
             driver.send_message(Key(key, key if len(key) == 1 else None))
         await chat.until(lambda: chat.path and chat.composer.text == "nexyt")
         assert chat.path[0].text == "ac\nd"
+
+
+async def test_what_is_sent_and_what_a_key_does_come_in_the_order_of_typing() -> None:
+    async with open_chat(["Four"], gated=True) as chat:
+        await chat.send("first")
+        chat.engine.release(1)
+        await chat.until(lambda: "reading prompt" in chat.status)
+        driver = chat.app._driver
+        assert driver is not None
+        for key in ["ctrl+c", *"next", "enter"]:
+            driver.send_message(Key(key, key if len(key) == 1 else None))
+        await chat.until(lambda: [message.text for message in chat.path][:2] == ["first", "next"])
+        chat.engine.release(100)
+        await chat.until(lambda: chat.path[-1].text == "Four")
+        for key in [*"this", "enter", "ctrl+n", *"that", "enter"]:
+            driver.send_message(Key(key, key if len(key) == 1 else None))
+        await chat.until(lambda: [message.text for message in chat.path] == ["that", "Four"])
+        first = next(one for one in chat.session.sessions() if one.title == "first")
+        assert [m.text for m in chat.session.store.load(first.id).path][:4] == ["first", "next", "Four", "this"]
 
 
 async def test_a_refused_text_comes_back_before_what_was_typed_since() -> None:
@@ -124,7 +144,7 @@ async def test_a_message_too_long_for_the_context_stays_in_the_composer() -> Non
 
 def test_a_label_taken_away_takes_its_text_along() -> None:
     folds = PasteFolds()
-    short, long = "short", "x" * (FOLD_CHARS + 1)
+    short, long = "short", "x" * (LONG_CHARS + 1)
     assert folds.fold(short) == short
     label = folds.fold(long)
     other = folds.fold("line\n" * 300)
@@ -193,6 +213,27 @@ async def test_a_draft_is_kept_within_a_second_and_comes_back(tmp_path: Path) ->
         chat.session.open(chat_id)
         await chat.app.chat_screen.after_operation()
         assert chat.composer.text == "half"
+
+
+async def test_a_long_draft_comes_back_as_what_it_is_and_leaves_by_one_key(tmp_path: Path) -> None:
+    pasted = "line\n" * 5000
+    async with open_chat(data=tmp_path) as chat:
+        await chat.ask("question")
+        chat_id = chat.session.conversation.id
+        await chat.paste(pasted)
+        await chat.until(lambda: len(chat.session.draft) == len(pasted))
+    async with open_chat(data=tmp_path) as chat:
+        chat.session.open(chat_id)
+        await chat.app.chat_screen.after_operation()
+        assert "25,000 characters that were not sent" in chat.trouble
+        assert "[pasted #1: 25,000 characters, 5,001 lines]" in chat.text
+        await chat.press("ctrl+u")
+        assert chat.composer.text == ""
+        await chat.press("ctrl+z")
+        assert chat.composer.prompt == pasted
+        await chat.press("ctrl+u")
+        await chat.send("a short one")
+        await chat.until(lambda: [message.text for message in chat.path][2:3] == ["a short one"])
 
 
 async def test_each_chat_has_its_own_draft() -> None:

@@ -57,6 +57,21 @@ async def test_stop_keeps_the_text_and_says_how_to_go_on(key: str) -> None:
         assert "· stopped ·" in chat.status
 
 
+async def test_a_question_whose_answer_was_stopped_before_it_began_says_how_to_ask_again() -> None:
+    async with open_chat(["One two"], gated=True) as chat:
+        await chat.send("Count")
+        chat.engine.release(1)
+        await chat.until(lambda: "reading prompt" in chat.status)
+        assert "no answer yet" not in chat.text
+        await chat.press("ctrl+c")
+        await chat.until(lambda: "no answer yet · ^r asks for one" in chat.text)
+        assert [message.text for message in chat.path] == ["Count"]
+        chat.engine.release(100)
+        await chat.press("ctrl+r")
+        await chat.until(lambda: "One two" in chat.text)
+        assert "no answer yet" not in chat.text
+
+
 async def test_an_answer_grows_while_a_person_types_without_a_pause() -> None:
     async with open_chat(["One two three four"], gated=True) as chat:
         await chat.send("Count")

@@ -220,7 +220,25 @@ async def test_escape_stops_a_load() -> None:
         chat.engine.release(5)
         await chat.until(lambda: not chat.session.busy)
         assert chat.app.is_running
-        assert "no model" in chat.status
+        await chat.until(lambda: "loading stopped" in chat.status and "^o load a model" in chat.status)
+        assert chat.trouble == "loading was stopped: /model /models/scripted.gguf loads it"
+        chat.engine.release(100)
+        await chat.press("ctrl+o")  # it is the first of the list, wherever its file is
+        await chat.until(lambda: "Open a model" in chat.text)
+        await chat.press("enter")
+        await chat.until(lambda: chat.session.model is not None)
+        assert [source.path for source in chat.engine.loads] == [Path("/models/scripted.gguf")] * 2
+        await chat.until(lambda: "ready" in chat.status)
+
+
+async def test_another_load_in_place_of_one_that_runs_is_no_stop() -> None:
+    async with open_chat(loaded=False, gated=True) as chat:
+        chat.engine.release(2)
+        await chat.until(lambda: "loading" in chat.status)
+        chat.session.open_model(ModelSource(Path("/models/other.gguf")))
+        chat.engine.release(100)
+        await chat.until(lambda: "ready" in chat.status)
+        assert chat.trouble == ""
 
 
 async def test_a_failed_load_is_one_sentence_under_the_composer() -> None:

@@ -24,8 +24,11 @@ from llamachat.tui.gone_terminal import PatientFile
 
 _PROGRAM = """
 import logging
+import signal
 import sys
 from pathlib import Path
+from queue import Queue
+from textual.drivers import _writer_thread
 from llamachat.chat.session import ChatSession
 from llamachat.chat.store import SessionStore
 from llamachat.tui.app import run
@@ -36,6 +39,15 @@ engine = ScriptedEngine([sys.argv[2]], loaded=True, tokens_per_second=float(sys.
 session = ChatSession(SessionStore(Path(sys.argv[1])), engine)
 if sys.argv[4:] == ["fail"]:
     session.regenerate = lambda: 1 / 0
+for number in [getattr(signal, name) for name in sys.argv[4:] if name.startswith("SIG")]:
+    class Interrupted(Queue):  # of the thread that writes
+        told = False
+        def _put(self, item):  # the lock is held
+            super()._put(item)
+            if not Interrupted.told and isinstance(item, str) and "word3" in item:
+                Interrupted.told = True
+                signal.raise_signal(number)
+    _writer_thread.Queue = Interrupted
 try:
     status = run(session)
 except Exception as error:
@@ -265,6 +277,24 @@ def test_the_screen_is_drawn_again_when_the_program_goes_on(
     terminal.type("\x11")
     assert terminal.end() == 0
     assert all(sequence in terminal.output[-4000:] for sequence in GIVEN_BACK)
+
+
+@pytest.mark.parametrize("name", ["SIGCONT", "SIGTSTP"])
+def test_a_signal_in_the_middle_of_a_write_waits_for_nothing(
+    name: str, terminals: Callable[..., Terminal], tmp_path: Path
+) -> None:
+    """The system sends SIGCONT along with the SIGHUP of a terminal that is closed, while the last frame is written."""
+    terminal = terminals(str(tmp_path), WORDS, "50", name)
+    answering(terminal)
+    if name == "SIGTSTP":
+        _, status = os.waitpid(terminal.pid, os.WUNTRACED)
+        assert os.WIFSTOPPED(status)
+        os.kill(terminal.pid, signal.SIGCONT)
+    terminal.output = b""
+    terminal.type("typed")
+    terminal.see("typed")
+    os.kill(terminal.pid, signal.SIGHUP)
+    assert terminal.end() == 128 + signal.SIGHUP
 
 
 def test_what_is_typed_before_the_screen_comes_is_there_then(

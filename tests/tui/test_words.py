@@ -61,6 +61,7 @@ def test_the_phase_is_told_in_words() -> None:
     assert phase_words(Phase.DECODE, half, half, None) == "answering"
     assert phase_words(Phase.READY, NOTHING, NOTHING, answer(Status.STOPPED)) == "stopped"
     assert phase_words(Phase.READY, NOTHING, NOTHING, answer(Status.COMPLETE)) == "ready"
+    assert phase_words(Phase.READY, NOTHING, NOTHING, answer(Status.STREAMING)) == "answering in another window"
     assert phase_words(Phase.NO_MODEL, NOTHING, NOTHING, None) == "no model"
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llamachat.chat.conversation import Conversation, Message, Status
+from llamachat.chat.conversation import UNTITLED, Conversation, Message, Status, title_from
 from llamachat.chat.store.database import memory_database, open_database, reason_of
 from llamachat.chat.store.pending import Pending
 from llamachat.chat.store.rows import Row, checksum, conversation_from, message_from, message_row, session_row
@@ -22,6 +22,8 @@ _log = logging.getLogger(__name__)
 _COALESCE_S = 0.25
 #: How often writing is tried again while the disk is full.
 _RETRY_S = 1.0
+#: How much of an unsent text a list shows at most.
+_DRAFT_CHARS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,12 @@ class SessionSummary:
     updated: float  #: seconds since 1970, for display; lists are ordered by use, not by clock
     n_messages: int
     model: str = ""  #: the model file last used in it, without folder and suffix
+    draft: str = ""  #: how its unsent text begins
+
+    @property
+    def shown_title(self) -> str:
+        """The title; of a chat that is nothing but an unsent text, how that begins."""
+        return self.title or title_from(self.draft) or UNTITLED
 
 
 class SessionStore:
@@ -83,20 +91,19 @@ class SessionStore:
         return notices
 
     def sessions(self, filter: str = "") -> list[SessionSummary]:  # noqa: A002
-        """All chats, the last used first; ``filter`` keeps those whose titles hold all its words."""
+        """All chats, the last used first; ``filter`` keeps those whose shown titles hold all its words."""
         with self._lock:
             self.flush()
             rows = self._pending.unwritten_sessions() if self._failing else []
             rows += self._query(
-                "SELECT s.id, s.title, s.updated, s.model_path, COALESCE(m.n, 0) AS n_messages FROM sessions AS s"
+                f"SELECT s.id, s.title, s.updated, s.model_path, substr(s.draft, 1, {_DRAFT_CHARS}) AS draft,"  # noqa: S608
+                " COALESCE(m.n, 0) AS n_messages FROM sessions AS s"
                 " LEFT JOIN (SELECT session_id, COUNT(*) AS n FROM messages GROUP BY session_id) AS m"
                 " ON m.session_id = s.id ORDER BY s.touched DESC, s.rowid DESC"
             )
         words = filter.casefold().split()
         return [
-            SessionSummary(row["id"], row["title"], row["updated"], row["n_messages"], Path(row["model_path"]).stem)
-            for row in rows
-            if all(word in row["title"].casefold() for word in words)
+            summary for summary in map(_summary, rows) if all(word in summary.shown_title.casefold() for word in words)
         ]
 
     def load(self, session_id: str) -> Conversation:
@@ -327,3 +334,10 @@ class SessionStore:
                 # Gather for a moment; while writing fails, let some time pass before the next try.
                 self._work.wait_for(lambda: self._closed, _RETRY_S if self._failing else _COALESCE_S)
                 self.flush()
+
+
+def _summary(row: Row) -> SessionSummary:
+    model = Path(row["model_path"]).stem
+    return SessionSummary(
+        row["id"], row["title"], row["updated"], row["n_messages"], model, row["draft"][:_DRAFT_CHARS]
+    )
