@@ -6,8 +6,10 @@
 
 #define HUGE_PAGE ((size_t)2 << 20)
 #if defined(__SANITIZE_ADDRESS__)
-#define SLAB_LARGEST ((size_t)0) /* every tensor apart, from the heap, so that reads past its end are seen */
+#define SLAB_SMALLEST ((size_t)0) /* every tensor apart, from the heap, so that reads past its end are seen */
+#define SLAB_LARGEST ((size_t)0)
 #else
+#define SLAB_SMALLEST ((size_t)64 << 10) /* what is mapped at least */
 #define SLAB_LARGEST ((size_t)64 << 20)
 #endif
 
@@ -86,7 +88,7 @@ void lc_pages_free(void *pages, size_t bytes)
 static lc_slab *add_slab(lc_arena *arena, size_t at_least)
 {
     /* Slabs double, so that a tiny model stays tiny. */
-    size_t size = arena->slabs ? arena->slabs->size * 2 : at_least;
+    size_t size = arena->slabs ? arena->slabs->size * 2 : SLAB_SMALLEST;
     size = size > SLAB_LARGEST ? SLAB_LARGEST : size;
     size = size < at_least ? at_least : size;
 
