@@ -9,11 +9,14 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from llamachat.vocabulary import Vocabulary
 from llamachat.weights.model_files import ModelFiles
 from llamachat.weights.rows import Rows, StoredRows
+
+if TYPE_CHECKING:
+    from llamachat.weights.rope_scaling import Llama3Scaling
 
 
 class TensorType(Enum):
@@ -135,6 +138,7 @@ class WeightFile(ABC):
     size_bytes: int
     about: Mapping[str, Any] = MappingProxyType({})  #: what is said of the model: general.* keys of GGUF; untrusted
     group_size: int = 0  #: weights that share a scale, where matrices are int8 in groups through all rows
+    rope_rule: Llama3Scaling | None = None  #: what the factors in ``rope_freqs.weight`` come from, where that is stated
 
     @property
     @abstractmethod

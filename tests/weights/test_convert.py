@@ -331,6 +331,17 @@ def test_llama_3_scaling_is_found_in_its_factors(tmp_path: Path) -> None:
     assert_same_values(tmp_path / "again", values)
 
 
+def test_llama_3_scaling_by_any_numbers_goes_along_as_it_was_stated(tmp_path: Path) -> None:
+    scaling = {"rope_type": "llama3", "factor": 3.5, "low_freq_factor": 0.5, "high_freq_factor": 8.0}
+    scaling |= {"original_max_position_embeddings": 96}
+    write_huggingface(tmp_path / "hf", MODEL, rope_scaling=scaling)
+    with open_weights(tmp_path / "hf") as weights:
+        values = values_of(weights)
+    converted(tmp_path / "hf", tmp_path / "again", "safetensors")
+    assert json.loads((tmp_path / "again/config.json").read_text())["rope_scaling"] == scaling
+    assert_same_values(tmp_path / "again", values)
+
+
 def test_rope_that_a_format_cannot_state_is_refused(tmp_path: Path) -> None:
     cases = {
         "RoPE base of 500000": replace(SHAPE, rope_base=500000.0),

@@ -50,13 +50,13 @@ def _scaling(model: Model) -> dict[str, Any] | None:
     if ROPE_FREQS in model.tensors:
         if h.rope_scale != 1.0:
             raise LlamachatError("Hugging Face's layout cannot hold RoPE that is scaled in two ways")
-        s = _llama3(h, model.weights.read(ROPE_FREQS, 0, 1))
+        s = model.weights.rope_rule or _llama3(h, model.weights.read(ROPE_FREQS, 0, 1))
         return {
             "rope_type": "llama3",
             "factor": s.factor,
             "low_freq_factor": s.low,
             "high_freq_factor": s.high,
-            "original_max_position_embeddings": int(s.original_context),
+            "original_max_position_embeddings": _whole(s.original_context),
         }
     if h.rope_scale == 1.0:
         return None
@@ -74,6 +74,11 @@ def _llama3(h: Hyperparameters, data: bytes) -> Llama3Scaling:
     raise LlamachatError(
         "Hugging Face's layout cannot hold this model's RoPE: its factors follow no rule that is known"
     )
+
+
+def _whole(value: float) -> float:
+    """An integer, if it is one: other programs take no 8192.0 for a number of tokens."""
+    return int(value) if value.is_integer() else value
 
 
 def shortest(value: float) -> float:
