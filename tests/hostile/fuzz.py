@@ -59,7 +59,7 @@ def main() -> int:
     warnings.simplefilter("ignore")  # as the command does
     problems = 0
     for name in [options.format] if options.format else list(FORMATS):
-        problems += _fuzz(name, options)
+        problems += fuzz(name, options)
     return int(problems > 0)
 
 
@@ -75,7 +75,8 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _fuzz(name: str, options: argparse.Namespace) -> int:
+def fuzz(name: str, options: argparse.Namespace) -> int:
+    """Spoils the models of a format; returns how many problems there were."""
     goods = good_models(name)
     tally = Tally()
     started = time.process_time()
@@ -137,7 +138,7 @@ def _try(name: str, number: int, place: Place, rng: random.Random, tally: Tally,
     started = time.process_time()
     problem = ""
     try:
-        _use(place.opened)
+        use(place.opened)
         tally.opened += 1
     except LlamachatError as error:
         reason = str(error).partition(": ")[2]
@@ -164,7 +165,8 @@ def _try(name: str, number: int, place: Place, rng: random.Random, tally: Tally,
         tally.settled_bytes = _resident()
 
 
-def _use(path: Path) -> None:
+def use(path: Path) -> None:
+    """Opens the model, loads it, and asks for the logits of two tokens."""
     model = Model.load(ModelSource(path, n_ctx=8, threads=1))
     try:
         context = Context(model)
