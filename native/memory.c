@@ -10,7 +10,7 @@
 #define SLAB_LARGEST ((size_t)0)
 #else
 #define SLAB_SMALLEST ((size_t)64 << 10) /* what is mapped at least */
-#define SLAB_LARGEST ((size_t)64 << 20)
+#define SLAB_LARGEST ((size_t)256 << 20) /* each ends in a large page that is used in part */
 #endif
 
 struct lc_slab {
@@ -111,8 +111,11 @@ void *lc_arena_alloc(lc_arena *arena, size_t bytes)
     if (!bytes || bytes > SIZE_MAX - LC_CACHE_LINE)
         return NULL;
     bytes = (bytes + LC_CACHE_LINE - 1) / LC_CACHE_LINE * LC_CACHE_LINE;
+    /* Ends that are left over are used: a page of 2 MB is resident as soon as one byte of it is. */
     lc_slab *slab = arena->slabs;
-    if (!slab || slab->size - slab->used < bytes)
+    while (slab && slab->size - slab->used < bytes)
+        slab = slab->next;
+    if (!slab)
         slab = add_slab(arena, bytes);
     if (!slab)
         return NULL;
