@@ -6,9 +6,11 @@
 
 #define HUGE_PAGE ((size_t)2 << 20)
 #if defined(__SANITIZE_ADDRESS__)
-#define SLAB_LARGEST ((size_t)0) /* every tensor apart, from the heap, so that reads past its end are seen */
+#define SLAB_SMALLEST ((size_t)0) /* every tensor apart, from the heap, so that reads past its end are seen */
+#define SLAB_LARGEST ((size_t)0)
 #else
-#define SLAB_LARGEST ((size_t)64 << 20)
+#define SLAB_SMALLEST ((size_t)64 << 10) /* what is mapped at least */
+#define SLAB_LARGEST ((size_t)256 << 20) /* each ends in a large page that is used in part */
 #endif
 
 struct lc_slab {
@@ -86,7 +88,7 @@ void lc_pages_free(void *pages, size_t bytes)
 static lc_slab *add_slab(lc_arena *arena, size_t at_least)
 {
     /* Slabs double, so that a tiny model stays tiny. */
-    size_t size = arena->slabs ? arena->slabs->size * 2 : at_least;
+    size_t size = arena->slabs ? arena->slabs->size * 2 : SLAB_SMALLEST;
     size = size > SLAB_LARGEST ? SLAB_LARGEST : size;
     size = size < at_least ? at_least : size;
 
@@ -109,8 +111,11 @@ void *lc_arena_alloc(lc_arena *arena, size_t bytes)
     if (!bytes || bytes > SIZE_MAX - LC_CACHE_LINE)
         return NULL;
     bytes = (bytes + LC_CACHE_LINE - 1) / LC_CACHE_LINE * LC_CACHE_LINE;
+    /* Ends that are left over are used: a page of 2 MB is resident as soon as one byte of it is. */
     lc_slab *slab = arena->slabs;
-    if (!slab || slab->size - slab->used < bytes)
+    while (slab && slab->size - slab->used < bytes)
+        slab = slab->next;
+    if (!slab)
         slab = add_slab(arena, bytes);
     if (!slab)
         return NULL;

@@ -13,7 +13,7 @@ void lc_pages_free(void *pages, size_t bytes);
 typedef struct lc_slab lc_slab;
 
 typedef struct lc_arena {
-    lc_slab *slabs;   /* the newest first: allocations come from it */
+    lc_slab *slabs;   /* the newest first: allocations come from the first that has room */
     size_t used;      /* bytes handed out */
 } lc_arena;
 

@@ -97,7 +97,7 @@ def _run(context: click.Context) -> None:
     from llamachat.weights.write import Output, format_for, type_for
 
     known = format_for(target, invocation.get("to"), invocation.get("type"))
-    output = Output(target, known, type_for(known, invocation.get("type")), invocation.get("force", False))
+    output = Output(target, known, type_for(target, known, invocation.get("type")), invocation.get("force", False))
     path = chosen_model(source, invocation.data_dir)
     with open_weights(path, tokenizer=invocation.get("tokenizer")) as weights:
         template, remark = _prompt_format(weights, output)

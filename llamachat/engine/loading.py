@@ -18,6 +18,8 @@ _CONVERTED_CHUNK_BYTES = 4 << 20
 # Rows of the widest panel: whole panels are repacked several times as fast.
 _PANEL_ROWS = 16
 _MOST_READERS = 16
+# Less than this is read while a thread would still be starting.
+_SMALL_BYTES = 1 << 20
 _PROGRESS_SECONDS = 0.02
 
 #: A tensor of the file, and its (slot, layer) in the core.
@@ -35,7 +37,8 @@ class _Chunk(NamedTuple):
 
 
 class Loading:
-    """The filling of a model of the core, by threads that run while the block does; after it none is left.
+    """The filling of a model of the core, by threads that run while the block does; after it none is left. A small
+    model is filled by the thread that waits for it.
 
     ``handle`` is the core's model, to which ``wanted`` is added here; ``EngineError`` where the core refuses that.
     """
@@ -51,13 +54,13 @@ class Loading:
         self._chunks = _chunks(wanted, weights)
         self._total = sum(tensor.n_bytes for tensor, _ in wanted)
         self._done = 0
-        self._running = min(n_threads, _MOST_READERS)
+        self._running = min(n_threads, _MOST_READERS) if self._total > _SMALL_BYTES else 1
         self._stopped = False
         self._errors: list[tuple[int, Exception]] = []
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._readers = [threading.Thread(target=self._read, name=f"llamachat-reader-{i}", daemon=True)
-                         for i in range(self._running)]  # fmt: skip
+                         for i in range(self._running)] if self._total > _SMALL_BYTES else []  # fmt: skip
 
     def __enter__(self) -> Self:
         for reader in self._readers:
@@ -81,6 +84,8 @@ class Loading:
             progress(self._done, self._total)
             if cancelled():
                 raise Cancelled
+            if not self._readers:
+                self._read()
             ended = self._ended.wait(_PROGRESS_SECONDS)
         if self._errors:
             raise min(self._errors, key=lambda failed: failed[0])[1]

@@ -27,11 +27,10 @@ def build_model_proto(vocabulary: Vocabulary) -> bytes:
     kinds, byte_fallback = _fit_kinds(vocabulary)
     texts = _fit_pieces(vocabulary.pieces, kinds)
     scores = struct.pack(f"<{len(texts)}f", *vocabulary.scores)
-    messages = []
-    for text, at, kind in zip(texts, range(0, len(scores), 4), kinds, strict=True):
-        piece = text.encode()
-        head = _HEADS.get(len(piece)) or _head(len(piece))
-        messages.append(head + piece + b"\x15" + scores[at : at + 4] + _KINDS[kind])
+    messages = [
+        (_HEADS.get(len(piece)) or _head(len(piece))) + piece + b"\x15" + scores[at : at + 4] + _KINDS[kind]
+        for piece, at, kind in zip(map(str.encode, texts), range(0, len(scores), 4), kinds, strict=True)
+    ]
     trainer = b"".join(
         _number(field, value)
         for field, value in (
@@ -63,8 +62,7 @@ def _fit_kinds(vocabulary: Vocabulary) -> tuple[list[TokenKind], bool]:
         kinds[id_] = TokenKind.UNUSED
     kinds[chosen or 0] = TokenKind.UNKNOWN
     byte_ids = [id_ for id_, kind in enumerate(kinds) if kind is TokenKind.BYTE]
-    byte_texts = sorted(vocabulary.pieces[id_] for id_ in byte_ids)
-    whole = byte_texts == [f"<0x{byte:02X}>" for byte in range(256)]
+    whole = len(byte_ids) == 256 and {vocabulary.pieces[id_] for id_ in byte_ids} == _BYTES_AS_TEXT
     if not whole:
         for id_ in byte_ids:
             kinds[id_] = TokenKind.UNUSED
@@ -73,7 +71,7 @@ def _fit_kinds(vocabulary: Vocabulary) -> tuple[list[TokenKind], bool]:
 
 def _fit_pieces(pieces: Sequence[str], kinds: list[TokenKind]) -> list[str]:
     """Pieces that are unique, not empty and without NUL: others get a text of their own and become UNUSED."""
-    if len(set(pieces)) == len(pieces) and all(pieces) and not any("\0" in piece for piece in pieces):
+    if len(set(pieces)) == len(pieces) and all(pieces) and "\0" not in "".join(pieces):
         return list(pieces)
     taken = set(pieces)
     seen: set[str] = set()
@@ -108,6 +106,7 @@ def _head(n_bytes: int) -> bytes:
 
 #: Of the lengths that pieces have: a vocabulary of 32,000 is written in 15 ms rather than 50.
 _HEADS = {n: _head(n) for n in range(64)}
+_BYTES_AS_TEXT = {f"<0x{byte:02X}>" for byte in range(256)}
 _KINDS = tuple([b"\x18" + bytes((kind,)) for kind in range(max(TokenKind) + 1)])
 
 

@@ -44,7 +44,10 @@ class SentencePieceTokenizer(Tokenizer):
         if found != len(vocabulary):
             raise TokenizerError(f"SentencePiece finds {found} tokens in a vocabulary of {len(vocabulary)}")
         self._unknown = unknown.encode()
-        self._bytes = {id_: _byte(vocabulary.pieces[id_]) for id_ in vocabulary.ids_of_kinds(TokenKind.BYTE)}
+        self._bytes = {
+            id_: _BYTES.get(piece := vocabulary.pieces[id_]) or _byte(piece)
+            for id_ in vocabulary.ids_of_kinds(TokenKind.BYTE)
+        }
         super().__init__(vocabulary, _ERRORS)
 
     def _encode(self, text: str) -> list[int]:
@@ -72,6 +75,10 @@ class SentencePieceTokenizer(Tokenizer):
         if kind is TokenKind.BYTE:
             return self._bytes[id_]
         return self.vocabulary.pieces[id_].replace(SPM_SPACE, " ").encode()
+
+
+#: As every vocabulary names them.
+_BYTES = {f"<0x{byte:02X}>": bytes((byte,)) for byte in range(256)}
 
 
 def _byte(piece: str) -> bytes:

@@ -9,11 +9,14 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from llamachat.vocabulary import Vocabulary
 from llamachat.weights.model_files import ModelFiles
 from llamachat.weights.rows import Rows, StoredRows
+
+if TYPE_CHECKING:
+    from llamachat.weights.rope_scaling import Llama3Scaling
 
 
 class TensorType(Enum):
@@ -51,8 +54,14 @@ class TensorType(Enum):
     F64 = (28, 1, 8)
     IQ1_M = (29, 256, 56)
     BF16 = (30, 1, 2)
+    Q4_0_4_4 = (31, 32, 18)  # this and the next: rows in turn, in files of August to December 2024
+    Q4_0_4_8 = (32, 32, 18)
+    Q4_0_8_8 = (33, 32, 18)
     TQ1_0 = (34, 256, 54)
     TQ2_0 = (35, 256, 66)
+    IQ4_NL_4_4 = (36, 32, 18)
+    IQ4_NL_4_8 = (37, 32, 18)
+    IQ4_NL_8_8 = (38, 32, 18)
     MXFP4 = (39, 32, 17)
     NVFP4 = (40, 64, 36)
     Q1_0 = (41, 128, 18)
@@ -135,6 +144,7 @@ class WeightFile(ABC):
     size_bytes: int
     about: Mapping[str, Any] = MappingProxyType({})  #: what is said of the model: general.* keys of GGUF; untrusted
     group_size: int = 0  #: weights that share a scale, where matrices are int8 in groups through all rows
+    rope_rule: Llama3Scaling | None = None  #: what the factors in ``rope_freqs.weight`` come from, where that is stated
 
     @property
     @abstractmethod

@@ -22,6 +22,10 @@ _OTHERS = ("tokenizer.bin", "training_args.bin", "optimizer.bin", "scheduler.bin
 _LATER_PART = re.compile(r"-(?!00001-)\d{5}-of-\d{5}\.gguf")
 
 
+#: A part of Hugging Face's layout, of no use without the index.
+_SHARD = re.compile(r"-\d{5}-of-\d{5}\.(safetensors|bin)$")
+
+
 def weight_file_in(folder: Path) -> Path | None:
     """The file to open where ``folder`` is one; None if it is none. ``WeightsError`` if it holds no model, or several.
 
@@ -48,6 +52,8 @@ def weight_file_in(folder: Path) -> Path | None:
     found = [name for name in names if name.endswith(_ENDINGS) and name not in _OTHERS and not _LATER_PART.search(name)]
     if not found:
         raise WeightsError(folder, "is a folder without a model that llamachat knows")
+    if all(map(_SHARD.search, found)):
+        raise WeightsError(folder, f"holds {len(found)} shards of a model, and no index of them: no *.index.json")
     if len(found) > 1:
         raise WeightsError(folder, f"is a folder with {len(found)} weight files; name one of them")
     return folder / found[0]

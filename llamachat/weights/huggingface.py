@@ -150,6 +150,7 @@ def _open(files: ModelFiles, tensors: _Found) -> StoredWeights:
     if freqs:
         used[ROPE_FREQS] = freqs
     weights = StoredWeights(files, report.format, h, used, name=files.folder.resolve().name)
+    weights.rope_rule = scaling
     weights.vocabulary = None if files.tokenizer else read_tokenizer(files, h.n_vocab, config)
     weights.chat_template = read_chat_template(files)
     return weights

@@ -56,10 +56,12 @@ def open_meta(files: ModelFiles, first: TorchFile) -> StoredWeights:
     name, params = _params(files)
     with blaming(files.folder / name):
         dim = params.integer("dim")
+    _check_number(shards, dim)
     tensors = {name: _joined(name, [shard[name] for shard in shards], dim) for name in shards[0]}
     report = files.report
     report.format = "PyTorch checkpoint of Meta"
     report.found(tensors)
+    scaling = None
     with blaming(files.folder / name):
         report.hyperparameters = h = _hyperparameters(params, tensors)
         if not params.integer("max_seq_len", 0):
@@ -68,7 +70,9 @@ def open_meta(files: ModelFiles, first: TorchFile) -> StoredWeights:
             scaling = Llama3Scaling(factor=params.number("rope_scaling_factor", 8.0))
             tensors["rope_freqs.weight"] = rope_freqs(h, scaling)
     used = used_tensors(h, tensors)
-    return StoredWeights(files, report.format, h, used, name=files.folder.resolve().name)
+    weights = StoredWeights(files, report.format, h, used, name=files.folder.resolve().name)
+    weights.rope_rule = scaling
+    return weights
 
 
 def open_llama2c_checkpoint(files: ModelFiles, checkpoint: TorchFile) -> StoredWeights:
@@ -93,6 +97,17 @@ def _tensors(checkpoint: TorchFile, root: Any) -> _Found:
             raise Refusal(f"has the tensor {quoted(key)} twice")
         found[key] = as_weights(key, *checkpoint.tensor(name, ref))
     return found
+
+
+def _check_number(shards: list[_Found], dim: int) -> None:
+    """Refuses fewer shards than there were: attention's output is always cut by columns, of which there were ``dim``.
+
+    A wrong ``dim`` tells nothing of shards, and is found when shapes are compared.
+    """
+    output, _ = shards[0].get("blk.0.attn_output.weight", (None, None))
+    n = len(shards)
+    if output and dim % output.cols == 0 and n < dim // output.cols <= _SHARDS_LIMIT:
+        raise Refusal(f"is one of {dim // output.cols} shards, and 'consolidated.{n:02d}.pth' is not beside it")
 
 
 def _joined(name: str, pieces: list[tuple[Tensor, Rows]], dim: int) -> tuple[Tensor, Rows]:

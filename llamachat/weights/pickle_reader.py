@@ -19,6 +19,9 @@ BYTES_LIMIT = 8 << 20
 _STEPS_LIMIT = 1 << 19
 _TEXT_LIMIT = 1 << 20
 
+_U8, _U16, _U32, _I32, _F64 = map(struct.Struct, ("<B", "<H", "<I", "<i", ">d"))
+_CUT_SHORT = "is cut short: its pickle has no end"
+
 
 @dataclass(frozen=True, slots=True)
 class StorageRef:
@@ -110,8 +113,12 @@ class _Machine:
         self._memo: dict[int, Any] = {}
 
     def run(self) -> Any:
+        data = self._data
         for _ in range(_STEPS_LIMIT):
-            code = self.take(1)[0]
+            if self._at == len(data):
+                raise Refusal(_CUT_SHORT)
+            code = data[self._at]
+            self._at += 1
             if code == _STOP:
                 return self.stack[-1]
             operation = _OPERATIONS.get(code)
@@ -124,7 +131,7 @@ class _Machine:
         """The next bytes of the program."""
         end = self._at + n
         if end > len(self._data):
-            raise Refusal("is cut short: its pickle has no end")
+            raise Refusal(_CUT_SHORT)
         data = self._data[self._at : end]
         self._at = end
         return data
@@ -132,8 +139,7 @@ class _Machine:
     def skip(self, n: int) -> None:
         self.take(n)
 
-    def number(self, code: str) -> Any:
-        layout = struct.Struct(code)
+    def number(self, layout: struct.Struct) -> Any:
         return layout.unpack(self.take(layout.size))[0]
 
     def text(self, n: int) -> str:
@@ -230,7 +236,7 @@ def _push(make: Callable[[_Machine], Any]) -> Callable[[_Machine], None]:
 
 
 def _small_integer(m: _Machine) -> int:
-    n = m.number("<B")
+    n = m.number(_U8)
     if n > 8:
         raise ValueError
     return int.from_bytes(m.take(n), "little", signed=True)
@@ -249,22 +255,22 @@ _OPERATIONS: Mapping[int, Callable[[_Machine], None]] = {
     ord("N"): _push(lambda _: None),
     0x88: _push(lambda _: True),
     0x89: _push(lambda _: False),
-    ord("K"): _push(lambda m: m.number("<B")),
-    ord("M"): _push(lambda m: m.number("<H")),
-    ord("J"): _push(lambda m: m.number("<i")),
+    ord("K"): _push(lambda m: m.number(_U8)),
+    ord("M"): _push(lambda m: m.number(_U16)),
+    ord("J"): _push(lambda m: m.number(_I32)),
     0x8A: _push(_small_integer),
-    ord("G"): _push(lambda m: m.number(">d")),
-    ord("X"): _push(lambda m: m.text(m.number("<I"))),
-    0x8C: _push(lambda m: m.text(m.number("<B"))),
-    ord("U"): _push(lambda m: m.text(m.number("<B"))),
-    ord("T"): _push(lambda m: m.text(m.number("<I"))),
+    ord("G"): _push(lambda m: m.number(_F64)),
+    ord("X"): _push(lambda m: m.text(m.number(_U32))),
+    0x8C: _push(lambda m: m.text(m.number(_U8))),
+    ord("U"): _push(lambda m: m.text(m.number(_U8))),
+    ord("T"): _push(lambda m: m.text(m.number(_U32))),
     ord("c"): lambda m: m.push_name(m.line(), m.line()),
     0x93: _Machine.stack_name,
-    ord("q"): lambda m: m.put(m.number("<B")),
-    ord("r"): lambda m: m.put(m.number("<I")),
+    ord("q"): lambda m: m.put(m.number(_U8)),
+    ord("r"): lambda m: m.put(m.number(_U32)),
     0x94: _Machine.memoize,
-    ord("h"): lambda m: m.get(m.number("<B")),
-    ord("j"): lambda m: m.get(m.number("<I")),
+    ord("h"): lambda m: m.get(m.number(_U8)),
+    ord("j"): lambda m: m.get(m.number(_U32)),
     ord("t"): _Machine.tuple_to_mark,
     0x85: lambda m: m.tuple_of(1),
     0x86: lambda m: m.tuple_of(2),

@@ -72,11 +72,15 @@ class Reader:
 
     def take(self, n_bytes: int) -> bytes:
         """The next ``n_bytes``."""
-        self.need(n_bytes)
+        start = self.position - self._window_at
+        end = start + n_bytes
+        if not (start >= 0 and end <= len(self._window)):
+            self.need(n_bytes)
+            start = self._fill(n_bytes)
+            end = start + n_bytes
         self._spend(n_bytes)
-        start = self._fill(n_bytes)
         self.position += n_bytes
-        return self._window[start : start + n_bytes]
+        return self._window[start:end]
 
     def unpack(self, layout: struct.Struct) -> tuple[Any, ...]:
         """The next values of a layout."""

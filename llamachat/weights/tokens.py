@@ -34,7 +34,8 @@ def kinds_of(numbers: Sequence[int], n_vocab: int) -> tuple[TokenKind, ...]:
         return tuple([_KINDS.get(number, TokenKind.UNDEFINED) for number in numbers])
 
 
-#: What pieces of SentencePiece are by their text, where a file does not say.
+#: The pieces that Llama's vocabularies begin with, in their order, and what each is: so a text tells, where a file
+#: does not.
 _KIND_BY_TEXT = {"<unk>": TokenKind.UNKNOWN, "<s>": TokenKind.CONTROL, "</s>": TokenKind.CONTROL}
 _KIND_BY_TEXT |= {f"<0x{byte:02X}>": TokenKind.BYTE for byte in range(256)}
 
@@ -68,10 +69,9 @@ def classify_by_id(texts: Sequence[bytes], scores: Sequence[float]) -> Vocabular
     """
     if len(texts) < 259:
         raise Refusal(f"has a vocabulary of {len(texts)} tokens; those of Llama begin with 259 fixed ones")
-    pieces = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
-    pieces += [text.decode(errors="replace").replace(" ", SPM_SPACE) for text in texts[259:]]
+    pieces = [*_KIND_BY_TEXT, *(text.decode(errors="replace").replace(" ", SPM_SPACE) for text in texts[259:])]
     added = _count_added(scores)
-    kinds = [TokenKind.UNKNOWN, TokenKind.CONTROL, TokenKind.CONTROL, *[TokenKind.BYTE] * 256]
+    kinds = [*_KIND_BY_TEXT.values()]
     kinds += [TokenKind.NORMAL] * (len(texts) - 259 - added) + [TokenKind.CONTROL] * added
     vocabulary = Vocabulary(
         model="spm",

@@ -2,59 +2,22 @@
 #include "cpu.h"
 
 #include <cpuid.h>
+#include <pthread.h>
 
 /* Bits of XCR0: register states that the operating system saves. */
 #define XCR0_YMM 0x06u
 #define XCR0_ZMM 0xe6u
-
-typedef struct features {
-    uint32_t ecx1, ebx7, ecx7, xcr0;
-} features;
-
-static features read_features(void)
-{
-    features f = {0};
-    uint32_t a, b, c, d;
-    if (!__get_cpuid(1, &a, &b, &c, &d))
-        return f;
-    f.ecx1 = c;
-    if (c & bit_OSXSAVE) {
-        uint32_t high;
-        __asm__ volatile("xgetbv" : "=a"(f.xcr0), "=d"(high) : "c"(0));
-    }
-    if (__get_cpuid_count(7, 0, &a, &b, &c, &d)) {
-        f.ebx7 = b;
-        f.ecx7 = c;
-    }
-    return f;
-}
-
-LC_INLINE bool all_set(uint32_t value, uint32_t bits) { return (value & bits) == bits; }
-
-bool lc_cpu_has_avx2(void)
-{
-    const features f = read_features();
-    return all_set(f.ecx1, bit_AVX | bit_FMA | bit_F16C) && all_set(f.ebx7, bit_AVX2) && all_set(f.xcr0, XCR0_YMM);
-}
-
-bool lc_cpu_has_avx512(void)
-{
-    const features f = read_features();
-    return lc_cpu_has_avx2() && all_set(f.ebx7, bit_AVX512F | bit_AVX512BW | bit_AVX512DQ | bit_AVX512VL) &&
-           all_set(f.ecx7, bit_AVX512VNNI) && all_set(f.xcr0, XCR0_ZMM);
-}
-
-bool lc_cpu_has_avx512_bf16(void)
-{
-    uint32_t a = 0, b, c, d;
-    return lc_cpu_has_avx512() && __get_cpuid_count(7, 1, &a, &b, &c, &d) && a & bit_AVX512BF16;
-}
 
 /* Intel describes caches in leaf 4, AMD in a leaf of its own, in the same form. */
 #define CACHES_INTEL 4u
 #define CACHES_AMD 0x8000001du
 #define CACHE_TYPE 31u    /* of eax: 0 ends the list, 1 holds data, 2 instructions, 3 both */
 #define CACHES_MOST 16u
+
+typedef struct features {
+    uint32_t ecx1, ebx7, ecx7, eax71, xcr0;
+    size_t l1_bytes;
+} features;
 
 static size_t l1_bytes_of(uint32_t leaf)
 {
@@ -65,11 +28,55 @@ static size_t l1_bytes_of(uint32_t leaf)
     return 0;
 }
 
-size_t lc_cpu_l1_bytes(void)
+static features found;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void find(void)
 {
-    const size_t bytes = l1_bytes_of(CACHES_INTEL);
-    return bytes ? bytes : l1_bytes_of(CACHES_AMD);
+    uint32_t a, b, c, d;
+    if (!__get_cpuid(1, &a, &b, &c, &d))
+        return;
+    found.ecx1 = c;
+    if (c & bit_OSXSAVE) {
+        uint32_t high;
+        __asm__ volatile("xgetbv" : "=a"(found.xcr0), "=d"(high) : "c"(0));
+    }
+    if (__get_cpuid_count(7, 0, &a, &b, &c, &d)) {
+        found.ebx7 = b;
+        found.ecx7 = c;
+    }
+    if (__get_cpuid_count(7, 1, &a, &b, &c, &d))
+        found.eax71 = a;
+    found.l1_bytes = l1_bytes_of(CACHES_INTEL);
+    if (!found.l1_bytes)
+        found.l1_bytes = l1_bytes_of(CACHES_AMD);
 }
+
+/* Asked once: in a virtual machine every cpuid goes to its host, and takes longer than to place a small matrix. */
+static const features *processor(void)
+{
+    pthread_once(&once, find);
+    return &found;
+}
+
+LC_INLINE bool all_set(uint32_t value, uint32_t bits) { return (value & bits) == bits; }
+
+bool lc_cpu_has_avx2(void)
+{
+    const features *f = processor();
+    return all_set(f->ecx1, bit_AVX | bit_FMA | bit_F16C) && all_set(f->ebx7, bit_AVX2) && all_set(f->xcr0, XCR0_YMM);
+}
+
+bool lc_cpu_has_avx512(void)
+{
+    const features *f = processor();
+    return lc_cpu_has_avx2() && all_set(f->ebx7, bit_AVX512F | bit_AVX512BW | bit_AVX512DQ | bit_AVX512VL) &&
+           all_set(f->ecx7, bit_AVX512VNNI) && all_set(f->xcr0, XCR0_ZMM);
+}
+
+bool lc_cpu_has_avx512_bf16(void) { return lc_cpu_has_avx512() && processor()->eax71 & bit_AVX512BF16; }
+
+size_t lc_cpu_l1_bytes(void) { return processor()->l1_bytes; }
 
 #else
 typedef int lc_not_x86; /* a file may not be empty */

@@ -36,7 +36,8 @@ _MODEL = random_model(TinyShape(n_ctx=64, tied=False), seed=9)
 
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Pieces of 16 rows, so that a tiny model has some 180; and no reader outlives a test."""
+    """Pieces of 16 rows, so that a tiny model has some 180, for readers to share; and none of them outlives a test."""
+    monkeypatch.setattr(loading_module, "_SMALL_BYTES", 0)
     monkeypatch.setattr(loading_module, "_CHUNK_BYTES", 1)
     monkeypatch.setattr(loading_module, "_CONVERTED_CHUNK_BYTES", 1)
     monkeypatch.setattr(loading_module, "_PROGRESS_SECONDS", 0.001)
@@ -127,6 +128,20 @@ def test_every_row_is_read_once(weights: WeightFile, monkeypatch: pytest.MonkeyP
         rows = [row for read, first, n in reads for row in range(first, first + n) if read == name]
         assert sorted(rows) == list(range(tensor.rows)), name
     assert max(n for _, _, n in reads) == 16
+
+
+def test_a_small_model_is_read_by_who_waits(weights: WeightFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    total = sum(tensor.n_bytes for tensor in weights.tensors.values())
+    monkeypatch.setattr(loading_module, "_SMALL_BYTES", total)
+    threads = set()
+    told = []
+    watch_reads(weights, monkeypatch, lambda name, first: threads.add(threading.current_thread()))
+    model = empty_model(weights)
+    with Loading(model.handle, weights, placed(weights), 3) as loading:
+        loading.wait(lambda done, _: told.append(done), never)
+    assert model.finish()[0] == lib.LC_OK
+    assert threads == {threading.current_thread()}
+    assert (told[0], told[-1]) == (0, total)
 
 
 def test_progress_rises_from_nothing_to_all(weights: WeightFile) -> None:

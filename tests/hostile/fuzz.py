@@ -59,14 +59,14 @@ def main() -> int:
     warnings.simplefilter("ignore")  # as the command does
     problems = 0
     for name in [options.format] if options.format else list(FORMATS):
-        problems += _fuzz(name, options)
+        problems += fuzz(name, options)
     return int(problems > 0)
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--format", choices=FORMATS, help="without it, one after the other")
-    parser.add_argument("--minutes", type=float, default=1.0, help="for each format")
+    parser.add_argument("--minutes", type=float, default=1.0, help="of processor time, for each format")
     parser.add_argument("--seed", default="0", help="another seed makes other files")
     parser.add_argument("--first", type=int, default=0, metavar="N", help="begin with the Nth file")
     parser.add_argument("--count", type=int, default=0, metavar="N", help="so many files at most")
@@ -75,24 +75,24 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _fuzz(name: str, options: argparse.Namespace) -> int:
+def fuzz(name: str, options: argparse.Namespace) -> int:
+    """Spoils the models of a format; returns how many problems there were."""
     goods = good_models(name)
     tally = Tally()
-    until = time.monotonic() + 60 * options.minutes
     started = time.process_time()
+    until = started + 60 * options.minutes
     memory = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - the folder's own name is new
     with tempfile.TemporaryDirectory(prefix="fuzz-", dir=memory) as folder:
         print(f"{name}: in {folder}", file=sys.stderr, flush=True)
-        places = [_written(Path(folder) / str(i), good) for i, good in enumerate(goods)]
+        places = [Place(Path(folder) / str(i), good) for i, good in enumerate(goods)]
         number = options.first
         while not options.count or tally.n < options.count:
             if tally.n % _CHECKED_EVERY == 0:
-                if time.monotonic() > until:
+                if time.process_time() > until:
                     break
                 faulthandler.dump_traceback_later(_HANGS_AFTER, exit=True)
             rng = random.Random(f"{options.seed}/{name}/{number}")
-            which = rng.randrange(len(goods))
-            _try(name, number, goods[which], places[which], rng, tally, options)
+            _try(name, number, rng.choice(places), rng, tally, options)
             number += 1
     faulthandler.cancel_dump_traceback_later()
     seconds = time.process_time() - started
@@ -106,23 +106,39 @@ def _fuzz(name: str, options: argparse.Namespace) -> int:
     return tally.problems
 
 
-def _written(place: Path, good: Good) -> Path:
-    place.mkdir()
-    for name, data in good.files.items():
-        (place / name).write_bytes(data)
-    return place
+class Place:
+    """A folder with the files of a good model, one of which may be spoiled."""
+
+    def __init__(self, folder: Path, good: Good) -> None:
+        self.good = good
+        self.opened = folder / good.opened if good.opened else folder
+        self._paths = {name: folder / name for name in good.files}
+        self._spoiled = ""
+        folder.mkdir()
+        for name, data in good.files.items():
+            self._write(name, data)
+
+    def spoil(self, name: str, data: bytes) -> None:
+        """Writes a file; the one that was spoiled before is whole again."""
+        if self._spoiled and self._spoiled != name:
+            self._write(self._spoiled, self.good.files[self._spoiled])
+        self._spoiled = name
+        self._write(name, data)
+
+    def _write(self, name: str, data: bytes) -> None:
+        with self._paths[name].open("wb", buffering=0) as file:
+            file.write(data)
 
 
-def _try(
-    name: str, number: int, good: Good, place: Path, rng: random.Random, tally: Tally, options: argparse.Namespace
-) -> None:
+def _try(name: str, number: int, place: Place, rng: random.Random, tally: Tally, options: argparse.Namespace) -> None:
+    good = place.good
     spoiled = rng.choice(good.spoiled)
     data = mutated(spoiled, good.files[spoiled], rng)
-    (place / spoiled).write_bytes(data)
+    place.spoil(spoiled, data)
     started = time.process_time()
     problem = ""
     try:
-        _use(place / good.opened if good.opened else place)
+        use(place.opened)
         tally.opened += 1
     except LlamachatError as error:
         reason = str(error).partition(": ")[2]
@@ -144,13 +160,13 @@ def _try(
             kept.mkdir(parents=True, exist_ok=True)
             for other, whole in {**good.files, spoiled: data}.items():
                 (kept / other).write_bytes(whole)
-    (place / spoiled).write_bytes(good.files[spoiled])
     tally.n += 1
     if tally.n == _SETTLED_AFTER:
         tally.settled_bytes = _resident()
 
 
-def _use(path: Path) -> None:
+def use(path: Path) -> None:
+    """Opens the model, loads it, and asks for the logits of two tokens."""
     model = Model.load(ModelSource(path, n_ctx=8, threads=1))
     try:
         context = Context(model)

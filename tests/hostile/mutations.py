@@ -7,7 +7,9 @@ import random
 import re
 import struct
 import zipfile
+import zlib
 from collections.abc import Callable
+from functools import cache
 
 _HEAD = 4096  # bytes, where headers are: half of all changes are there
 
@@ -27,9 +29,9 @@ def mutated(name: str, data: bytes, rng: random.Random) -> bytes:
     if data.startswith(b"PK\x03\x04") and rng.random() < 0.7:
         return _archive(data, rng)
     if name.endswith(".safetensors") and rng.random() < 0.7:
-        n = struct.unpack_from("<Q", data)[0]
-        header = _text(data[8 : 8 + n], rng)
-        return struct.pack("<Q", len(header)) + header + data[8 + n :]
+        n = 8 + int.from_bytes(data[:8], "little")
+        header = _text(data[8:n], rng)
+        return len(header).to_bytes(8, "little") + header + data[n:]
     if name.endswith((".json", ".param", ".desc")) and rng.random() < 0.8:
         return _text(data, rng)
     return _bytes(data, rng)
@@ -44,30 +46,52 @@ def _bytes(data: bytes, rng: random.Random) -> bytes:
 
 def _text(data: bytes, rng: random.Random) -> bytes:
     """Words, numbers and signs of a text replaced by others."""
-    for _ in range(rng.choice((1, 1, 1, 2, 4))):
-        places = [match.span() for match in re.finditer(rb"-?[\d.]+|\"[^\"]*\"|[A-Za-z_]+|[\[\]{}:,=]", data)]
-        if not places or rng.random() < 0.1:
-            data = _bytes(data, rng)
-            continue
-        start, end = rng.choice(places)
-        other_start, other_end = rng.choice(places)
-        new = rng.choice((
-            rng.choice(_WORDS), str(rng.choice(_EDGES)).encode(), data[other_start:other_end], b"", data[start:end] * 2,
+    words = _words(data)
+    pieces = list(words)
+    changes = rng.choice((1, 1, 1, 2, 4))
+    for _ in range(changes):
+        at, other = (2 * rng.randrange(len(words) // 2) + 1 for _ in range(2))
+        pieces[at] = rng.choice((
+            rng.choice(_WORDS), str(rng.choice(_EDGES)).encode(), words[other], b"", pieces[at] * 2,
         ))  # fmt: skip
-        data = data[:start] + new + data[end:]
-    return data
+    data = b"".join(pieces)
+    return _bytes(data, rng) if rng.random() < 0.1 * changes else data
+
+
+@cache
+def _words(data: bytes) -> list[bytes]:
+    """A text in pieces, every second one of which is a word, a number or a sign."""
+    return re.split(rb"(-?[\d.]+|\"[^\"]*\"|[A-Za-z_]+|[\[\]{}:,=])", data)
 
 
 def _archive(data: bytes, rng: random.Random) -> bytes:
     """A member of an archive spoiled, most often the pickle, and the archive made again around it."""
-    out = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(data)) as whole, zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as made:
-        names = whole.namelist()
-        pickles = [name for name in names if name.endswith(".pkl")]
-        chosen = rng.choice(pickles if pickles and rng.random() < 0.8 else names)
-        for name in names:
-            made.writestr(name, _bytes(whole.read(name), rng) if name == chosen else whole.read(name))
-    return out.getvalue()
+    members = _members(data)
+    pickles = [name for name in members if name.endswith(b".pkl")]
+    chosen = rng.choice(pickles if pickles and rng.random() < 0.8 else [*members])
+    out, directory = bytearray(), bytearray()
+    for name, content in members.items():
+        if name == chosen:
+            content = _bytes(content, rng)
+        about = (zlib.crc32(content), len(content), len(content), len(name), 0)
+        directory += _ENTRY.pack(b"PK\1\2", 20, 20, 0, 0, 0, _DATE, *about, 0, 0, 0, 0, len(out)) + name
+        out += _LOCAL.pack(b"PK\3\4", 20, 0, 0, 0, _DATE, *about) + name + content
+    end = _END.pack(b"PK\5\6", 0, 0, len(members), len(members), len(directory), len(out), 0)
+    return bytes(out + directory + end)
+
+
+# Written here, since zipfile takes longer than to open the model.
+_LOCAL = struct.Struct("<4s5H3I2H")
+_ENTRY = struct.Struct("<4s6H3I5H2I")
+_END = struct.Struct("<4s4H2IH")
+_DATE = 1 << 5 | 1  # the first of January 1980
+
+
+@cache
+def _members(data: bytes) -> dict[bytes, bytes]:
+    """The members of an archive by name."""
+    with zipfile.ZipFile(io.BytesIO(data)) as whole:
+        return {name.encode(): whole.read(name) for name in whole.namelist()}
 
 
 # ---- changes ----

@@ -298,7 +298,7 @@ def test_a_vocabulary_that_does_not_fit(tmp_path: Path) -> None:
 def test_a_model_without_a_vocabulary(tmp_path: Path) -> None:
     write_llama2c(tmp_path / "m.bin", MODEL)
     assert "no vocabulary" in converted(tmp_path / "m.bin", tmp_path / "m.gguf", "gguf")[0]
-    with pytest.raises(LlamachatError, match="name one with --tokenizer"):
+    with pytest.raises(LlamachatError, match=r"m\.bin: ggjt v3 must hold a vocabulary.*name one: --tokenizer"):
         converted(tmp_path / "m.bin", tmp_path / "m.ggjt", "ggjt")
     with open_weights(tmp_path / "m.gguf") as weights:
         assert weights.vocabulary is None
@@ -331,6 +331,17 @@ def test_llama_3_scaling_is_found_in_its_factors(tmp_path: Path) -> None:
     assert_same_values(tmp_path / "again", values)
 
 
+def test_llama_3_scaling_by_any_numbers_goes_along_as_it_was_stated(tmp_path: Path) -> None:
+    scaling = {"rope_type": "llama3", "factor": 3.5, "low_freq_factor": 0.5, "high_freq_factor": 8.0}
+    scaling |= {"original_max_position_embeddings": 96}
+    write_huggingface(tmp_path / "hf", MODEL, rope_scaling=scaling)
+    with open_weights(tmp_path / "hf") as weights:
+        values = values_of(weights)
+    converted(tmp_path / "hf", tmp_path / "again", "safetensors")
+    assert json.loads((tmp_path / "again/config.json").read_text())["rope_scaling"] == scaling
+    assert_same_values(tmp_path / "again", values)
+
+
 def test_rope_that_a_format_cannot_state_is_refused(tmp_path: Path) -> None:
     cases = {
         "RoPE base of 500000": replace(SHAPE, rope_base=500000.0),
@@ -340,7 +351,7 @@ def test_rope_that_a_format_cannot_state_is_refused(tmp_path: Path) -> None:
     for reason, shape in cases.items():
         write_gguf(tmp_path / "m.gguf", random_model(shape))
         for to in ("llama2c-v0", "llama2c-v1", "llama2c-v2", "ggjt"):
-            with pytest.raises(LlamachatError, match=reason):
+            with pytest.raises(LlamachatError, match=rf"m\.gguf: .*{reason}.*; GGUF can \(--to gguf\)"):
                 converted(tmp_path / "m.gguf", tmp_path / "new", to)
     write_gguf(tmp_path / "m.gguf", random_model(replace(SHAPE, rope_freqs=True)))
     with pytest.raises(LlamachatError, match="follow no rule"):

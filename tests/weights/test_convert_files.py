@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -101,6 +102,17 @@ def test_names_that_cannot_be_files(tmp_path: Path) -> None:
         with pytest.raises(LlamachatError, match=reason):
             outcome(path, target)
     assert names_in(tmp_path) == {"m.gguf", "folder"}
+
+
+def test_what_is_no_file_is_not_replaced(tmp_path: Path) -> None:
+    path = model_file(tmp_path)
+    os.mkfifo(tmp_path / "new.gguf")
+    (tmp_path / "link.gguf").symlink_to("new.gguf")
+    for name in ("new.gguf", "link.gguf"):
+        with pytest.raises(LlamachatError, match=rf"{name}: is a device, a pipe or a socket; name a file"):
+            outcome(path, tmp_path / name, force=True)
+    assert (tmp_path / "new.gguf").is_fifo()
+    assert (tmp_path / "link.gguf").is_symlink()
 
 
 def test_a_folder_that_is_there_is_used_and_kept(tmp_path: Path) -> None:

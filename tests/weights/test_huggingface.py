@@ -201,6 +201,9 @@ def test_indices(tmp_path: Path) -> None:
     good = json.loads(index.read_text())["weight_map"]
     first = "model-00001-of-00003.safetensors"
     assert "is one shard of a model; name its folder" in refusal(folder / first)
+    index.rename(tmp_path / "elsewhere")
+    assert "m: holds 3 shards of a model, and no index of them" in refusal(folder)
+    (tmp_path / "elsewhere").rename(index)
     for outside in ("../secret", "/etc/passwd", "a/b", "..", ".", "", "x\0y"):
         index.write_text(json.dumps({"weight_map": good | {"lm_head.weight": outside}}))
         assert "as one of its files, which is no plain file name" in refusal(folder)

@@ -205,7 +205,7 @@ def test_shards(tmp_path: Path) -> None:
     assert "is one shard of a model" in refusal(folder / "consolidated.01.pth")
     second = (folder / "consolidated.01.pth").read_bytes()
     (folder / "consolidated.01.pth").unlink()
-    assert "where the model needs" in refusal(folder)
+    assert "00.pth: is one of 2 shards, and 'consolidated.01.pth' is not beside it" in refusal(folder)
     (folder / "consolidated.01.pth").write_bytes(checkpoint({"norm.weight": np.ones(64, np.float32)}))
     assert "consolidated.01.pth: is no shard of the same model" in refusal(folder)
     (folder / "consolidated.01.pth").write_bytes(second[:-30])

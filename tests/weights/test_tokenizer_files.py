@@ -46,6 +46,36 @@ def test_tokenizer_model(tmp_path: Path, prefix: bool, extra: bool) -> None:
     assert read_vocabulary(tmp_path / "t") == replace(vocabulary, model_proto=proto)
 
 
+def _piece(text: bytes, score: float, kind: int, form: int) -> bytes:
+    """A piece in one of the ways in which a protocol buffer may be written."""
+    fields = [b"\x0a" + bytes((len(text),)) + text, b"\x15" + struct.pack("<f", score), b"\x18" + bytes((kind,))]
+    match form:
+        case 0:
+            fields = fields[:2] if kind == TokenKind.NORMAL else fields
+        case 1:
+            fields = fields[::-1]
+        case 2:
+            fields.append(b"\x78\x05")  # a field that is not known
+        case 3:
+            fields[0] = b"\x0a" + bytes((len(text) | 0x80, 0)) + text  # a number longer than it need be
+        case 4:
+            fields[2] = b"\x18" + bytes((kind | 0x80, 0))
+    body = b"".join(fields)
+    return b"\x0a" + bytes((len(body),)) + body
+
+
+@pytest.mark.parametrize("first_odd", [0, 100, 319])
+def test_pieces_may_be_written_in_any_way(tmp_path: Path, first_odd: int) -> None:
+    v = spm_vocabulary()
+    tokens = list(zip(v.pieces, v.scores, v.kinds, strict=True))
+    pieces = [
+        _piece(t.encode(), s, k, (i - first_odd) % 5 if i >= first_odd else 0) for i, (t, s, k) in enumerate(tokens)
+    ]
+    (tmp_path / "t").write_bytes(b"".join(pieces))
+    found = read_vocabulary(tmp_path / "t")
+    assert (found.pieces, found.scores, found.kinds) == (v.pieces, v.scores, v.kinds)
+
+
 def test_tokenizer_model_without_an_end(tmp_path: Path) -> None:
     vocabulary = replace(spm_vocabulary(), eos_id=None, bos_id=None)
     (tmp_path / "t").write_bytes(build_model_proto(vocabulary))

@@ -103,6 +103,8 @@ def check_targets(folder: Path, names: Sequence[str], sources: Sequence[Path], *
             continue
         if path.is_dir():
             raise FileError(path, "is a folder; name a file to write")
+        if path.exists() and not path.is_file():  # /dev/null, most likely, which whoever may would lose
+            raise FileError(path, "is a device, a pipe or a socket; name a file to write")
         for source in sources:
             if path.exists() and path.samefile(source):
                 raise FileError(path, "is what would be read from; give the new file another name")

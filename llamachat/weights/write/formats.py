@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from llamachat.errors import LlamachatError
+from llamachat.errors import FileError
 from llamachat.weights.base import TensorType
 from llamachat.weights.write.ggjt import ggjt_layout
 from llamachat.weights.write.gguf import gguf_layout
@@ -68,7 +68,7 @@ def format_key(text: str) -> str:
 
 
 def format_for(path: Path, key: str | None, wanted: str | None) -> OutputFormat:
-    """The format of this key, or the one that the name asks for; ``LlamachatError`` says how to ask.
+    """The format of this key, or the one that the name asks for; ``FileError`` says how to ask.
 
     Two families of files are called ``.bin``: llama2.c's, whose version 2 is the one of bytes, and ggml's, which say so
     in their names.
@@ -83,13 +83,13 @@ def format_for(path: Path, key: str | None, wanted: str | None) -> OutputFormat:
         if "ggml" in name or "ggjt" in name:
             return FORMATS["ggjt"]
         return FORMATS["llama2c-v2" if wanted == "q8_0" else "llama2c-v0"]
-    raise LlamachatError(f"{path}: no format is known by this name; give --to: {', '.join(FORMATS)}")
+    raise FileError(path, f"no format is known by this name; give --to: {', '.join(FORMATS)}")
 
 
-def type_for(known: OutputFormat, wanted: str | None) -> TensorType | None:
-    """The type of this name; ``LlamachatError`` if the format has none such."""
+def type_for(path: Path, known: OutputFormat, wanted: str | None) -> TensorType | None:
+    """The type of this name for the new file at ``path``; ``FileError`` if its format has none such."""
     if wanted is None:
         return None
     if wanted not in known.types:
-        raise LlamachatError(f"{known.label} holds no {wanted.upper()}: --type can be {', '.join(known.types)}")
+        raise FileError(path, f"{known.label} holds no {wanted.upper()}: --type can be {', '.join(known.types)}")
     return CHOICES[wanted]

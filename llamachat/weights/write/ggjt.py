@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import struct
 
-from llamachat.errors import LlamachatError
+from llamachat.errors import FileError
 from llamachat.weights.base import Tensor, TensorType
 from llamachat.weights.meta_names import meta_name
 from llamachat.weights.write.encodings import Blocks
 from llamachat.weights.write.parts import Encoded, Known, Layout, Model, Part, new_file, padding
 from llamachat.weights.write.plain_vocabulary import ggml_tokens, losses, plain_tokens
-from llamachat.weights.write.requirements import check_plain, notes_on_eps
+from llamachat.weights.write.requirements import check_plain, notes_on_eps, unfit
 from llamachat.weights.write.types import file_type, types_of
 
 LABEL = "ggjt v3"
@@ -30,10 +30,12 @@ def ggjt_layout(model: Model, wanted: TensorType | None, file_name: str) -> Layo
     check_plain(model, LABEL)
     h, v = model.hyperparameters, model.vocabulary
     if v is None:
-        raise LlamachatError(f"{LABEL} must hold a vocabulary, and none was found; name one with --tokenizer")
+        raise FileError(
+            model.weights.path, f"{LABEL} must hold a vocabulary, and none was found; name one: --tokenizer"
+        )
     tokens = plain_tokens(v)
     if tokens is None:
-        raise LlamachatError(f"{LABEL} cannot hold this vocabulary: it has room for Llama 2's kind alone")
+        raise unfit(model, f"{LABEL} cannot hold this vocabulary: it has room for Llama 2's kind alone")
     types = types_of(model, wanted, HOLDS)
     n_mult = next(n for n in (256, 128, 64, 32, 16, 8, 4, 2, 1) if h.n_ff % n == 0)
     head = b"tjgg" + struct.pack(

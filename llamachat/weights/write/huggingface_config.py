@@ -5,11 +5,11 @@ from __future__ import annotations
 import struct
 from typing import Any
 
-from llamachat.errors import LlamachatError
-from llamachat.weights.base import Hyperparameters, TensorType
+from llamachat.weights.base import TensorType
 from llamachat.weights.rope_scaling import NAME as ROPE_FREQS
 from llamachat.weights.rope_scaling import Llama3Scaling, rope_freqs
 from llamachat.weights.write.parts import Model
+from llamachat.weights.write.requirements import unfit
 
 _NUMBERS = {TensorType.F32: "float32", TensorType.F16: "float16", TensorType.BF16: "bfloat16"}
 
@@ -49,14 +49,14 @@ def _scaling(model: Model) -> dict[str, Any] | None:
     h = model.hyperparameters
     if ROPE_FREQS in model.tensors:
         if h.rope_scale != 1.0:
-            raise LlamachatError("Hugging Face's layout cannot hold RoPE that is scaled in two ways")
-        s = _llama3(h, model.weights.read(ROPE_FREQS, 0, 1))
+            raise unfit(model, "Hugging Face's layout cannot hold RoPE that is scaled in two ways")
+        s = model.weights.rope_rule or _llama3(model)
         return {
             "rope_type": "llama3",
             "factor": s.factor,
             "low_freq_factor": s.low,
             "high_freq_factor": s.high,
-            "original_max_position_embeddings": int(s.original_context),
+            "original_max_position_embeddings": _whole(s.original_context),
         }
     if h.rope_scale == 1.0:
         return None
@@ -64,16 +64,20 @@ def _scaling(model: Model) -> dict[str, Any] | None:
     return {"rope_type": "linear", "type": "linear", "factor": factor}
 
 
-def _llama3(h: Hyperparameters, data: bytes) -> Llama3Scaling:
-    """The numbers of Llama 3's rule that give these factors: the longest wave has the largest, the rest is tried."""
+def _llama3(model: Model) -> Llama3Scaling:
+    """The numbers of Llama 3's rule that give its factors: the longest wave has the largest, the rest is tried."""
+    h, data = model.hyperparameters, model.weights.read(ROPE_FREQS, 0, 1)
     factors = struct.unpack(f"<{h.head_dim // 2}f", data)
     for original in _ORIGINAL_CONTEXTS:
         scaling = Llama3Scaling(factor=shortest(max(factors)), original_context=original)
         if 1.0 < scaling.factor < 1e6 and rope_freqs(h, scaling)[1].data == data:
             return scaling
-    raise LlamachatError(
-        "Hugging Face's layout cannot hold this model's RoPE: its factors follow no rule that is known"
-    )
+    raise unfit(model, "Hugging Face's layout cannot hold this model's RoPE: its factors follow no rule that is known")
+
+
+def _whole(value: float) -> float:
+    """An integer, if it is one: other programs take no 8192.0 for a number of tokens."""
+    return int(value) if value.is_integer() else value
 
 
 def shortest(value: float) -> float:
