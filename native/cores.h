@@ -2,8 +2,8 @@
  *
  * Beside another program, three threads share two cores, and a scheduler that wakes ours leaves both on one of them
  * and the other core to that program: 60 % of the speed of a prompt is kept.  On a core each it is 70 %.  An answer's
- * stages are much shorter than a time slice, for which each would wait: it keeps 69 % as the scheduler has it, 52 % on
- * a core each.  A pool of fewer threads than cores is left where the scheduler puts it: it may be an idle one.
+ * stages are much shorter than a time slice: it keeps more where the scheduler may move its caller away from that
+ * program.  A pool of fewer threads than cores is left where the scheduler puts it: it may be an idle one.
  */
 #ifndef LC_CORES_H
 #define LC_CORES_H

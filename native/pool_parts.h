@@ -43,8 +43,8 @@ struct lc_team {
     uint64_t stage;
     int32_t rank;
     bool holds_chunk;  /* that counts as done when the next one is asked for */
-    int32_t hand_rank; /* in whose hand the chunk is that this thread tries, and what it looks like there; 0: none */
-    uint64_t hand;
+    int32_t hand_rank; /* whose hand the chunk is in that this thread tries */
+    uint64_t hand;     /* what that hand holds; 0: this thread tries none */
     lc_ahead ahead;
     size_t fetched;    /* bytes of it that were asked for */
 };
