@@ -19,6 +19,7 @@ from llamachat.display import clean_line
 from llamachat.errors import FileError, LlamachatError
 
 OK, FAILED, USAGE = 0, 1, 2
+ENDING_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 _COLUMNS = 200
 _PATH_COLUMNS = 24  # of a path are shown whatever the reason
 PREFIX = "llamachat: error: "
@@ -159,7 +160,7 @@ def soft_signals(react: Callable[[int], None], *, insistent: bool = True) -> Ite
             raise ended_by(number)
         react(number)
 
-    with _handlers((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), soften):
+    with signal_handlers((signal.SIGINT, *ENDING_SIGNALS), soften):
         yield
 
 
@@ -175,12 +176,12 @@ def _signals() -> Iterator[None]:
     def end(number: int, _frame: FrameType | None) -> NoReturn:
         raise ended_by(number)
 
-    with _handlers((signal.SIGTERM, signal.SIGHUP), end):
+    with signal_handlers(ENDING_SIGNALS, end):
         yield
 
 
 @contextlib.contextmanager
-def _handlers(numbers: Iterable[int], handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+def signal_handlers(numbers: Iterable[int], handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
     """Handles these signals, but for those that the caller of this program had ignored."""
     before = {}
     for number in numbers:

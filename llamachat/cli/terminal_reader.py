@@ -9,6 +9,7 @@ import sys
 import termios
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from prompt_toolkit import PromptSession
@@ -23,6 +24,7 @@ from prompt_toolkit.key_binding.key_processor import KeyPressEvent
 from prompt_toolkit.output.color_depth import ColorDepth
 from prompt_toolkit.styles import Style
 
+from llamachat.cli.failures import ENDING_SIGNALS, ended_by, signal_handlers
 from llamachat.cli.line_reader import is_open, without_quotes
 from llamachat.display import clean_line
 
@@ -79,7 +81,8 @@ class TerminalReader:
     def message(self, draft: str = "") -> str | None:
         """The next message, ``draft`` being what was typed before; Ctrl+D on an empty prompt ends."""
         try:
-            text = self._prompt.prompt([("class:prompt", "> ")], default=draft, pre_run=self._react)
+            with _ended_by_signals(self._prompt):
+                text = self._prompt.prompt([("class:prompt", "> ")], default=draft, pre_run=self._react)
             return without_quotes(text)
         except EOFError:
             return None
@@ -89,7 +92,8 @@ class TerminalReader:
     def answer(self, question: str, text: str = "") -> str | None:
         """The answer to a question; Ctrl+C and Ctrl+D give none."""
         try:
-            return self._question.prompt(clean_line(question) + " ", default=text, multiline="\n" in text)
+            with _ended_by_signals(self._question):
+                return self._question.prompt(clean_line(question) + " ", default=text, multiline="\n" in text)
         except (EOFError, KeyboardInterrupt):
             return None
 
@@ -137,6 +141,39 @@ class TerminalReader:
 
     def _toolbar(self) -> StyleAndTextTuples:
         return [("", " " + clean_line(self._status()))]
+
+
+@contextlib.contextmanager
+def _ended_by_signals(prompt: PromptSession[str]) -> Iterator[None]:
+    """A signal that ends the program ends the prompt first, through its event loop, and is raised then.
+
+    An exception out of nowhere can hit the loop between taking a step of a task and running it: that step never comes,
+    and whoever waits for the task waits for ever.
+    """
+    signals: list[int] = []
+
+    def end_prompt() -> None:
+        if prompt.app.is_running and not prompt.app.is_done:
+            prompt.app.exit(exception=EOFError())
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        signals.append(number)
+        loop = prompt.app.loop
+        if loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop ended in this very moment
+                loop.call_soon_threadsafe(end_prompt)
+
+    def begin() -> None:
+        if signals:  # before there was a loop
+            end_prompt()
+
+    prompt.app.pre_run_callables.append(begin)
+    try:
+        with signal_handlers(ENDING_SIGNALS, end):
+            yield
+    finally:
+        if signals:
+            raise ended_by(signals[-1])
 
 
 def _history(path: Path) -> History:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from llamachat.chat.conversation import Conversation
+from llamachat.chat.store import SessionStore
 from tests.cli.program import COMMAND, Run
+from tests.cli.talks import Talk
+from tests.cli.terminal import Terminal
 from tests.support.tiny_models import TinyShape, random_model, write_gguf
 
 
@@ -44,3 +52,26 @@ def endless(tmp_path: Path) -> Path:
     weights.weights["output.weight"][:3] = 0  # the control tokens get the logit 0: others always beat it
     write_gguf(path, weights)
     return path
+
+
+@pytest.fixture
+def talk(tmp_path: Path) -> Iterator[Talk]:
+    """``talk(answers=[...])``: line mode in a terminal, which is closed at the end."""
+    with ExitStack() as terminals:
+
+        def start(*arguments: str, env: dict[str, str] | None = None, **options: Any) -> Terminal:
+            command = [sys.executable, "-m", "tests.cli.scripted_chat", str(tmp_path), json.dumps(options), *arguments]
+            return terminals.enter_context(Terminal(command, env))
+
+        yield start
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> Callable[[], Conversation]:
+    """The chat that was used last, as it is on disk."""
+
+    def load() -> Conversation:
+        with closing(SessionStore(tmp_path)) as store:
+            return store.load(store.sessions()[0].id)
+
+    return load

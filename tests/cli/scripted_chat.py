@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+import signal
 import sys
 from contextlib import closing
 from pathlib import Path
@@ -18,11 +21,30 @@ from tests.support.scripted_engine import ScriptedEngine
 def talk() -> int:
     """Talks with the engine that the arguments describe, beginning with its (scripted) loading."""
     data, options = Path(sys.argv[1]), json.loads(sys.argv[2])
+    if step := options.pop("hang_up_at_step", 0):
+        _hang_up_at(step)
     source = None if options.pop("no_model", False) else ModelSource(Path("/models/scripted.gguf"))
     with closing(ChatSession(SessionStore(data), ScriptedEngine(**options))) as session:
         if len(sys.argv) > 3:
             session.open(session.sessions()[0].id)
         return line_mode.run(session, source, data)
+
+
+def _hang_up_at(number: int) -> None:
+    """Has SIGHUP come between taking that step of the task that waits for more keys, counted from 1, and running it."""
+    run_step = asyncio.Handle._run
+    steps = 0
+
+    def run(handle: asyncio.Handle) -> None:
+        nonlocal steps
+        task = getattr(handle._callback, "__self__", None)  # type: ignore[attr-defined]
+        if isinstance(task, asyncio.Task) and "auto_flush_input" in repr(task):
+            steps += 1
+            if steps == number:
+                os.kill(os.getpid(), signal.SIGHUP)
+        run_step(handle)
+
+    setattr(asyncio.Handle, "_run", run)  # noqa: B010 - a method, for the type checker
 
 
 if __name__ == "__main__":

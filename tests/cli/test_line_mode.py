@@ -2,65 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import shlex
-import shutil
-import signal
 import stat
-import sys
 import termios
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from llamachat.chat.conversation import Conversation, Role, Status
-from llamachat.chat.store import SessionStore
-from tests.cli.terminal import Terminal
-
-ENTER, CTRL_C, CTRL_D, CTRL_J, CTRL_Z = "\r", "\x03", "\x04", "\x0a", "\x1a"
-ALT_ENTER, TAB, UP = "\x1b\r", "\t", "\x1b[A"
-WORDS = " ".join(f"word{number}" for number in range(400))
-
-Talk = Callable[..., Terminal]
-
-
-@pytest.fixture
-def talk(tmp_path: Path) -> Iterator[Talk]:
-    """``talk(answers=[...])``: line mode in a terminal, which is closed at the end."""
-    with ExitStack() as terminals:
-
-        def start(*arguments: str, env: dict[str, str] | None = None, **options: Any) -> Terminal:
-            command = [sys.executable, "-m", "tests.cli.scripted_chat", str(tmp_path), json.dumps(options), *arguments]
-            return terminals.enter_context(Terminal(command, env))
-
-        yield start
-
-
-@pytest.fixture
-def stored(tmp_path: Path) -> Callable[[], Conversation]:
-    """The chat that was used last, as it is on disk."""
-
-    def load() -> Conversation:
-        with closing(SessionStore(tmp_path)) as store:
-            return store.load(store.sessions()[0].id)
-
-    return load
-
-
-Stored = Callable[[], Conversation]
-
-
-def ready(terminal: Terminal) -> Terminal:
-    """Waits until it reads keys."""
-    terminal.wait_for_prompt()
-    return terminal
-
-
-def questions(conversation: Conversation) -> list[str]:
-    return [message.text for message in conversation.path if message.role is Role.USER]
+from llamachat.chat.conversation import Status
+from tests.cli.talks import ALT_ENTER, CTRL_C, CTRL_D, CTRL_J, ENTER, TAB, UP, WORDS, Stored, Talk, questions, ready
 
 
 def test_a_question_is_answered_and_stored(talk: Talk, stored: Stored) -> None:
@@ -84,47 +33,6 @@ def test_the_prompt_is_there_before_the_model(talk: Talk, stored: Stored) -> Non
     assert questions(stored()) == ["hi"]
 
 
-def test_ctrl_c_stops_the_answer_and_not_the_program(talk: Talk, stored: Stored) -> None:
-    terminal = ready(talk(answers=[WORDS, "The rest."], tokens_per_second=50))
-    terminal.press("go" + ENTER)
-    terminal.wait_for("word3")
-    terminal.press(CTRL_C + CTRL_C + CTRL_C)
-    terminal.wait_for("stopped; /continue goes on")
-    ready(terminal).press("/continue" + ENTER)
-    terminal.wait_for("The rest.")
-    ready(terminal).press(CTRL_D)
-    assert terminal.wait() == 0
-    answer = stored().path[1]
-    assert answer.status is Status.COMPLETE
-    assert answer.text.startswith("word0 word1 word2 word3")
-    assert answer.text.endswith("The rest.")
-
-
-def test_ctrl_c_before_the_answer_begins_says_how_to_ask_again(talk: Talk, stored: Stored) -> None:
-    terminal = ready(talk(answers=["At last."], prefill_ms=3000))
-    terminal.press("go" + ENTER)
-    terminal.wait_for("reading the prompt")
-    terminal.press(CTRL_C)
-    terminal.wait_for("stopped before it began; /again asks again")
-    assert "0 t/s" not in terminal.output
-    ready(terminal).press("/again" + ENTER)
-    terminal.wait_for("At last.")
-    ready(terminal).press(CTRL_D)
-    assert terminal.wait() == 0
-    assert [message.text for message in stored().path] == ["go", "At last."]
-
-
-def test_ctrl_c_while_a_question_waits_for_the_model_says_how_to_load_it(talk: Talk) -> None:
-    terminal = ready(talk(answers=["At last."], load_seconds=4))
-    terminal.press("go" + ENTER)
-    terminal.wait_for("loading the model")
-    terminal.press(CTRL_C)
-    terminal.wait_for("loading was stopped: /model /models/scripted.gguf loads it")
-    ready(terminal).press(CTRL_D)
-    assert terminal.wait() == 0
-    assert "error" not in terminal.output
-
-
 def test_what_is_typed_during_an_answer_waits_unseen_for_the_next_prompt(talk: Talk, stored: Stored) -> None:
     terminal = ready(talk(answers=[WORDS, "Yes."], tokens_per_second=400))
     terminal.press("go" + ENTER)
@@ -135,14 +43,6 @@ def test_what_is_typed_during_an_answer_waits_unseen_for_the_next_prompt(talk: T
     terminal.wait_for("Yes.")
     assert terminal.wait() == 0
     assert questions(stored()) == ["go", "ahead"]
-
-
-def test_ctrl_c_at_the_prompt_says_how_to_leave(talk: Talk) -> None:
-    terminal = ready(talk())
-    terminal.press("unfinished" + CTRL_C)
-    terminal.wait_for("Ctrl+D quits; /help lists the commands.")
-    ready(terminal).press("/quit" + ENTER)
-    assert terminal.wait() == 0
 
 
 def test_the_terminal_is_put_back(talk: Talk) -> None:
@@ -276,36 +176,6 @@ def test_an_opened_chat_shows_where_it_was_left(talk: Talk, stored: Stored) -> N
     assert questions(stored()) == ["A question to keep", "go on"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_ends_it_at_the_prompt_and_keeps_the_draft(talk: Talk, number: signal.Signals) -> None:
-    terminal = talk()
-    before = terminal.settings()
-    ready(terminal).press("half a thou")
-    terminal.wait_for("half a thou")
-    terminal.signal(number)
-    assert terminal.wait() == 128 + number
-    assert terminal.settings() == before
-    assert "Traceback" not in terminal.output
-    terminal = ready(talk())
-    assert "half a thou" in terminal.screen_text
-    terminal.press(CTRL_C)
-    terminal.wait_for("/help lists the commands.")
-    ready(terminal).press(CTRL_D)
-    assert terminal.wait() == 0
-
-
-def test_a_signal_in_the_middle_of_an_answer_keeps_what_is_there(talk: Talk, stored: Stored) -> None:
-    terminal = ready(talk(answers=[WORDS], tokens_per_second=50))
-    terminal.press("go" + ENTER)
-    terminal.wait_for("word3")
-    terminal.signal(signal.SIGTERM)
-    assert terminal.wait() == 128 + signal.SIGTERM
-    assert "Traceback" not in terminal.output
-    answer = stored().path[1]
-    assert answer.status is Status.STOPPED
-    assert answer.text.startswith("word0 word1 word2 word3")
-
-
 def test_what_a_model_says_cannot_steer_the_terminal(talk: Talk) -> None:
     terminal = ready(talk(answers=["a \x1b]52;c;eA==\x07 b \x1b[2J c \x9b31m \u202e d."]))
     terminal.press("hi" + ENTER)
@@ -372,37 +242,6 @@ def test_terminal_modes_are_compared_by_value(talk: Talk) -> None:
     assert not flags & termios.ICANON
     terminal.press(CTRL_D)
     assert terminal.wait() == 0
-
-
-def test_ctrl_z_suspends_and_what_is_typed_after_fg_waits_unseen(tmp_path: Path, stored: Stored) -> None:
-    shell = shutil.which("bash")
-    if shell is None:
-        pytest.skip("no shell with job control here")
-    options = json.dumps({"answers": [WORDS, "Yes."], "tokens_per_second": 100})
-    command = [sys.executable, "-m", "tests.cli.scripted_chat", str(tmp_path), options]
-    (tmp_path / "talk").write_text(f"exec {shlex.join(command)}\n")
-    with Terminal([shell, "--norc", "-i"], {"PS1": "shell> "}) as terminal:
-        terminal.wait_for("shell> ")
-        terminal.press(f"sh {tmp_path}/talk" + ENTER)
-        terminal.wait_for("/help")  # the line under the prompt
-        terminal.press(CTRL_Z)
-        terminal.wait_for("shell> ")
-        terminal.press("fg" + ENTER)
-        terminal.wait_for("/help")
-        terminal.press("go" + ENTER)
-        terminal.wait_for("word3")
-        terminal.press(CTRL_Z)
-        terminal.wait_for("shell> ")
-        terminal.press("fg" + ENTER)
-        terminal.wait_for("word1")
-        terminal.press("ahead" + ENTER)
-        terminal.wait_for("word399")
-        assert "ahead" not in terminal.waited_for
-        terminal.wait_for("Yes.")
-        terminal.wait_for("/help")
-        terminal.press(CTRL_D)
-        terminal.wait_for("shell> ")
-    assert questions(stored()) == ["go", "ahead"]
 
 
 def test_what_commands_say_is_broken_between_words(talk: Talk) -> None:
