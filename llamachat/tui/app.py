@@ -72,6 +72,7 @@ class ChatApp(App[int]):
         self.models = models
         self._source = source
         self._early: list[Event] | None = []
+        self.signals: list[int] = []  #: those that came before there was a chat to leave
         self._offered = False  #: whether the model being opened was chosen on the first screen
         self.shelf_of_themes = ThemeShelf(paths.shipped_themes(), user_themes)
         self._register_themes()
@@ -136,6 +137,8 @@ class ChatApp(App[int]):
     async def on_chat_app_ready(self) -> None:
         """Types what was typed before the first frame, but not into a screen that nobody had seen by then."""
         early, self._early = self._early or [], None
+        if self.signals:
+            self._end_by_signal(self.signals[0])
         if isinstance(self.screen, ChatScreen):
             for event in early:
                 await super().on_event(event)
@@ -224,6 +227,9 @@ class ChatApp(App[int]):
         self.copy_to_clipboard(text.encode("utf-8", "replace").decode("utf-8"))
 
     def _end_by_signal(self, number: int) -> None:
+        if self._early is not None:
+            self.signals.append(number)
+            return
         self.chat_screen.query_one(ComposerPane).flush_draft()
         self.exit(return_code=128 + number)
 
@@ -267,6 +273,8 @@ def run(
     """
     app = ChatApp(session, source=source, theme=theme, user_themes=user_themes, models=models)
     handlers = {number: signal.getsignal(number) for number in (*ENDING_SIGNALS, signal.SIGTSTP, signal.SIGCONT)}
+    for number in ENDING_SIGNALS:  # an exception between two steps of the loop could leave it waiting for ever
+        signal.signal(number, lambda number, _frame: app.signals.append(number))
     switch_seconds, garbage = sys.getswitchinterval(), gc.get_threshold()
     sys.setswitchinterval(_SWITCH_SECONDS)
     gc.set_threshold(_GARBAGE)

@@ -31,7 +31,7 @@ from queue import Queue
 from textual.drivers import _writer_thread
 from llamachat.chat.session import ChatSession
 from llamachat.chat.store import SessionStore
-from llamachat.tui.app import run
+from llamachat.tui.app import ChatApp, run
 from tests.support.scripted_engine import ScriptedEngine
 
 logging.getLogger().addHandler(logging.NullHandler())  # as whoever starts the screen sends the log to a file
@@ -39,6 +39,12 @@ engine = ScriptedEngine([sys.argv[2]], loaded=True, tokens_per_second=float(sys.
 session = ChatSession(SessionStore(Path(sys.argv[1])), engine)
 if sys.argv[4:] == ["fail"]:
     session.regenerate = lambda: 1 / 0
+if sys.argv[4:5] == ["early"]:
+    begin = getattr(ChatApp, sys.argv[5])
+    def signalled(app):
+        signal.raise_signal(signal.SIGTERM)
+        return begin(app)
+    setattr(ChatApp, sys.argv[5], signalled)
 for number in [getattr(signal, name) for name in sys.argv[4:] if name.startswith("SIG")]:
     class Interrupted(Queue):  # of the thread that writes
         told = False
@@ -167,6 +173,16 @@ def test_the_terminal_is_given_back_and_the_answer_kept(
     tail = terminal.output[-4000:]
     assert all(sequence in tail for sequence in GIVEN_BACK)
     assert b"CLOSED word0 word1" in tail
+    assert b"Traceback" not in terminal.output
+
+
+@pytest.mark.parametrize("moment", ["get_default_screen", "on_mount", "on_chat_app_ready"])
+def test_a_signal_before_the_first_frame_ends_it_too(
+    moment: str, terminals: Callable[..., Terminal], tmp_path: Path
+) -> None:
+    terminal = terminals(str(tmp_path), WORDS, "50", "early", moment)
+    assert terminal.end() == 128 + signal.SIGTERM
+    assert b"CLOSED" in terminal.output
     assert b"Traceback" not in terminal.output
 
 
