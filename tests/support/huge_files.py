@@ -34,9 +34,15 @@ def big_bpe_vocabulary() -> Vocabulary:
     return Vocabulary("bpe", pieces, (), kinds, merges, "llama-bpe", bos_id=n - 256, eos_id=n - 255)
 
 
-def write_huge_gguf(path: Path, matrices: str = "Q4_0", parts: int = 1) -> int:
-    """A 70B model, split into files that end in -0000I-of-0000N; returns the bytes of all its tensors."""
-    shape, total = LLAMA_3_70B, 0
+def write_huge_gguf(
+    path: Path,
+    matrices: str = "Q4_0",
+    parts: int = 1,
+    shape: TinyShape = LLAMA_3_70B,
+    vocabulary: Vocabulary | None = None,
+) -> int:
+    """A model (of 70B), split into files that end in -0000I-of-0000N; returns the bytes of all its tensors."""
+    total = 0
     tensors = list(shape.tensors().items())
     for part in range(parts):
         raw, at = [], 0
@@ -46,7 +52,7 @@ def write_huge_gguf(path: Path, matrices: str = "Q4_0", parts: int = 1) -> int:
             raw.append(RawTensor(name, tuple(reversed(size)), IDS[label], b"", at))
             at += math.prod(size) // elements * n_bytes
             at += -at % 32
-        metadata = gguf_metadata(shape, big_bpe_vocabulary()) if part == 0 else {}
+        metadata = gguf_metadata(shape, vocabulary or big_bpe_vocabulary()) if part == 0 else {}
         if parts > 1:
             metadata |= {"split.no": part, "split.count": parts, "split.tensors.count": len(tensors)}
         header = gguf(metadata, raw)

@@ -1,0 +1,38 @@
+"""How much memory the installed command takes for a model of some size: its weights once, and little else."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from llamachat.engine.base import KvType
+from llamachat.engine.memory import available_bytes, cache_bytes_per_token
+from llamachat.weights import open_weights
+from tests.cli.program import COMMAND
+from tests.support.huge_files import write_huge_gguf
+from tests.support.tiny_models import TinyShape, spm_vocabulary
+
+MB = 1_000_000
+N_CTX = 2048
+#: TinyLlama-1.1B, but for half its layers and a vocabulary that would only take time.
+SHAPE = TinyShape(n_vocab=512, n_embd=2048, n_ff=5632, n_layers=11, n_heads=32, n_kv_heads=4, n_ctx=2048, tied=False)
+
+
+@pytest.mark.parametrize("matrices", ["Q8_0", "Q4_K"])
+def test_weights_are_in_memory_once(own_home: Path, tmp_path: Path, matrices: str) -> None:  # noqa: ARG001
+    if available_bytes() < 2_000 * MB:
+        pytest.skip("needs 2 GB of free memory")
+    path = tmp_path / "m.gguf"
+    weights = write_huge_gguf(path, matrices, shape=SHAPE, vocabulary=spm_vocabulary(SHAPE.n_vocab))
+    with open_weights(path) as opened:
+        cache = N_CTX * cache_bytes_per_token(opened.hyperparameters, KvType.F16)
+    command = [COMMAND, "complete", "-m", path, "--n-ctx", str(N_CTX), "-n", "3", "Once upon a time"]
+    with subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL) as process:
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0
+    assert weights > 250 * MB
+    assert weights < 1024 * usage.ru_maxrss < weights + cache + 150 * MB
