@@ -219,7 +219,7 @@ class LineMode:
         """Takes in what the engine told while the prompt is there; returns what a person should know."""
         asked = self._session.source
         failures = [event for event in self._session.drain() if isinstance(event, LoadFailed) and not event.cancelled]
-        lines = [error_line(load_error(failure.message, asked)) for failure in failures]
+        lines = [PREFIX + error_line(load_error(failure.message, asked)) for failure in failures]
         return "\n".join([*lines, *map(clean, self._session.take_notices())])
 
     def _show_path(self) -> None:

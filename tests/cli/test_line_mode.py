@@ -119,7 +119,7 @@ def test_what_was_sent_comes_back_with_the_up_key_also_next_time(talk: Talk, sto
 
 def test_a_model_that_does_not_load_is_told_above_the_prompt(talk: Talk) -> None:
     terminal = talk(load_error="a.gguf: is a picture", load_seconds=0.5)
-    terminal.wait_for("a.gguf: is a picture")
+    terminal.wait_for("llamachat: error: a.gguf: is a picture")
     ready(terminal).press("/help" + ENTER)
     terminal.wait_for("/regenerate")
     ready(terminal).press(CTRL_D)

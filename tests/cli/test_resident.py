@@ -22,7 +22,7 @@ SHAPE = TinyShape(n_vocab=512, n_embd=2048, n_ff=5632, n_layers=11, n_heads=32, 
 
 
 @pytest.mark.parametrize("matrices", ["Q8_0", "Q4_K"])
-def test_weights_are_in_memory_once(own_home: Path, tmp_path: Path, matrices: str) -> None:  # noqa: ARG001
+def test_weights_are_in_memory_once(own_home: Path, tmp_path: Path, matrices: str) -> None:
     if available_bytes() < 2_000 * MB:
         pytest.skip("needs 2 GB of free memory")
     path = tmp_path / "m.gguf"
