@@ -59,23 +59,38 @@ static void store_q8(const lc_context *ctx, const float *key, const float *value
     }
 }
 
-/* Puts one token's key and value of one head in the cache. */
-static void store_head(const lc_batch *b, const lc_scratch *scratch, int32_t layer, int32_t kv_head, int32_t token)
+typedef struct kv_block {
+    uint8_t *k, *v;
+} kv_block;
+
+/* The block of a position in the cache. */
+static kv_block block_of(const lc_context *ctx, int32_t layer, int32_t kv_head, int32_t position)
+{
+    const size_t block = first_block_of(ctx, layer, kv_head) + (size_t)position / LC_KEY_BLOCK;
+    return (kv_block){ctx->k + block * ctx->k_block, ctx->v + block * ctx->v_block};
+}
+
+static void copy_block(const lc_context *ctx, kv_block to, kv_block from)
+{
+    memcpy(to.k, from.k, ctx->k_block);
+    memcpy(to.v, from.v, ctx->v_block);
+}
+
+/* Puts one token's key and value of one head in a block of that position. */
+static void store_head(const lc_batch *b, const lc_scratch *scratch, int32_t kv_head, int32_t token, kv_block to)
 {
     const lc_context *ctx = b->context;
     const int32_t stride = ctx->head_stride, position = b->start + token;
     const int64_t from = token * ctx->kv_stride + (int64_t)kv_head * ctx->model->hparams.head_dim;
     const float *key = scratch->q, *value = ctx->values + from;
-    const size_t block = first_block_of(ctx, layer, kv_head) + (size_t)position / LC_KEY_BLOCK;
-    uint8_t *k = ctx->k + block * ctx->k_block, *v = ctx->v + block * ctx->v_block;
 
     ctx->model->kernels->rope(ctx->keys + from, ctx->cosine + token * stride, ctx->sine + token * stride, stride, 1.0f,
                               scratch->q);
     if (ctx->kv_q8)
-        store_q8(ctx, key, value, position % LC_KEY_BLOCK, k, v);
+        store_q8(ctx, key, value, position % LC_KEY_BLOCK, to.k, to.v);
     else
-        store_f16(ctx, key, value, position % LC_KEY_BLOCK, (uint16_t *)(void *)scratch->acc, (uint16_t *)(void *)k,
-                  (uint16_t *)(void *)v);
+        store_f16(ctx, key, value, position % LC_KEY_BLOCK, (uint16_t *)(void *)scratch->acc, (uint16_t *)(void *)to.k,
+                  (uint16_t *)(void *)to.v);
 }
 
 void lc_attention_store(const lc_batch *b, lc_team *team, int32_t layer)
@@ -93,7 +108,7 @@ void lc_attention_store(const lc_batch *b, lc_team *team, int32_t layer)
         const int32_t begin = (int32_t)lc_max(position, b->start), end = (int32_t)lc_min(position + LC_KEY_BLOCK, last);
         for (int32_t head = 0; head < n_kv_heads; head++)
             for (int32_t p = begin; p < end; p++)
-                store_head(b, scratch, layer, head, p - b->start);
+                store_head(b, scratch, head, p - b->start, block_of(ctx, layer, head, p));
     }
 }
 
@@ -117,9 +132,9 @@ static void gather_queries(const lc_batch *b, const lc_scratch *scratch, int32_t
         }
 }
 
-/* Attends the rows gathered, over the keys first_key..last_key-1. */
+/* Attends the rows gathered, over the keys first_key..last_key-1, of which the block own_block is the thread's own. */
 static void attend(const lc_batch *b, const lc_scratch *scratch, int32_t layer, int32_t kv_head, int32_t n_rows,
-                   int32_t first_key, int32_t last_key, const lc_ahead *ahead)
+                   int32_t first_key, int32_t last_key, int32_t own_block, lc_ahead ahead)
 {
     const lc_context *ctx = b->context;
     const lc_attention attention = {
@@ -135,8 +150,11 @@ static void attend(const lc_batch *b, const lc_scratch *scratch, int32_t layer, 
         .v_bytes = ctx->v_block,
         .k = ctx->k + first_block_of(ctx, layer, kv_head) * ctx->k_block,
         .v = ctx->v + first_block_of(ctx, layer, kv_head) * ctx->v_block,
-        .ahead = ahead ? ahead->at : NULL,
-        .ahead_bytes = ahead ? ahead->n_bytes : 0,
+        .own_block = own_block,
+        .own_k = scratch->own_k,
+        .own_v = scratch->own_v,
+        .ahead = ahead.at,
+        .ahead_bytes = ahead.n_bytes,
         .acc = scratch->acc,
         .top = scratch->top,
         .sum = scratch->sum,
@@ -161,7 +179,7 @@ static void attend_tokens(const lc_batch *b, lc_team *team, int32_t layer, int32
         const int32_t kv_head = chunk / n_spans;
         const int32_t end = b->n - chunk % n_spans * tokens, begin = (int32_t)lc_max(end - tokens, first);
         gather_queries(b, scratch, kv_head, begin, end);
-        attend(b, scratch, layer, kv_head, (end - begin) * group, 0, b->start + end, NULL);
+        attend(b, scratch, layer, kv_head, (end - begin) * group, 0, b->start + end, -1, (lc_ahead){NULL, 0});
 
         for (int32_t row = 0; row < (end - begin) * group; row++) {
             const float *acc = scratch->acc + (int64_t)row * stride;
@@ -203,30 +221,48 @@ static float *part_at(const lc_context *ctx, int32_t head, int32_t part)
     return ctx->partial + ((int64_t)head * most_parts(h) + part) * part_floats(ctx->head_stride);
 }
 
+static void deliver_part(const lc_context *ctx, const lc_scratch *scratch, int32_t kv_head, int32_t part)
+{
+    const int32_t group = ctx->model->hparams.n_heads / ctx->model->hparams.n_kv_heads;
+    for (int32_t i = 0; i < group; i++) {
+        float *out = part_at(ctx, kv_head * group + i, part);
+        memcpy(out, scratch->acc + (int64_t)i * ctx->head_stride, (size_t)ctx->head_stride * sizeof(float));
+        out[ctx->head_stride] = scratch->top[i];
+        out[ctx->head_stride + 1] = scratch->sum[i];
+    }
+}
+
+/* The stage is one of trials: the newest key of an answer stands in a copy of its block until it is delivered.  (That
+ * of a prompt's last token is in the cache already.) */
 static void attend_parts(const lc_batch *b, lc_team *team, int32_t layer)
 {
     const lc_context *ctx = b->context;
     const lc_hparams *h = &ctx->model->hparams;
+    const lc_scratch *scratch = &ctx->scratch[lc_team_rank(team)];
+    const kv_block own = {scratch->own_k, scratch->own_v};
     const int32_t group = h->n_heads / h->n_kv_heads, length = b->start + b->n;
     const parts p = parts_of(h, length);
+    const int64_t part_ns = lc_ceil_div(p.keys, LC_KEY_TILE) * LC_TILE_NS;
     int32_t chunk;
 
-    while ((chunk = lc_team_take(team, (int64_t)p.n * h->n_kv_heads)) >= 0) {
-        const lc_scratch *scratch = &ctx->scratch[lc_team_rank(team)];
+    while ((chunk = lc_team_try(team, (int64_t)p.n * h->n_kv_heads, part_ns)) >= 0) {
         const int32_t kv_head = chunk % h->n_kv_heads, part = chunk / h->n_kv_heads;
         const int32_t end = (int32_t)lc_min((part + 1) * p.keys, length);
         const size_t n_tiles = (size_t)lc_ceil_div(end - part * p.keys, LC_KEY_TILE);
         const lc_ahead ahead = lc_team_claim(team, n_tiles * LC_AHEAD_TILE);
-        if (b->n == 1 && part == p.n - 1)
-            store_head(b, scratch, layer, kv_head, 0);
-        gather_queries(b, scratch, kv_head, b->n - 1, b->n);
-        attend(b, scratch, layer, kv_head, group, part * p.keys, end, &ahead);
-        for (int32_t i = 0; i < group; i++) {
-            float *out = part_at(ctx, kv_head * group + i, part);
-            memcpy(out, scratch->acc + (int64_t)i * ctx->head_stride, (size_t)ctx->head_stride * sizeof(float));
-            out[ctx->head_stride] = scratch->top[i];
-            out[ctx->head_stride + 1] = scratch->sum[i];
+        const bool newest = b->n == 1 && part == p.n - 1;
+        const kv_block block = block_of(ctx, layer, kv_head, length - 1);
+        if (newest) {
+            copy_block(ctx, own, block);
+            store_head(b, scratch, kv_head, 0, own);
         }
+        gather_queries(b, scratch, kv_head, b->n - 1, b->n);
+        attend(b, scratch, layer, kv_head, group, part * p.keys, end, newest ? (length - 1) / LC_KEY_BLOCK : -1, ahead);
+        if (!lc_team_win(team))
+            continue;
+        deliver_part(ctx, scratch, kv_head, part);
+        if (newest)
+            copy_block(ctx, block, own);
     }
 }
 

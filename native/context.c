@@ -86,6 +86,7 @@ static bool alloc_scratch(lc_context *ctx)
     claim(claim(claim(&one, wide, LC_TILE, 4), rows, stride, 4), rows, stride, 4); /* rows, q, acc */
     claim(claim(claim(&one, rows, 1, 4), rows, 1, 4), rows, 1, 4);           /* top, sum, visible */
     claim(claim(&one, lc_attention_scratch(rows, stride), 1, 4), (int64_t)lc_multiply_scratch_bytes(), 1, 1);
+    claim(claim(&one, (int64_t)ctx->k_block, 1, 1), (int64_t)ctx->v_block, 1, 1);
     ctx->scratch = calloc((size_t)n_threads, sizeof *ctx->scratch);
     if (one == SIZE_MAX || !ctx->scratch || !lc_mul(one, (size_t)n_threads, &ctx->scratch_bytes))
         return false;
@@ -103,6 +104,8 @@ static bool alloc_scratch(lc_context *ctx)
         s->sum = (float *)(void *)(memory + at), claim(&at, rows, 1, 4);
         s->visible = (int32_t *)(void *)(memory + at), claim(&at, rows, 1, 4);
         s->attention = (float *)(void *)(memory + at), claim(&at, lc_attention_scratch(rows, stride), 1, 4);
+        s->own_k = memory + at, claim(&at, (int64_t)ctx->k_block, 1, 1);
+        s->own_v = memory + at, claim(&at, (int64_t)ctx->v_block, 1, 1);
         s->product = memory + at;
         if (!lc_activations_alloc(&s->activations, ctx->model->kernels, widest_row(ctx), 1))
             return false;

@@ -159,12 +159,23 @@ static lc_activations ready_rows(const lc_batch *b, lc_team *team, const step *s
     return a;
 }
 
+#define CHUNK_NS 5000         /* of one token, 128 KB; those of rows wider than that have more */
+#define BYTES_IN_US 25000
+
+static int64_t chunk_ns(const step *s, const plan *p)
+{
+    int64_t most = CHUNK_NS;
+    for (int i = 0; i < s->n_products; i++)
+        most = lc_max(most, (int64_t)lc_multiply_bytes(s->products[i].m, &p->grids[i], 0, 1) * 1000 / BYTES_IN_US);
+    return most;
+}
+
 /* The caller's own thread alone may read its flag: another one may come to it when the caller has gone on. */
-static int32_t next_chunk(const lc_batch *b, lc_team *team, const plan *p, bool alone)
+static int32_t next_chunk(const lc_batch *b, lc_team *team, const step *s, const plan *p)
 {
     if (lc_team_rank(team) == 0 && b->cancel && *b->cancel)
         lc_team_abort(team);
-    return alone ? lc_team_try(team, p->n_chunks) : lc_team_take(team, p->n_chunks);
+    return s->in.n == 1 ? lc_team_try(team, p->n_chunks, chunk_ns(s, p)) : lc_team_take(team, p->n_chunks);
 }
 
 /* next: the step that comes after this one, attention aside; NULL: none. */
@@ -173,11 +184,10 @@ static void multiply(const lc_batch *b, lc_team *team, const step *s, const step
     lc_scratch *scratch = &b->context->scratch[lc_team_rank(team)];
     lc_activations a = ready_rows(b, team, s);
     const plan p = plan_of(b, s);
-    const bool alone = s->in.n == 1;
-    bool ready = !alone;
+    bool ready = s->in.n > 1;
     int64_t chunk;
 
-    while ((chunk = next_chunk(b, team, &p, alone)) >= 0) {
+    while ((chunk = next_chunk(b, team, s, &p)) >= 0) {
         if (!ready) {
             expect_chunks(team, s, &p, chunk, chunk + 1);
             pack_one(b, team, &s->in, &a, scratch->rows);

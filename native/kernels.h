@@ -102,6 +102,8 @@ typedef struct lc_attention {
     bool q8;                /* the cache's type: Q8_0, or f16 */
     size_t k_bytes, v_bytes; /* of a block of 16 keys */
     const uint8_t *k, *v;   /* the cache */
+    int32_t own_block;      /* the block of keys that is elsewhere; -1: none */
+    const uint8_t *own_k, *own_v;
     const float *q;         /* [n_rows][stride], times log2(e) / sqrt(head_dim); zeros from head_dim on */
     const int32_t *visible; /* [n_rows], ascending: a query sees the keys below this */
     const uint8_t *ahead;   /* a few queries: memory to ask for meanwhile, tile by tile; */
@@ -113,8 +115,9 @@ typedef struct lc_attention {
                                rounded up to LC_QUERIES rows. */
 } lc_attention;
 
-/* Attending one tile of keys for eight queries takes 1.5 to 3 microseconds, in which memory gives this much beside what
- * the tile itself needs. */
+/* Attending one tile of keys for eight queries takes 1.5 to 3 microseconds, in which memory gives LC_AHEAD_TILE bytes
+ * beside what the tile itself needs. */
+#define LC_TILE_NS 3000
 #define LC_AHEAD_TILE (16 << 10)
 #define LC_QUERIES 48       /* a multiple of how many queries any set attends together */
 

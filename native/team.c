@@ -2,9 +2,9 @@
 #include "pool_parts.h"
 
 #define FETCH_BYTES 512 /* between two looks */
-/* After so long the chunks in other threads' hands are tried too: several times what a chunk of one token takes (128 KB
- * in 5 us), a hundredth of the time for which a scheduler puts a thread aside. */
-#define PATIENCE_NS 40000
+/* After so many times what a chunk takes (5 to 20 us for one token) those in other threads' hands are tried too: that is
+ * less than a tenth of the time for which a scheduler puts a thread aside. */
+#define PATIENCE 8
 
 /* Chunks of a stage are cut evenly into regions, one for each thread, who takes those of its own in order, and then
  * helps the others: so neighbouring chunks stay with one processor, as its prefetching and caches like it.  A region's
@@ -173,7 +173,7 @@ static int32_t try_again(lc_team *team, int64_t n_chunks)
     return -1;
 }
 
-int32_t lc_team_try(lc_team *team, int64_t n_chunks)
+int32_t lc_team_try(lc_team *team, int64_t n_chunks, int64_t chunk_ns)
 {
     lc_pool *pool = team->pool;
     put_down(team);
@@ -185,7 +185,7 @@ int32_t lc_team_try(lc_team *team, int64_t n_chunks)
             return try_chunk(team, team->rank, hand);
         }
         end_stage(team, n_chunks);
-        if (!lc_look(stage_over, pool, team->stage, PATIENCE_NS) && (chunk = try_again(team, n_chunks)) >= 0)
+        if (!lc_look(stage_over, pool, team->stage, PATIENCE * chunk_ns) && (chunk = try_again(team, n_chunks)) >= 0)
             return chunk;
         lc_wait(&pool->for_stage, stage_over, pool, team->stage);
     }

@@ -16,12 +16,14 @@ LC_INLINE const uint16_t *halves_at(const uint8_t *p) { return (const uint16_t *
 
 LC_INLINE const uint8_t *key_block(const lc_attention *a, int32_t key)
 {
-    return a->k + (size_t)(key / LC_KEY_BLOCK) * a->k_bytes;
+    const int32_t block = key / LC_KEY_BLOCK;
+    return block == a->own_block ? a->own_k : a->k + (size_t)block * a->k_bytes;
 }
 
 LC_INLINE const uint8_t *value_block(const lc_attention *a, int32_t key)
 {
-    return a->v + (size_t)(key / LC_KEY_BLOCK) * a->v_bytes;
+    const int32_t block = key / LC_KEY_BLOCK;
+    return block == a->own_block ? a->own_v : a->v + (size_t)block * a->v_bytes;
 }
 
 /* Asks for the i-th 128 bytes of the next tile's keys and values.  Spread over a tile's computation like this it

@@ -189,6 +189,28 @@ def test_threads_do_not_change_a_bit(isa: str, name: str, kv: str) -> None:
     assert len(results) == 1
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system cannot bind threads to a processor")
+@pytest.mark.parametrize("kv", ["F16", "Q8_0"])
+def test_threads_that_are_put_aside_do_not_change_a_bit(kv: str) -> None:
+    """One processor for several threads: what one was put aside with, another one does too."""
+    # Large enough that the answer is shared, and its attention is cut into parts.
+    tiny = TinyLlama(label="Q8_0", n_embd=256, n_ff=1024, n_heads=16, n_kv_heads=2, head_dim=32)
+    ids = ids_of(tiny, 1500)
+    model = CoreModel(tiny.hparams(), tiny.tensors)
+    processors, results = os.sched_getaffinity(0), set()
+    try:
+        for n_threads in (1, 3):
+            os.sched_setaffinity(0, {min(processors)})  # which the threads inherit
+            with Pool(n_threads) as pool:
+                context = CoreContext(model, pool, 1500, 256, kv=kv)
+                logits = [context.eval(ids[:1000])] + [context.eval([token]) for token in ids[1000:]]
+                results.add(b"".join(row.tobytes() for row in logits))
+                context.close()
+    finally:
+        os.sched_setaffinity(0, processors)
+    assert len(results) == 1
+
+
 @pytest.mark.parametrize("isa", ISAS)
 def test_batches_change_rounding_alone(isa: str, pool: Pool) -> None:
     tiny = TinyLlama(label="Q8_0")

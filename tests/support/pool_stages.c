@@ -78,7 +78,7 @@ static void work(const void *argument, lc_team *team)
                 deliver(s, stage, chunk);
             continue;
         }
-        while ((chunk = lc_team_try(team, n)) >= 0) {
+        while ((chunk = lc_team_try(team, n, 5000)) >= 0) {
             atomic_fetch_add(&s->tried, 1);
             if (stage == j->abort_at && lc_team_rank(team) == 0) {
                 lc_team_abort(team);
