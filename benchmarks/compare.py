@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -189,7 +189,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         probe = Probe(folder, work.threads)
         machine = probe.machine
-        results = [compare(path, work, peers, probe) for path in options.models]
+        results: list[dict[str, Any]] = []
+        with suppress(KeyboardInterrupt):  # what was measured until then is reported
+            results.extend(compare(path, work, peers, probe) for path in options.models)
     if options.json:
         options.json.write_text(json.dumps({"work": vars(work), "machine": machine, "results": results}, indent=1))
     report(results, work, machine)
