@@ -6,6 +6,7 @@ import time
 
 from textual import events
 from textual.content import Content, _FormattedLine
+from textual.dom import NoScreen
 from textual.geometry import Region, Size
 from textual.message import Message
 from textual.selection import Selection
@@ -122,7 +123,10 @@ class AnswerText(LaidOutOnce, Widget):
 
     def render_lines(self, crop: Region) -> list[Strip]:
         """Rows in colours, kept until they change. There is no border, and nothing else that stands around them."""
-        selection = self.text_selection
+        try:
+            selection = self.text_selection
+        except NoScreen:  # removed since the last layout
+            return [Strip.blank(crop.width)] * crop.height
         kept = self._strips if selection is None else {}
         style: Style | None = None
         strips: list[Strip] = []

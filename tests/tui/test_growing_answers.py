@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from textual.geometry import Offset
+from textual.geometry import Offset, Region
 from textual.selection import Selection
 
 from llamachat.tui.answer_text import AnswerText
@@ -190,3 +190,12 @@ async def test_a_frame_draws_what_a_whole_screen_would() -> None:
                 assert "".join(cells.get(x, "?") for x in range(x1, x2)) == whole[y][x1:x2]
         await chat.settle()
         assert "30. item 30 code" in chat.text
+
+
+async def test_an_answer_that_is_drawn_after_it_was_removed_is_blank() -> None:
+    async with open_chat(["One two three"]) as chat:
+        await chat.send("Count")
+        await chat.until(lambda: "One two three" in chat.text)
+        view = list(chat.app.screen.query(AnswerText))[-1]
+        await view.remove()
+        assert [strip.text for strip in view.render_lines(Region(0, 0, 9, 2))] == [9 * " "] * 2
