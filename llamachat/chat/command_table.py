@@ -11,7 +11,7 @@ from llamachat import paths
 from llamachat.chat.command import Command, Face
 from llamachat.chat.conversation import Message, Role
 from llamachat.chat.info import describe
-from llamachat.chat.names import find_model, find_session, model_files, model_name
+from llamachat.chat.names import NO_MODEL_HERE, find_model, find_session, model_files, model_name
 from llamachat.chat.prompt_formats import FORMATS
 from llamachat.display import clean_line
 from llamachat.engine.base import ModelSource
@@ -250,7 +250,7 @@ def _model(session: ChatSession, face: Face, argument: str) -> None:
     if not argument:
         face.pick_model()
         return
-    path = find_model(argument, session.store.data_dir or paths.data_dir())
+    path = find_model(argument, session.store.data_dir or paths.data_dir(), NO_MODEL_HERE)
     # Opened like the model before it; but a tokenizer file belongs to one model.
     like = session.source or ModelSource(path)
     session.open_model(replace(like, path=path, tokenizer=None if like.path != path else like.tokenizer))

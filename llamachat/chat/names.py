@@ -71,10 +71,11 @@ def model_word(path: Path, data_dir: Path) -> str:
     return model_name(path) if path.parent == paths.models_dir(data_dir) else str(path)
 
 
-def find_model(wanted: str, data_dir: Path) -> Path:
+def find_model(wanted: str, data_dir: Path, without: str = NO_MODEL) -> Path:
     """The file that a word means: a file, else the model whose name it is or begins, in any case.
 
-    ``FileError`` lists the models there are where none is meant, or those it could mean.
+    ``FileError`` lists the models there are where none is meant, or those it could mean; where there is none at all it
+    says what ``without`` says.
     """
     path = Path(os.path.expanduser(wanted))  # noqa: PTH111 - pathlib fails where there is no such user
     if path.name != wanted or (os.path.lexists(path) and not path.is_dir()):
@@ -90,7 +91,7 @@ def find_model(wanted: str, data_dir: Path) -> Path:
     if os.path.lexists(path):
         return path
     if not files:
-        raise FileError(wanted, f"no such file, and {NO_MODEL}")
+        raise FileError(wanted, f"no such file, and {without}")
     raise FileError(wanted, f"no such file, and no such model: there is {_names(files)}")
 
 

@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import IO, Any, NoReturn
 
@@ -17,9 +17,9 @@ import click
 
 from llamachat.display import clean_line
 from llamachat.errors import FileError, LlamachatError
+from llamachat.signals import ENDING_SIGNALS, signal_handlers
 
 OK, FAILED, USAGE = 0, 1, 2
-ENDING_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 _COLUMNS = 200
 _PATH_COLUMNS = 24  # of a path are shown whatever the reason
 PREFIX = "llamachat: error: "
@@ -178,17 +178,3 @@ def _signals() -> Iterator[None]:
 
     with signal_handlers(ENDING_SIGNALS, end):
         yield
-
-
-@contextlib.contextmanager
-def signal_handlers(numbers: Iterable[int], handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """Handles these signals, but for those that the caller of this program had ignored."""
-    before = {}
-    for number in numbers:
-        if signal.getsignal(number) not in (signal.SIG_IGN, None):
-            before[number] = signal.signal(number, handler)
-    try:
-        yield
-    finally:
-        for number, old in before.items():
-            signal.signal(number, old)

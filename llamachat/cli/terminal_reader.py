@@ -24,9 +24,10 @@ from prompt_toolkit.key_binding.key_processor import KeyPressEvent
 from prompt_toolkit.output.color_depth import ColorDepth
 from prompt_toolkit.styles import Style
 
-from llamachat.cli.failures import ENDING_SIGNALS, ended_by, signal_handlers
+from llamachat.cli.failures import ended_by
 from llamachat.cli.line_reader import is_open, without_quotes
 from llamachat.display import clean_line
+from llamachat.signals import ENDING_SIGNALS, signal_handlers
 
 _STYLE = Style.from_dict(
     {

@@ -22,6 +22,7 @@ from llamachat.chat.session import ChatSession
 from llamachat.display import clean_line
 from llamachat.engine.base import ModelSource
 from llamachat.errors import LlamachatError
+from llamachat.signals import ENDING_SIGNALS
 from llamachat.tui.chat_screen import ChatScreen
 from llamachat.tui.composer_pane import ComposerPane
 from llamachat.tui.gone_terminal import patient
@@ -39,8 +40,6 @@ token of a small model. Python's own 5 ms would more than double that. It costs 
 _GARBAGE = 20_000
 """New objects before Python looks for garbage among them: a frame makes some thousands, which are gone after it anyway.
 (Python's 700 cost a twentieth of it.)"""
-
-ENDING_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
 
 class ChatApp(App[int]):

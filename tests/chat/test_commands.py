@@ -154,6 +154,8 @@ def test_completion_of_names(session: ChatSession, face: NotingFace) -> None:
 
 
 def test_completion_of_arguments(talk: ChatSession, face: NotingFace, data_dir: Path) -> None:
+    with pytest.raises(LlamachatError, match=r"^nothing: no such file, and no model yet; /pull fetches"):
+        run_line(session, face, "/model nothing")
     (data_dir / "models").mkdir()
     (data_dir / "models" / "Tiny-1B.Q4_0.gguf").write_bytes(b"")
     lines = {
@@ -277,6 +279,8 @@ def test_system_prompt(session: ChatSession, face: NotingFace) -> None:
 
 
 def test_models(session: ChatSession, engine: ScriptedEngine, face: NotingFace, data_dir: Path) -> None:
+    with pytest.raises(LlamachatError, match=r"^nothing: no such file, and no model yet; /pull fetches"):
+        run_line(session, face, "/model nothing")
     (data_dir / "models").mkdir()
     file = data_dir / "models" / "Tiny-1B.Q4_0.gguf"
     file.write_bytes(b"")
