@@ -132,17 +132,24 @@ static void gather_queries(const lc_batch *b, const lc_scratch *scratch, int32_t
         }
 }
 
-/* Attends the rows gathered, over the keys first_key..last_key-1, of which the block own_block is the thread's own. */
+/* Which keys of a KV head are attended. */
+typedef struct key_span {
+    int32_t first, last; /* up to last - 1 */
+    int32_t own_block;   /* the block that is in the thread's own memory; -1: none */
+    kv_block next;       /* what the thread attends after them; NULL: not known */
+} key_span;
+
+/* Attends the rows gathered. */
 static void attend(const lc_batch *b, const lc_scratch *scratch, int32_t layer, int32_t kv_head, int32_t n_rows,
-                   int32_t first_key, int32_t last_key, int32_t own_block, lc_ahead ahead)
+                   const key_span *keys)
 {
     const lc_context *ctx = b->context;
     const lc_attention attention = {
         .head_dim = ctx->model->hparams.head_dim,
         .stride = ctx->head_stride,
         .n_rows = n_rows,
-        .first = first_key,
-        .last = last_key,
+        .first = keys->first,
+        .last = keys->last,
         .q = scratch->q,
         .visible = scratch->visible,
         .q8 = ctx->kv_q8,
@@ -150,11 +157,11 @@ static void attend(const lc_batch *b, const lc_scratch *scratch, int32_t layer, 
         .v_bytes = ctx->v_block,
         .k = ctx->k + first_block_of(ctx, layer, kv_head) * ctx->k_block,
         .v = ctx->v + first_block_of(ctx, layer, kv_head) * ctx->v_block,
-        .own_block = own_block,
+        .own_block = keys->own_block,
         .own_k = scratch->own_k,
         .own_v = scratch->own_v,
-        .ahead = ahead.at,
-        .ahead_bytes = ahead.n_bytes,
+        .next_k = keys->next.k,
+        .next_v = keys->next.v,
         .acc = scratch->acc,
         .top = scratch->top,
         .sum = scratch->sum,
@@ -178,8 +185,9 @@ static void attend_tokens(const lc_batch *b, lc_team *team, int32_t layer, int32
         const lc_scratch *scratch = &ctx->scratch[lc_team_rank(team)];
         const int32_t kv_head = chunk / n_spans;
         const int32_t end = b->n - chunk % n_spans * tokens, begin = (int32_t)lc_max(end - tokens, first);
+        const key_span keys = {0, b->start + end, -1, {NULL, NULL}};
         gather_queries(b, scratch, kv_head, begin, end);
-        attend(b, scratch, layer, kv_head, (end - begin) * group, 0, b->start + end, -1, (lc_ahead){NULL, 0});
+        attend(b, scratch, layer, kv_head, (end - begin) * group, &keys);
 
         for (int32_t row = 0; row < (end - begin) * group; row++) {
             const float *acc = scratch->acc + (int64_t)row * stride;
@@ -233,7 +241,8 @@ static void deliver_part(const lc_context *ctx, const lc_scratch *scratch, int32
 }
 
 /* The stage is one of trials: the newest key of an answer stands in a copy of its block until it is delivered.  (That
- * of a prompt's last token is in the cache already.) */
+ * of a prompt's last token is in the cache already.)  Chunks are the parts of one KV head after the other, so that a
+ * thread walks through its keys from end to end. */
 static void attend_parts(const lc_batch *b, lc_team *team, int32_t layer)
 {
     const lc_context *ctx = b->context;
@@ -242,22 +251,23 @@ static void attend_parts(const lc_batch *b, lc_team *team, int32_t layer)
     const kv_block own = {scratch->own_k, scratch->own_v};
     const int32_t group = h->n_heads / h->n_kv_heads, length = b->start + b->n;
     const parts p = parts_of(h, length);
-    const int64_t part_ns = lc_ceil_div(p.keys, LC_KEY_TILE) * LC_TILE_NS;
+    const int64_t n_chunks = (int64_t)p.n * h->n_kv_heads, part_ns = lc_ceil_div(p.keys, LC_KEY_TILE) * LC_TILE_NS;
     int32_t chunk;
 
-    while ((chunk = lc_team_try(team, (int64_t)p.n * h->n_kv_heads, part_ns)) >= 0) {
-        const int32_t kv_head = chunk % h->n_kv_heads, part = chunk / h->n_kv_heads;
-        const int32_t end = (int32_t)lc_min((part + 1) * p.keys, length);
-        const size_t n_tiles = (size_t)lc_ceil_div(end - part * p.keys, LC_KEY_TILE);
-        const lc_ahead ahead = lc_team_claim(team, n_tiles * LC_AHEAD_TILE);
+    while ((chunk = lc_team_try(team, n_chunks, part_ns)) >= 0) {
+        const int32_t kv_head = chunk / p.n, part = chunk % p.n, after = chunk + 1;
         const bool newest = b->n == 1 && part == p.n - 1;
         const kv_block block = block_of(ctx, layer, kv_head, length - 1);
+        key_span keys = {part * p.keys, (int32_t)lc_min((part + 1) * p.keys, length), -1, {NULL, NULL}};
+        if (after < n_chunks)
+            keys.next = block_of(ctx, layer, after / p.n, after % p.n * p.keys);
         if (newest) {
+            keys.own_block = (length - 1) / LC_KEY_BLOCK;
             copy_block(ctx, own, block);
             store_head(b, scratch, kv_head, 0, own);
         }
         gather_queries(b, scratch, kv_head, b->n - 1, b->n);
-        attend(b, scratch, layer, kv_head, group, part * p.keys, end, newest ? (length - 1) / LC_KEY_BLOCK : -1, ahead);
+        attend(b, scratch, layer, kv_head, group, &keys);
         if (!lc_team_win(team))
             continue;
         deliver_part(ctx, scratch, kv_head, part);

@@ -90,7 +90,7 @@ static void pack_tile(const lc_batch *b, const input *in, lc_activations *a, int
 
 #define FIRST_FETCH 8192 /* what comes while the rows are normed, or a token's attention is joined */
 #define PACK_COLUMNS 512 /* made ready between two looks at memory, a third of a microsecond */
-#define PACK_FETCH 4096  /* about what memory gives a thread in that time */
+#define PACK_FETCH 8192  /* what memory gives a thread in that time */
 
 /* What the thread reads of a step of one token when the chunks first..end-1 of the step are its own: those that lie in
  * the same product as the first do so one after the other. */

@@ -80,8 +80,6 @@ typedef struct lc_ahead {
 void lc_team_expect(lc_team *team, lc_ahead ahead);
 /* Asks for the next n_bytes of it. */
 void lc_team_fetch(lc_team *team, size_t n_bytes);
-/* The next n_bytes of it, or fewer: the caller asks for them itself. */
-lc_ahead lc_team_claim(lc_team *team, size_t n_bytes);
 
 /* Ends the job: every lc_team_take returns -1 from now on.  lc_pool_run then waits for chunks in hand. */
 void lc_team_abort(lc_team *team);

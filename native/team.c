@@ -60,18 +60,12 @@ void lc_team_expect(lc_team *team, lc_ahead ahead)
     team->fetched = 0;
 }
 
-lc_ahead lc_team_claim(lc_team *team, size_t n_bytes)
-{
-    const size_t at = team->fetched, n = (size_t)lc_min((int64_t)n_bytes, (int64_t)(team->ahead.n_bytes - at));
-    team->fetched += n;
-    return (lc_ahead){n ? team->ahead.at + at : NULL, n};
-}
-
 void lc_team_fetch(lc_team *team, size_t n_bytes)
 {
-    const lc_ahead next = lc_team_claim(team, n_bytes);
-    for (size_t i = 0; i < next.n_bytes; i += LC_CACHE_LINE)
-        __builtin_prefetch(next.at + i, 0, 2); /* the second-level cache will do */
+    const size_t at = team->fetched, n = (size_t)lc_min((int64_t)n_bytes, (int64_t)(team->ahead.n_bytes - at));
+    for (size_t i = 0; i < n; i += LC_CACHE_LINE)
+        __builtin_prefetch(team->ahead.at + at + i, 0, 2); /* the second-level cache will do */
+    team->fetched += n;
 }
 
 /* The end of a stage with something to look forward to. */
