@@ -41,14 +41,19 @@ def weight_file_in(folder: Path) -> Path | None:
             names = sorted(entry.name for entry, _ in zip(entries, range(ENTRIES_LIMIT), strict=False))
     except OSError as error:
         raise WeightsError(folder, reason_of(error)) from None
+    return folder / entry_among(folder, names)
+
+
+def entry_among(folder: Path, names: list[str]) -> str:
+    """The one of these names (sorted) that stands for the model of a folder with just them. Errors as above."""
     from llamachat.weights import huggingface, meta  # only now: with all that they need they take 10 ms
 
     for name in (*huggingface.ENTRIES, meta.FIRST_SHARD):  # they stand for a model wherever they are, best first
         if name in names:
-            return folder / name
+            return name
     graphs = [name for name in names if name.endswith(".param")]
     if len(graphs) == 1 and f"{graphs[0].removesuffix('.param')}.bin" in names:
-        return folder / graphs[0]
+        return graphs[0]
     found = [name for name in names if name.endswith(_ENDINGS) and name not in _OTHERS and not _LATER_PART.search(name)]
     if not found:
         raise WeightsError(folder, "is a folder without a model that llamachat knows")
@@ -56,4 +61,4 @@ def weight_file_in(folder: Path) -> Path | None:
         raise WeightsError(folder, f"holds {len(found)} shards of a model, and no index of them: no *.index.json")
     if len(found) > 1:
         raise WeightsError(folder, f"is a folder with {len(found)} weight files; name one of them")
-    return folder / found[0]
+    return found[0]

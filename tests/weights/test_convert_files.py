@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -124,3 +125,30 @@ def test_a_folder_that_is_there_is_used_and_kept(tmp_path: Path) -> None:
     assert names_in(tmp_path / "new") == {"notes.txt"}
     outcome(path, tmp_path / "new", "safetensors")
     assert {"notes.txt", "config.json", "model.safetensors"} < names_in(tmp_path / "new")
+
+
+def test_a_folder_that_would_open_as_another_model(tmp_path: Path) -> None:
+    path, folder = model_file(tmp_path), tmp_path / "new"
+    outcome(path, folder, "safetensors")
+    outcome(path, folder, "safetensors", force=True)  # the same files again
+    index = folder / "model.safetensors.index.json"
+    index.write_text('{"weight_map": {}}')
+    before = {entry.name: entry.read_bytes() for entry in folder.iterdir()}
+    for to in ("safetensors", "ncnn"):
+        with pytest.raises(LlamachatError, match=r"new: holds another model, and would not open as the new one"):
+            outcome(path, folder, to, force=True)
+    assert {entry.name: entry.read_bytes() for entry in folder.iterdir()} == before
+
+
+def test_no_model_is_written_among_the_files_it_is_read_from(tmp_path: Path) -> None:
+    path, folder = model_file(tmp_path), tmp_path / "new"
+    outcome(path, folder, "safetensors")
+    data = (folder / "model.safetensors").read_bytes()
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    places = dict.fromkeys(header.keys() - {"__metadata__"}, "model-00001-of-00001.safetensors")
+    (folder / "model.safetensors").rename(folder / "model-00001-of-00001.safetensors")
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": places}))
+    config = (folder / "config.json").read_bytes()
+    with pytest.raises(LlamachatError, match="new: holds what would be read from; give another folder"):
+        outcome(folder, folder, "safetensors", force=True)
+    assert (folder / "config.json").read_bytes() == config

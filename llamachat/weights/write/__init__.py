@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llamachat.weights.base import TensorType, WeightFile
-from llamachat.weights.write.files import check_name, check_targets, is_there, new_files
+from llamachat.weights.write.files import check_folder, check_name, check_targets, is_there, new_files
 from llamachat.weights.write.formats import FORMATS, OutputFormat, format_for, format_key, type_for
 from llamachat.weights.write.parts import Model
 from llamachat.weights.write.stream import write_files
@@ -70,6 +70,8 @@ def convert(
     wanted = [file for file in layout.files if not is_there(folder / file.name, file.known_bytes)]
     names = [file.name for file in wanted]
     check_targets(folder, names, model.weights.source_paths, force=output.force)
+    if output.format.inside and folder == output.path:
+        check_folder(folder, main, [file.name for file in layout.files], model.weights.source_paths)
     n_bytes = sum(file.n_bytes for file in wanted)
     with new_files(folder, names, n_bytes, make=bool(output.format.inside)) as files:
         write_files(model.weights, list(zip(wanted, files, strict=True)), n_threads, progress, cancelled)

@@ -10,8 +10,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from llamachat.errors import FileError, LlamachatError
+from llamachat.errors import FileError, LlamachatError, WeightsError
 from llamachat.weights.files import reason_of
+from llamachat.weights.folders import entry_among
 
 
 @contextlib.contextmanager
@@ -110,6 +111,27 @@ def check_targets(folder: Path, names: Sequence[str], sources: Sequence[Path], *
                 raise FileError(path, "is what would be read from; give the new file another name")
         if not force:
             raise FileError(path, "is there already; --force replaces it")
+
+
+def check_folder(folder: Path, main: str, names: Sequence[str], sources: Sequence[Path]) -> None:
+    """Refuses a folder that would not open as the model that is written into it, whose file ``main`` stands for it.
+
+    What is there may come first: an index of shards, say, with a model of its own. Nor is a model written among the
+    files that it is read from, some of which (a config.json) would be replaced.
+    """
+    try:
+        there = {entry.name for entry in folder.iterdir()}
+    except OSError:
+        return  # there is none; or whoever writes says what is wrong
+    for source in sources:
+        if source.parent.exists() and source.parent.samefile(folder):
+            raise FileError(folder, "holds what would be read from; give another folder")
+    try:
+        opened = entry_among(folder, sorted({*there, *names}))
+    except WeightsError:
+        opened = ""  # several
+    if opened != main:
+        raise FileError(folder, "holds another model, and would not open as the new one; give another folder")
 
 
 def is_there(path: Path, data: bytes | None) -> bool:
