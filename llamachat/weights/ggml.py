@@ -244,7 +244,7 @@ _ROWS_LOOKED_AT = 8
 def _check_scales(part: _Part) -> None:
     """Refuses blocks as they were in the first days, when all scales of a row stood before all quants.
 
-    Nothing states it; but quants read as scales are no small positive numbers, as true scales are.
+    Nothing states it; but quants read as scales are not all small numbers, as true scales are.
     """
     for name, stored in part.tensors.items():
         layout = _SCALES.get(stored.layout.current)
@@ -252,7 +252,7 @@ def _check_scales(part: _Part) -> None:
             continue
         data = stored.file.read(stored.offset, min(stored.rows, _ROWS_LOOKED_AT) * stored.row_bytes)
         for d, *m in layout.iter_unpack(data):
-            if not (d == 0.0 or 1e-12 < d < 1.0) or not all(math.isfinite(x) and abs(x) < 100.0 for x in m):
+            if not (d == 0.0 or 1e-12 < abs(d) < 1.0) or not all(math.isfinite(x) and abs(x) < 100.0 for x in m):
                 raise Refusal(
                     f"has blocks in tensor {quoted(name)} as only files of 10 to 17 March 2023 have: not supported"
                 )

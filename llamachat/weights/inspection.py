@@ -142,10 +142,14 @@ def _about_types(report: Report) -> Iterator[str]:
         if kept == "F32":
             yield (
                 f"its {label} weights do not fill blocks of 32 that share a scale:"
-                f" they become F32 and take {more / 1e6:,.1f} MB more in memory"
+                f" they become F32 and take {_difference(more)} in memory"
             )
         elif more:
-            yield f"its {label} weights are kept as {kept} and take {more / 1e6:,.1f} MB more in memory"
+            yield f"its {label} weights are kept as {kept} and take {_difference(more)} in memory"
+
+
+def _difference(n_bytes: int) -> str:
+    return f"{abs(n_bytes) / 1e6:,.1f} MB {'more' if n_bytes >= 0 else 'less'}"
 
 
 def _about_tensors(report: Report, weights: WeightFile) -> Iterator[str]:

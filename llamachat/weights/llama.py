@@ -139,6 +139,9 @@ def used_tensors(h: Hyperparameters, found: Mapping[str, tuple[Tensor, _Place]])
     known = required | optional_shapes(h)
     for name in required:
         if name not in found:
+            fused = re.sub(r"attn_[qkv]\.weight$", "attn_qkv.weight", name)
+            if fused != name and fused in found:
+                raise Refusal(f"has queries, keys and values in one tensor, {quoted(fused)}: not supported")
             raise Refusal(f"has no tensor {quoted(name)}: it is not whole")
     used = {}
     for name, (tensor, offset) in found.items():

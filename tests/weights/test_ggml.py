@@ -159,6 +159,15 @@ def test_rows_of_the_first_days(tmp_path: Path, label: str) -> None:
     assert held
 
 
+def test_scales_below_zero_are_scales(tmp_path: Path) -> None:
+    data, _ = ggml_bytes(random_model(SHAPE), kind="ggml", types="Q4_0")
+    first = data.index(b"tok_embeddings.weight") + len(b"tok_embeddings.weight")
+    scales = np.frombuffer(data, np.uint8, 300 * 2 * 20, first).reshape(-1, 20).copy()
+    scales[::2, 3] ^= 0x80  # the sign of a float32
+    (tmp_path / "m").write_bytes(data[:first] + scales.tobytes() + data[first + scales.size :])
+    open_weights(tmp_path / "m").close()
+
+
 def test_what_the_file_does_not_state_follows_from_tensors(tmp_path: Path) -> None:
     write_ggml(tmp_path / "m", random_model(TinyShape(n_heads=8, n_kv_heads=2, n_ff=100, tied=False)))
     with open_weights(tmp_path / "m") as weights:

@@ -218,3 +218,14 @@ def test_two_vocabularies_of_one_file(tmp_path: Path) -> None:
     assert "with 0 scores" in refusal(tmp_path, gguf(records | {"tokenizer.ggml.model": "llama"}, TENSORS))
     merges = gguf_metadata(SHAPE, bpe_vocabulary(300)) | {"tokenizer.ggml.merges": [1, 2]}
     assert "something else than a list under 'tokenizer.ggml.merges'" in refusal(tmp_path, gguf(merges, TENSORS))
+
+
+def test_fused_projections_are_named(tmp_path: Path) -> None:
+    qkv = [f"blk.0.attn_{part}.weight" for part in "qkv"]
+    rows = {tensor.name: tensor for tensor in TENSORS}
+    columns = rows[qkv[0]].ne[0]
+    data = b"".join(rows[name].data for name in qkv)
+    fused = RawTensor("blk.0.attn_qkv.weight", (columns, len(data) // 4 // columns), 0, data)
+    others = [tensor for tensor in TENSORS if tensor.name not in qkv]
+    reason = refusal(tmp_path, gguf(RECORDS, [*others, fused]))
+    assert reason == "has queries, keys and values in one tensor, 'blk.0.attn_qkv.weight': not supported"
