@@ -75,8 +75,10 @@ def find_model(wanted: str, data_dir: Path, without: str = NO_MODEL) -> Path:
     """The file that a word means: a file, else the model whose name it is or begins, in any case.
 
     ``FileError`` lists the models there are where none is meant, or those it could mean; where there is none at all it
-    says what ``without`` says.
+    says what ``without`` says. An empty word, as a script's variable that is not set, means none: ``LlamachatError``.
     """
+    if not wanted:
+        raise LlamachatError("the model's name is empty")
     path = Path(os.path.expanduser(wanted))  # noqa: PTH111 - pathlib fails where there is no such user
     if path.name != wanted or (os.path.lexists(path) and not path.is_dir()):
         return path

@@ -75,7 +75,7 @@ def _someone_types() -> bool:
 def _named_model(invocation: Invocation) -> Path | None:
     """The model that was asked for, after a look at whether there is such a file: that error is due at once."""
     wanted = invocation.get("model")
-    if not wanted:
+    if wanted is None:
         return None
     from llamachat.weights.files import open_regular
     from llamachat.weights.folders import weight_file_in

@@ -91,8 +91,6 @@ def quantize(context: click.Context, /, **_options: object) -> None:
 def _run(context: click.Context) -> None:
     invocation = Invocation.of(context, _OWN)
     source, target = context.params["in"], Path(os.path.expanduser(context.params["out"]))  # noqa: PTH111
-    if not source:
-        raise click.UsageError("IN is empty; name a model to read")
 
     from llamachat.cli.model_files import chosen_model
     from llamachat.weights import open_weights

@@ -62,7 +62,7 @@ _NAME_COLUMNS = 12
 def inspect(context: click.Context, /, model_file: str | None, **_options: object) -> None:
     """Show what a model file holds: format, numbers, vocabulary, tensors, memory, and anything odd."""
     invocation = Invocation.of(context, _OWN)
-    path = chosen_model(model_file or invocation.get("model"), invocation.data_dir)
+    path = chosen_model(invocation.get("model") if model_file is None else model_file, invocation.data_dir)
     as_json = invocation.get("json", False)
 
     from llamachat.weights.inspection import inspect_weights

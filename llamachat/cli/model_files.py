@@ -34,7 +34,7 @@ def model_used_last(data_dir: Path) -> Path | None:
 
 def chosen_model(wanted: str | None, data_dir: Path) -> Path:
     """The model to use; ``LlamachatError`` says how to get one where there is none, or names those there are."""
-    path = find_model(wanted, data_dir) if wanted else default_model(data_dir)
+    path = default_model(data_dir) if wanted is None else find_model(wanted, data_dir)
     if path is None:
         raise LlamachatError(no_choice(data_dir))
     return path

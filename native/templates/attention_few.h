@@ -26,22 +26,16 @@ LC_INLINE const uint8_t *value_block(const lc_attention *a, int32_t key)
     return block == a->own_block ? a->own_v : a->v + (size_t)block * a->v_bytes;
 }
 
-/* Where the tile lies that comes after the one from key on, or that one itself where none is known.  It is asked for
+/* Where the tile lies, in the keys or the values, that comes after the one from key on; that one itself where none is
+ * known.  It is asked for
  * while this one is computed, a line whenever as much of this one is read: so the keys and values of an answer come
  * from memory at nearly the speed it has, where the same lines asked for in the first quarter of a tile's time made
  * every tile of eight queries wait (118 us for 2,048 keys, 77 like this). */
-LC_INLINE const uint8_t *later_keys(const lc_attention *a, int32_t key)
+LC_INLINE const uint8_t *later_tile(const lc_attention *a, const uint8_t *cache, size_t block_bytes,
+                                    const uint8_t *next, int32_t key)
 {
-    if (key + TILE_KEYS >= a->last && a->next_k)
-        return a->next_k;
-    return a->k + (size_t)(key + TILE_KEYS < a->last ? key + TILE_KEYS : key) / LC_KEY_BLOCK * a->k_bytes;
-}
-
-LC_INLINE const uint8_t *later_values(const lc_attention *a, int32_t key)
-{
-    if (key + TILE_KEYS >= a->last && a->next_v)
-        return a->next_v;
-    return a->v + (size_t)(key + TILE_KEYS < a->last ? key + TILE_KEYS : key) / LC_KEY_BLOCK * a->v_bytes;
+    const bool last = key + TILE_KEYS >= a->last;
+    return last && next ? next : cache + (size_t)(last ? key : key + TILE_KEYS) / LC_KEY_BLOCK * block_bytes;
 }
 
 /* scores[rows][TILE_KEYS] of the keys from key on, or what the dimensions of one record add to them. */
@@ -60,9 +54,11 @@ LC_INLINE void scores_of(const int rows, const bool q8, const lc_attention *a, i
         #pragma GCC unroll 8
         for (int c = 0; c < vectors; c++) {
             const int32_t at = first + c * LANES;
-            const int32_t inside = (q8 ? record * LC_KV_RECORD + 2 * LC_KEY_BLOCK : 0) + at % LC_KEY_BLOCK * (q8 ? 1 : 2);
+            const size_t inside = (size_t)((q8 ? record * LC_KV_RECORD + 2 * LC_KEY_BLOCK : 0) +
+                                           at % LC_KEY_BLOCK * (q8 ? 1 : 2));
             k[c] = key_block(a, key + at) + inside;
-            later[c] = later_keys(a, key) + (size_t)(at / LC_KEY_BLOCK) * a->k_bytes + inside;
+            later[c] = later_tile(a, a->k, a->k_bytes, a->next_k, key) + inside +
+                       (size_t)(at / LC_KEY_BLOCK) * a->k_bytes;
             #pragma GCC unroll 8
             for (int r = 0; r < rows; r++)
                 sums[r][c] = vf_set1(0.0f);
@@ -145,7 +141,7 @@ LC_INLINE void scale_weights(const int rows, const lc_attention *a, int32_t reco
 LC_INLINE void add_values(const int rows, const int vectors, const bool q8, const lc_attention *a, int32_t dim,
                           int32_t key, int32_t n_keys, const float *weights, const float *shrink)
 {
-    enum { MOST = 4 };
+    enum { MOST = 4, REGISTERS = LC_BLOCK / LANES }; /* of a line of f16s, or of a record's row */
     vf sums[FEW_ROWS][MOST];
     #pragma GCC unroll 8
     for (int r = 0; r < rows; r++)
@@ -157,10 +153,13 @@ LC_INLINE void add_values(const int rows, const int vectors, const bool q8, cons
         const size_t inside = q8 ? (size_t)(dim / LC_BLOCK) * LC_KV_RECORD + 2 * LC_KEY_BLOCK + (size_t)dim % LC_BLOCK
                                  : (size_t)dim * 2;
         const uint8_t *v = value_block(a, key + first) + inside;
-        const uint8_t *later = later_values(a, key) + (size_t)(first / LC_KEY_BLOCK) * a->v_bytes + inside;
+        const uint8_t *later =
+            later_tile(a, a->v, a->v_bytes, a->next_v, key) + (size_t)(first / LC_KEY_BLOCK) * a->v_bytes + inside;
         const int32_t end = n_keys - first < LC_KEY_BLOCK ? n_keys : first + LC_KEY_BLOCK;
         for (int32_t j = first; j < end; j++, v += step, later += step) {
-            lc_prefetch(later, (size_t)vectors * LANES * (q8 ? 1 : 2));
+            #pragma GCC unroll 4
+            for (int c = 0; c < vectors; c += REGISTERS)
+                __builtin_prefetch(later + (q8 ? c * LANES / LC_BLOCK * LC_KV_RECORD : c * LANES * 2));
             vf values[MOST];
             #pragma GCC unroll 8
             for (int c = 0; c < vectors; c++)

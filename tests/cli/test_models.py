@@ -51,6 +51,13 @@ def test_an_unknown_name_lists_what_there_is(data: Path) -> None:
         find_model("nope", data)
 
 
+def test_an_empty_name_is_not_the_default_model(llamachat: Run, tmp_path: Path) -> None:
+    for command in (["convert", "", tmp_path / "new.gguf"], ["inspect", ""]):
+        done = llamachat(*command)
+        assert (done.returncode, done.stderr) == (1, "llamachat: error: the model's name is empty\n"), command
+    assert not (tmp_path / "new.gguf").exists()
+
+
 def test_an_unknown_name_without_any_model_says_how_to_get_one(tmp_path: Path) -> None:
     with pytest.raises(FileError, match=r"^nope: no such file, and no model yet; .*llamachat pull$"):
         find_model("nope", tmp_path)

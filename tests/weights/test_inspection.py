@@ -114,6 +114,15 @@ def test_ggml(tmp_path: Path, kind: str, label: str, kept: str) -> None:
     assert found.weight_bytes == data
 
 
+def test_groups_of_one_take_less_as_floats(tmp_path: Path) -> None:
+    data, _ = llama2c_later_bytes(random_model(UNTIED), version=2, group=1)
+    (tmp_path / "tiny.bin").write_bytes(data)
+    found = inspect_weights(tmp_path / "tiny.bin")
+    stored = sum(tensor.n_bytes for tensor in found.tensors)
+    assert found.weight_bytes < stored
+    assert note(found, f"they become F32 and take {(stored - found.weight_bytes) / 1e6:.1f} MB less in memory")
+
+
 def test_rows_that_do_not_fill_blocks(tmp_path: Path) -> None:
     write_ggml(tmp_path / "tiny.bin", random_model(replace(UNTIED, n_ff=80)), kind="ggjt v1", types="Q4_2")
     found = inspect_weights(tmp_path / "tiny.bin")
