@@ -17,7 +17,7 @@ from llamachat.cli.invocation import Invocation
 from llamachat.cli.options import FOLDERS, Option, flag, with_options
 from llamachat.cli.status_line import StatusLine, bar, megabytes
 from llamachat.display import clean_line
-from llamachat.errors import Cancelled
+from llamachat.errors import Cancelled, LlamachatError
 
 if TYPE_CHECKING:
     from llamachat.weights import WeightFile
@@ -91,6 +91,9 @@ def quantize(context: click.Context, /, **_options: object) -> None:
 def _run(context: click.Context) -> None:
     invocation = Invocation.of(context, _OWN)
     source, target = context.params["in"], Path(os.path.expanduser(context.params["out"]))  # noqa: PTH111
+
+    if not context.params["out"]:  # which would be the current folder
+        raise LlamachatError("'': name a file or a folder to write")
 
     from llamachat.cli.model_files import chosen_model
     from llamachat.weights import open_weights

@@ -62,3 +62,8 @@ def entry_among(folder: Path, names: list[str]) -> str:
     if len(found) > 1:
         raise WeightsError(folder, f"is a folder with {len(found)} weight files; name one of them")
     return found[0]
+
+
+def may_need_others(name: str) -> bool:
+    """Whether a file of this name may be a model that needs files beside it: a vocabulary, a configuration."""
+    return name.endswith((".bin", ".pth", ".pt", ".safetensors", ".param")) and name not in _OTHERS

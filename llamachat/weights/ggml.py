@@ -25,7 +25,7 @@ from llamachat.weights.base import Hyperparameters, StoredWeights, Tensor, Tenso
 from llamachat.weights.files import Refusal, RegularFile, blaming, quoted
 from llamachat.weights.ggml_types import Layout, layout_of
 from llamachat.weights.llama import check_hyperparameters, head_dim, rows_and_columns, rows_of, used_tensors
-from llamachat.weights.meta_names import CUT_BY_COLUMNS, canonical
+from llamachat.weights.meta_names import CUT_BY_COLUMNS, canonical, meta_name
 from llamachat.weights.model_files import ModelFiles
 from llamachat.weights.reader import Reader, RecordLayout
 from llamachat.weights.rows import ConvertedRows, JoinedColumns, Rows, StackedRows, StoredRows
@@ -111,10 +111,10 @@ def open_ggml(files: ModelFiles) -> StoredWeights:
     hyperparameters = Hyperparameters(
         n_vocab=n_vocab,
         n_embd=n_embd,
-        n_ff=rows_of(tensors, "blk.0.ffn_gate.weight"),
+        n_ff=rows_of(tensors, "blk.0.ffn_gate.weight", meta_name),
         n_layers=n_layers,
         n_heads=n_heads,
-        n_kv_heads=rows_of(tensors, "blk.0.attn_k.weight") // max(head, 1),
+        n_kv_heads=rows_of(tensors, "blk.0.attn_k.weight", meta_name) // max(head, 1),
         head_dim=head,
         n_ctx_train=_N_CTX,
     )
@@ -122,8 +122,9 @@ def open_ggml(files: ModelFiles) -> StoredWeights:
     report.hyperparameters = hyperparameters
     report.notes.append(f"its context is not stated: {_N_CTX:,} tokens are assumed; --n-ctx sets another")
     report.notes.append("the epsilon of its norms and the base of RoPE are not stated: Llama 2's are assumed")
-    rows_of(tensors, "output.weight")  # these files always have it: one without was cut short between two tensors
-    used = used_tensors(hyperparameters, tensors)
+    # these files always have an output: one without was cut short between two tensors
+    rows_of(tensors, "output.weight", meta_name)
+    used = used_tensors(hyperparameters, tensors, meta_name)
     return StoredWeights(files, first.container.name, hyperparameters, used, vocabulary=vocabulary)
 
 
@@ -167,16 +168,17 @@ def _read_tensor(reader: Reader, part: _Part) -> None:
     if n_dims not in (1, 2) or not 1 <= name_bytes <= _NAME_LIMIT:
         raise Refusal(f"is broken: no tensor starts at byte {reader.position - _TENSOR.size}")
     ne = reader.unpack(struct.Struct(f"<{n_dims}I"))
-    name = canonical(reader.take(name_bytes).decode(errors="replace"))
+    own_name = reader.take(name_bytes).decode(errors="replace")
+    name = canonical(own_name)
     layout = layout_of(part.container.blocks, part.hparams[6], type_id)
     if layout is None:
-        raise Refusal(f"has a tensor {quoted(name)} of type number {type_id}, unknown in {part.container.name}")
-    rows, cols = rows_and_columns(name, layout, ne)
+        raise Refusal(f"has a tensor {quoted(own_name)} of type number {type_id}, unknown in {part.container.name}")
+    rows, cols = rows_and_columns(own_name, layout, ne)
     if name in tensors:
-        raise Refusal(f"has the tensor {quoted(name)} twice")
+        raise Refusal(f"has the tensor {quoted(own_name)} twice")
     reader.align(part.container.alignment)
     tensors[name] = stored = _Stored(layout.of_rows(cols), rows, cols, reader.file, reader.position)
-    reader.part = f"the data of tensor {quoted(name)}"
+    reader.part = f"the data of tensor {quoted(own_name)}"
     reader.skip(rows * stored.row_bytes)
 
 
@@ -215,7 +217,7 @@ def _joined(name: str, pieces: list[_Stored]) -> tuple[Tensor, Rows]:
     """A tensor out of its pieces. Vectors are whole in every part; the first one's is taken."""
     first = pieces[0]
     if any((p.layout, p.rows, p.cols) != (first.layout, first.rows, first.cols) for p in pieces):
-        raise Refusal(f"has parts that differ in the shape or type of tensor {quoted(name)}")
+        raise Refusal(f"has parts that differ in the shape or type of tensor {quoted(meta_name(name))}")
     rows, cols = first.rows, first.cols
     source = first.source()
     if len(pieces) > 1 and first.rows > 1:
@@ -254,6 +256,7 @@ def _check_scales(part: _Part) -> None:
         for d, *m in layout.iter_unpack(data):
             if not (d == 0.0 or 1e-12 < abs(d) < 1.0) or not all(math.isfinite(x) and abs(x) < 100.0 for x in m):
                 raise Refusal(
-                    f"has blocks in tensor {quoted(name)} as only files of 10 to 17 March 2023 have: not supported"
+                    f"has blocks in tensor {quoted(meta_name(name))} as only files of 10 to 17 March 2023 have:"
+                    " not supported"
                 )
         return

@@ -87,7 +87,7 @@ def open_index(files: ModelFiles) -> StoredWeights:
         with blaming(file.path):
             found = _read(file)
             for name in found.keys() & tensors.keys():
-                raise Refusal(f"has the tensor {quoted(name)}, which another file has too")
+                raise Refusal(f"has the tensor {quoted(huggingface_name(name))}, which another file has too")
             for name, place in places.items():
                 if place == shard and (key := _canonical(name)) != name and key not in found:
                     raise Refusal(f"has no tensor {quoted(name)}, which {quoted(files.first.path.name)} puts there")
@@ -106,7 +106,7 @@ def _read(file: RegularFile) -> _Found:
     for name, (tensor, rows) in found.items():
         key = _canonical(name)
         if key in tensors:
-            raise Refusal(f"has the tensor {quoted(key)} twice")
+            raise Refusal(f"has the tensor {quoted(name)} twice")
         tensors[key] = as_weights(key, tensor, rows)
     return tensors
 
@@ -120,16 +120,18 @@ def _canonical(name: str) -> str:
     return f"{layer}{_ROLES[match[2]]}.weight"
 
 
+_GGUF_NAME = re.compile(r"(?:blk\.(\d+)\.)?([a-z_]+)\.weight")
 _NAMES_OF_ROLES = {role: name for name, role in _ROLES.items()}
 
 
 def huggingface_name(name: str) -> str:
-    """Hugging Face's name for one of GGUF's that a Llama model has."""
-    if name.startswith("blk."):
-        _, layer, role = name.removesuffix(".weight").split(".")
-        return f"model.layers.{layer}.{_NAMES_OF_ROLES[role]}.weight"
-    role = name.removesuffix(".weight")
-    return f"{'' if role == 'output' else 'model.'}{_NAMES_OF_ROLES[role]}.weight"
+    """Hugging Face's name for one of GGUF's; a name not known stays as it is."""
+    match = _GGUF_NAME.fullmatch(name)
+    if not match or match[2] not in _NAMES_OF_ROLES:
+        return name
+    if match[1] is not None:
+        return f"model.layers.{match[1]}.{_NAMES_OF_ROLES[match[2]]}.weight"
+    return f"{'' if match[2] == 'output' else 'model.'}{_NAMES_OF_ROLES[match[2]]}.weight"
 
 
 def _open(files: ModelFiles, tensors: _Found) -> StoredWeights:
@@ -146,7 +148,8 @@ def _open(files: ModelFiles, tensors: _Found) -> StoredWeights:
     report.found(tensors)
     _check_embedding(h, tensors)
     _tie(config, tensors)
-    used = used_tensors(h, {name: _in_meta_order(name, place, h) for name, place in tensors.items()})
+    in_order = {name: _in_meta_order(name, place, h) for name, place in tensors.items()}
+    used = used_tensors(h, in_order, huggingface_name)
     if freqs:
         used[ROPE_FREQS] = freqs
     weights = StoredWeights(files, report.format, h, used, name=files.folder.resolve().name)
@@ -187,6 +190,8 @@ def _hyperparameters(config: Fields) -> Hyperparameters:
     n_embd, n_heads = config.integer("hidden_size"), config.integer("num_attention_heads")
     kind, rope = _rope(config)
     factor = rope.number("factor") if kind == "linear" else 1.0
+    if not factor > 0:
+        raise Refusal(f"scales RoPE by the factor {factor:g}; it must be above 0")
     h = Hyperparameters(
         n_vocab=config.integer("vocab_size"),
         n_embd=n_embd,
@@ -198,7 +203,7 @@ def _hyperparameters(config: Fields) -> Hyperparameters:
         n_ctx_train=min(config.integer("max_position_embeddings", 2048), MAX_CONTEXT),
         norm_eps=config.number("rms_norm_eps", 1e-6),
         rope_base=rope.number("rope_theta", config.number("rope_theta", 10000.0)),
-        rope_scale=1.0 / factor if factor else 0.0,
+        rope_scale=1.0 / factor,
     )
     check_hyperparameters(h)
     return h

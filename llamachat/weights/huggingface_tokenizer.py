@@ -10,6 +10,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
+from llamachat.display import clean_line
 from llamachat.vocabulary import TokenKind, Vocabulary
 from llamachat.weights.files import Refusal, RegularFile, blaming, open_regular, quoted
 from llamachat.weights.json_text import CONFIG_LIMIT, Fields, parse_object
@@ -96,6 +97,7 @@ def _config(files: ModelFiles, name: str) -> Fields:
 def _with_ends(vocabulary: Vocabulary, files: ModelFiles, config: Fields, extra: Fields) -> Vocabulary:
     """The vocabulary with BOS, EOS and all tokens that end a text, wherever they are stated."""
     n = len(vocabulary)
+    _note_strays(files, config, n)
     generation = _config(files, GENERATION_CONFIG)
     stops = {i for source in (config, generation) for i in _ids(source.values.get("eos_token_id"), n)}
     ids = {piece: i for i, piece in reversed(list(enumerate(vocabulary.pieces)))}
@@ -117,6 +119,18 @@ def _ids(value: Any, n_vocab: int) -> list[int]:
     """The token ids in a value, which may be one or a list of them; others are passed over."""
     values = value if isinstance(value, list) else [value]
     return [i for i in values if type(i) is int and 0 <= i < n_vocab]
+
+
+def _note_strays(files: ModelFiles, config: Fields, n_vocab: int) -> None:
+    """Notes ids of the configuration that no token has."""
+    for key in ("bos_token_id", "eos_token_id"):
+        value = config.values.get(key)
+        strays = [i for i in (value if isinstance(value, list) else [value]) if type(i) is int and not 0 <= i < n_vocab]
+        if strays:
+            files.report.notes.append(
+                f"its config.json states the {key} {clean_line(str(strays[0]), 40)}, outside its vocabulary of"
+                f" {n_vocab:,}: passed over"
+            )
 
 
 def _token_text(extra: Fields, key: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 from llamachat.weights.base import Hyperparameters, Tensor, TensorType
@@ -132,9 +132,11 @@ def rows_and_columns(name: str, kind: Blocks, ne: Sequence[int]) -> tuple[int, i
 _Place = TypeVar("_Place")
 
 
-def used_tensors(h: Hyperparameters, found: Mapping[str, tuple[Tensor, _Place]]) -> dict[str, tuple[Tensor, _Place]]:
+def used_tensors(
+    h: Hyperparameters, found: Mapping[str, tuple[Tensor, _Place]], own_name: Callable[[str], str] = str
+) -> dict[str, tuple[Tensor, _Place]]:
     """The tensors of the model among those of a file, each with its place; refuses any that is missing, misshapen,
-    of a type that is not computed, or foreign to the architecture."""
+    of a type that is not computed, or foreign to the architecture. ``own_name`` gives the format's name of a tensor."""
     required = required_shapes(h)
     known = required | optional_shapes(h)
     for name in required:
@@ -142,39 +144,37 @@ def used_tensors(h: Hyperparameters, found: Mapping[str, tuple[Tensor, _Place]])
             fused = re.sub(r"attn_[qkv]\.weight$", "attn_qkv.weight", name)
             if fused != name and fused in found:
                 raise Refusal(f"has queries, keys and values in one tensor, {quoted(fused)}: not supported")
-            raise Refusal(f"has no tensor {quoted(name)}: it is not whole")
+            raise Refusal(f"has no tensor {quoted(own_name(name))}: it is not whole")
     used = {}
     for name, (tensor, offset) in found.items():
         if name in known:
-            _check_tensor(tensor, known[name])
+            _check_tensor(tensor, quoted(own_name(name)), known[name])
             used[name] = (tensor, offset)
         elif not is_ignored(name):
-            raise Refusal(_foreign(name, h))
+            raise Refusal(_foreign(name, h, own_name))
     return used
 
 
-def rows_of(found: Mapping[str, tuple[Tensor, _Place]], name: str) -> int:
+def rows_of(found: Mapping[str, tuple[Tensor, _Place]], name: str, own_name: Callable[[str], str] = str) -> int:
     """The rows of a tensor that states a size; ``Refusal`` if there is none."""
     if name not in found:
-        raise Refusal(f"has no tensor {quoted(name)}: it is not whole")
+        raise Refusal(f"has no tensor {quoted(own_name(name))}: it is not whole")
     return found[name][0].rows
 
 
-def _check_tensor(tensor: Tensor, shape: tuple[int, int]) -> None:
+def _check_tensor(tensor: Tensor, name: str, shape: tuple[int, int]) -> None:
     rows, cols = shape
     if (tensor.rows, tensor.cols) != shape:
-        raise Refusal(
-            f"has a tensor {quoted(tensor.name)} of {tensor.rows} x {tensor.cols} where the model needs {rows} x {cols}"
-        )
+        raise Refusal(f"has a tensor {name} of {tensor.rows} x {tensor.cols} where the model needs {rows} x {cols}")
     if tensor.type not in SUPPORTED_TYPES:
-        raise Refusal(f"has a tensor {quoted(tensor.name)} of type {tensor.type.label}: not supported yet")
+        raise Refusal(f"has a tensor {name} of type {tensor.type.label}: not supported yet")
     if rows == 1 and tensor.name.endswith(("norm.weight", "freqs.weight")) and tensor.type is not TensorType.F32:
-        raise Refusal(f"has a tensor {quoted(tensor.name)} of type {tensor.type.label}; it must be F32")
+        raise Refusal(f"has a tensor {name} of type {tensor.type.label}; it must be F32")
 
 
-def _foreign(name: str, h: Hyperparameters) -> str:
+def _foreign(name: str, h: Hyperparameters, own_name: Callable[[str], str]) -> str:
     if name.split(".", 2)[-1] in layer_shapes(h):
-        return f"has a tensor {quoted(name)}, of a layer beyond its {h.n_layers}"
+        return f"has a tensor {quoted(own_name(name))}, of a layer beyond its {h.n_layers}"
     for pattern, what in _FOREIGN:
         if pattern.search(name):
             return f"has {what} (tensor {quoted(name)}): not supported"

@@ -12,7 +12,7 @@ from llamachat.weights.base import Hyperparameters, StoredWeights, Tensor
 from llamachat.weights.files import Refusal, blaming, quoted
 from llamachat.weights.json_text import CONFIG_LIMIT, Fields, parse_object
 from llamachat.weights.llama import MAX_CONTEXT, check_hyperparameters, head_dim, rows_of, used_tensors
-from llamachat.weights.meta_names import CUT_BY_COLUMNS, canonical
+from llamachat.weights.meta_names import CUT_BY_COLUMNS, canonical, meta_name
 from llamachat.weights.model_files import ModelFiles
 from llamachat.weights.rope_scaling import Llama3Scaling, rope_freqs
 from llamachat.weights.rows import JoinedColumns, Rows, StackedRows
@@ -69,7 +69,7 @@ def open_meta(files: ModelFiles, first: TorchFile) -> StoredWeights:
         if params.flag("use_scaled_rope"):
             scaling = Llama3Scaling(factor=params.number("rope_scaling_factor", 8.0))
             tensors["rope_freqs.weight"] = rope_freqs(h, scaling)
-    used = used_tensors(h, tensors)
+    used = used_tensors(h, tensors, meta_name)
     weights = StoredWeights(files, report.format, h, used, name=files.folder.resolve().name)
     weights.rope_rule = scaling
     return weights
@@ -86,7 +86,7 @@ def open_llama2c_checkpoint(files: ModelFiles, checkpoint: TorchFile) -> StoredW
     h = _hyperparameters(args, tensors)
     if state.get("output.weight") == state.get("tok_embeddings.weight"):  # one storage under two names
         tensors.pop("output.weight", None)
-    return StoredWeights(files, "llama2.c checkpoint", h, used_tensors(h, tensors))
+    return StoredWeights(files, "llama2.c checkpoint", h, used_tensors(h, tensors, meta_name))
 
 
 def _tensors(checkpoint: TorchFile, root: Any) -> _Found:
@@ -94,7 +94,7 @@ def _tensors(checkpoint: TorchFile, root: Any) -> _Found:
     for name, ref in checkpoint.state(root).items():
         key = canonical(name)
         if key in found:
-            raise Refusal(f"has the tensor {quoted(key)} twice")
+            raise Refusal(f"has the tensor {quoted(name)} twice")
         found[key] = as_weights(key, *checkpoint.tensor(name, ref))
     return found
 
@@ -114,7 +114,7 @@ def _joined(name: str, pieces: list[tuple[Tensor, Rows]], dim: int) -> tuple[Ten
     """A tensor out of its shards."""
     tensor, source = pieces[0]
     if any(piece != tensor for piece, _ in pieces):
-        raise Refusal(f"has shards that differ in the shape or type of tensor {quoted(name)}")
+        raise Refusal(f"has shards that differ in the shape or type of tensor {quoted(meta_name(name))}")
     n = len(pieces)
     if n == 1 or tensor.rows == 1:
         return tensor, source
@@ -152,13 +152,13 @@ def _hyperparameters(params: Fields, tensors: _Found) -> Hyperparameters:
     """Numbers from params.json (or llama2.c's model_args), the others from tensors."""
     dim, n_heads = params.integer("dim"), params.integer("n_heads")
     head = head_dim(dim, n_heads)
-    n_vocab = rows_of(tensors, "token_embd.weight")
+    n_vocab = rows_of(tensors, "token_embd.weight", meta_name)
     if params.integer("vocab_size", -1) not in (-1, n_vocab):
         raise Refusal(f"states a vocabulary of {params.integer('vocab_size')} tokens where the embedding has {n_vocab}")
     h = Hyperparameters(
         n_vocab=n_vocab,
         n_embd=dim,
-        n_ff=rows_of(tensors, "blk.0.ffn_gate.weight"),
+        n_ff=rows_of(tensors, "blk.0.ffn_gate.weight", meta_name),
         n_layers=params.integer("n_layers"),
         n_heads=n_heads,
         n_kv_heads=params.integer("n_kv_heads", n_heads),

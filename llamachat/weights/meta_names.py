@@ -33,12 +33,14 @@ def canonical(name: str) -> str:
     return f"{layer}{_ROLES[match[2]]}.weight"
 
 
+_GGUF_NAME = re.compile(r"(?:blk\.(\d+)\.)?([a-z_]+)\.weight")
 _META_ROLES = {role: name for name, role in _ROLES.items()}
 
 
 def meta_name(name: str) -> str:
-    """Meta's name for one of GGUF's that a Llama model has."""
-    if name.startswith("blk."):
-        _, layer, role = name.removesuffix(".weight").split(".")
-        return f"layers.{layer}.{_META_ROLES[role]}.weight"
-    return f"{_META_ROLES[name.removesuffix('.weight')]}.weight"
+    """Meta's name for one of GGUF's; a name not known stays as it is."""
+    match = _GGUF_NAME.fullmatch(name)
+    if not match or match[2] not in _META_ROLES:
+        return name
+    layer = "" if match[1] is None else f"layers.{match[1]}."
+    return f"{layer}{_META_ROLES[match[2]]}.weight"

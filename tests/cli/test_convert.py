@@ -101,6 +101,7 @@ def test_a_vocabulary_of_its_own(llamachat: Run, tmp_path: Path) -> None:
         (["m.gguf", "m.gguf", "--force"], 1, "would be read from"),
         (["m.gguf", "."], 1, "no format is known"),
         (["m.gguf", "", "--to", "gguf"], 1, "name a file"),
+        (["m.gguf", "", "--to", "ncnn"], 1, "name a file or a folder"),
         (["m.gguf", "none/new.gguf"], 1, "no such folder"),
         (["none.gguf", "new.gguf"], 1, "no such file"),
         (["m.gguf", "x\x1b]0;title\x07.gguf", "--to", "nothing"], 2, "one of gguf"),

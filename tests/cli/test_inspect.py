@@ -13,6 +13,7 @@ from llamachat.cli.pull import DEFAULT
 from tests.cli.program import Run, assert_one_line
 from tests.support.blocks import IDS
 from tests.support.containers import RawTensor, gguf
+from tests.support.huggingface_files import write_huggingface
 from tests.support.tiny_models import (
     TinyShape,
     bpe_vocabulary,
@@ -181,6 +182,15 @@ def test_programs_read_json_of_what_is_no_model_too(llamachat: Run, tmp_path: Pa
         assert list(found) == KEYS
         assert (found["path"], found["size_bytes"], found["runs"]) == (str(path), size, False)
         assert reason in found["error"] == found["problem"]
+
+
+def test_the_file_that_is_to_blame_is_named(llamachat: Run, tmp_path: Path) -> None:
+    write_huggingface(tmp_path / "m", random_model())
+    (tmp_path / "m/tokenizer.json").write_text('{"model": {"type": "WordPiece"}}')
+    done = llamachat("inspect", tmp_path / "m")
+    assert "no: tokenizer.json: describes a tokenizer of the kind 'WordPiece'" in facts(done.stdout)["runs"]
+    found = json.loads(llamachat("inspect", "--json", tmp_path / "m").stdout)
+    assert found["problem"].startswith("tokenizer.json: describes")
 
 
 def test_threads_are_no_matter_of_it(llamachat: Run) -> None:

@@ -13,8 +13,9 @@ import pytest
 from llamachat.errors import Cancelled, LlamachatError
 from llamachat.weights import open_weights
 from llamachat.weights.write import FORMATS, Output, convert
-from tests.support.conversions import as_model, converted
-from tests.support.tiny_models import TinyShape, random_model, write_gguf
+from tests.support.containers import tokenizer_bin
+from tests.support.conversions import as_model, assert_same_values, converted, values_in
+from tests.support.tiny_models import TinyShape, random_model, spm_vocabulary, write_gguf, write_llama2c
 
 MODEL = random_model(TinyShape(n_heads=4, n_kv_heads=2, tied=False))
 
@@ -69,6 +70,56 @@ def test_nothing_is_overwritten_unless_forced(tmp_path: Path) -> None:
     with pytest.raises(LlamachatError, match=r"tokenizer\.bin: is there already"):
         outcome(path, tmp_path / "new.bin", "llama2c-v0")
     assert names_in(tmp_path) == {"m.gguf", "new.gguf", "tokenizer.bin"}
+
+
+@pytest.mark.parametrize(
+    ("to", "target", "neighbour", "shared"),
+    [
+        ("llama2c-v0", "new.bin", "other.bin", "tokenizer.bin"),
+        ("ncnn", "new.param", "other.param", "tokenizer.bin"),
+        ("safetensors", "new.safetensors", "model.safetensors", "config.json"),
+    ],
+)
+def test_what_a_neighbour_may_need_is_not_replaced(
+    tmp_path: Path, to: str, target: str, neighbour: str, shared: str
+) -> None:
+    path = model_file(tmp_path)
+    (tmp_path / shared).write_text("of another model")
+    (tmp_path / neighbour).write_text("another model")
+    words = f"{shared}: is there already, and '{neighbour}' beside it may need it; write into another folder"
+    for force in (False, True):
+        with pytest.raises(LlamachatError, match=words):
+            outcome(path, tmp_path / target, to, force=force)
+    assert names_in(tmp_path) == {"m.gguf", shared, neighbour}
+    assert (tmp_path / shared).read_text() == "of another model"
+    (tmp_path / neighbour).unlink()
+    outcome(path, tmp_path / target, to, force=True)  # nobody's but the new model's now
+    assert_same_values(tmp_path / target, values_in(path))
+
+
+def test_the_vocabulary_that_was_read_stays_as_it_is(tmp_path: Path) -> None:
+    model = random_model()
+    write_llama2c(tmp_path / "one.bin", model)
+    v = spm_vocabulary()
+    texts = [chr(i - 3) if 3 <= i < 259 else p.replace("▁", " ") for i, p in enumerate(v.pieces)]  # as in July 2023
+    data = tokenizer_bin([(text.encode(), score) for text, score in zip(texts, v.scores, strict=True)])
+    (tmp_path / "tokenizer.bin").write_bytes(data)
+    before = (tmp_path / "tokenizer.bin").read_bytes()
+    outcome(tmp_path / "one.bin", tmp_path / "two.bin", "llama2c-v1")
+    assert (tmp_path / "tokenizer.bin").read_bytes() == before
+    assert names_in(tmp_path) == {"one.bin", "two.bin", "tokenizer.bin"}
+
+
+def test_the_current_folder_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = model_file(tmp_path)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    outcome(path, Path(), "ncnn")
+    assert "here.param" in names_in(tmp_path / "here")
+    assert_same_values(tmp_path / "here", values_in(path))
+    for name in ("", ".", "..", "/"):
+        with pytest.raises(LlamachatError, match=f"^'{Path(name)}': name a file to write"):
+            outcome(path, Path(name), "gguf")
 
 
 def test_a_file_beside_that_is_as_it_would_be_stays(tmp_path: Path) -> None:

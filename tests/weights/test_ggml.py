@@ -102,7 +102,7 @@ def test_parts_that_do_not_belong_together(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"is one of 2 parts, and 'first.1' is not beside it"):
         open_weights(tmp_path / "first")
     write_ggml(tmp_path / "first.1", random_model(SHAPE), types="F16")
-    with pytest.raises(WeightsError, match=r"differ in the shape or type of tensor 'token_embd.weight'"):
+    with pytest.raises(WeightsError, match=r"differ in the shape or type of tensor 'tok_embeddings.weight'"):
         open_weights(tmp_path / "first")
     write_ggml(tmp_path / "first.1", random_model(replace(SHAPE, n_layers=2)))
     with pytest.raises(WeightsError, match=r"first.1: is no part of the same model as 'first'"):
@@ -223,7 +223,7 @@ WK = "layers.0.attention.wk.weight"
         ((300, 64, 32, 5, 1, 16, 0), TENSORS, "an embedding of 64, which 5 heads do not divide"),
         ((300, 0, 32, 4, 1, 16, 0), TENSORS, "n_embd 0"),
         ((300, 128, 32, 8, 1, 16, 0), TENSORS, "is one of 2 parts, and 'm.1' is not beside it"),
-        ((300, 64, 32, 4, 2, 16, 0), TENSORS, "no tensor 'blk.1.attn_norm.weight'"),
+        ((300, 64, 32, 4, 2, 16, 0), TENSORS, "no tensor 'layers.1.attention_norm.weight'"),
         ((300, 64, 32, 4, 0, 16, 0), TENSORS, "n_layers 0"),
         ((300, 64, 32, 4, 2**32 - 1, 16, 0), TENSORS, "n_layers 4294967295"),
         ((301, 64, 32, 4, 1, 16, 0), TENSORS, ""),
@@ -231,12 +231,12 @@ WK = "layers.0.attention.wk.weight"
         ((1 << 19, 64, 32, 4, 1, 16, 0), TENSORS, "it ends inside its vocabulary"),
         (HPARAMS, TENSORS[:-3], "no tensor"),
         (HPARAMS, [], "holds a vocabulary and no weights"),
-        (HPARAMS, [*TENSORS, TENSORS[0]], "'token_embd.weight' twice"),
+        (HPARAMS, [*TENSORS, TENSORS[0]], "'tok_embeddings.weight' twice"),
         (HPARAMS, spoiled(WK, ne=(64, 24)), "no tensor starts at byte"),
         (HPARAMS, spoiled(WK, ne=(64, 48), data=bytes(64 * 48 * 4)), "4 heads, which 3 key-value heads do not divide"),
         (HPARAMS, spoiled(WK, ne=(64, 40), data=bytes(64 * 40 * 4)), "of 40 x 64 where the model needs 32 x 64"),
         (HPARAMS, spoiled(WK, ne=(64, 8), data=bytes(64 * 8 * 4)), "n_kv_heads 0"),
-        (HPARAMS, spoiled(WK, ne=(1 << 31, 1 << 31)), "it ends inside the data of tensor 'blk.0.attn_k.weight'"),
+        (HPARAMS, spoiled(WK, ne=(1 << 31, 1 << 31)), "inside the data of tensor 'layers.0.attention.wk.weight'"),
         (HPARAMS, spoiled(WK, ne=(2**32 - 1, 2**32 - 1)), "of impossible size"),
         (HPARAMS, spoiled(WK, ne=(64, 0)), "of impossible size 64 x 0"),
         (HPARAMS, spoiled(WK, ne=(64, 32, 1)), "no tensor starts at byte"),
@@ -246,7 +246,7 @@ WK = "layers.0.attention.wk.weight"
         (HPARAMS, spoiled(WK, type_id=77), "of type number 77, unknown in ggjt v3"),
         (HPARAMS, spoiled(WK, type_id=12), "not whole Q4_K blocks of 256"),
         (HPARAMS, [*TENSORS, RawTensor("lora.a", (8,), 0, bytes(32))], "'lora.a', which a Llama model has not"),
-        (HPARAMS, TENSORS[:1], "no tensor 'blk.0.ffn_gate.weight'"),
+        (HPARAMS, TENSORS[:1], "no tensor 'layers.0.feed_forward.w1.weight'"),
         (HPARAMS, spoiled("norm.weight", type_id=1, data=bytes(128)), "it must be F32"),
     ],
 )  # fmt: skip

@@ -15,6 +15,7 @@ from llamachat.tokenizer import load_tokenizer
 from llamachat.tokenizer.model_proto import build_model_proto
 from llamachat.vocabulary import TokenKind, Vocabulary
 from llamachat.weights import open_weights, read_vocabulary
+from llamachat.weights.inspection import inspect_weights
 from tests.support.huggingface_files import write_huggingface
 from tests.support.shared import shared_model
 from tests.support.tiny_models import TinyShape, random_model
@@ -147,6 +148,17 @@ def test_what_ends_a_text_may_be_stated_in_three_places(tmp_path: Path) -> None:
     with open_weights(tmp_path / "m") as weights:
         assert weights.vocabulary is not None
         assert weights.vocabulary.stop_ids == {0, 2, 5}
+
+
+def test_ids_that_no_token_has_are_told(tmp_path: Path) -> None:
+    with_tokenizer(tmp_path / "m", byte_level("gpt-2"))
+    config = tmp_path / "m/config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"eos_token_id": [2, 320], "bos_token_id": -1}))
+    found = inspect_weights(tmp_path / "m")
+    assert [sentence for sentence in found.notes if "outside" in sentence] == [
+        "its config.json states the bos_token_id -1, outside its vocabulary of 320: passed over",
+        "its config.json states the eos_token_id 320, outside its vocabulary of 320: passed over",
+    ]
 
 
 @pytest.mark.parametrize(

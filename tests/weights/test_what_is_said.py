@@ -1,4 +1,4 @@
-"""What a GGUF says of its model beside numbers: who made it, of what, and what may be done with it."""
+"""What is said of a model beside its numbers: by a GGUF, of who made it; by converting, of what is not as asked."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from llamachat.weights import open_weights
 from tests.support.containers import scalar
 from tests.support.conversions import converted
-from tests.support.tiny_models import random_model, write_gguf
+from tests.support.tiny_models import TinyShape, random_model, write_gguf
 
 OWN = {f"general.{name}" for name in ("architecture", "name", "alignment", "file_type", "quantization_version")}
 SAID = {
@@ -34,3 +34,25 @@ def test_it_goes_along_as_far_as_it_stays_true(tmp_path: Path) -> None:
         assert {key: found[key] for key in expected} == expected
         assert found["general.alignment"] == 32
         assert found.keys() - expected.keys() == OWN
+
+
+def test_types_that_rows_do_not_fill_are_told(tmp_path: Path) -> None:
+    write_gguf(tmp_path / "a.gguf", random_model(TinyShape(n_embd=256, n_ff=172, n_layers=1)))
+    for to in ("gguf", "ggjt"):
+        told = converted(tmp_path / "a.gguf", tmp_path / "b", to, "q8_0", force=True)
+        assert "1 tensor has rows of 172 weights, not whole Q8_0 blocks of 32: it is F16" in told
+        assert not any("rows of 256" in sentence for sentence in told)
+    told = converted(tmp_path / "a.gguf", tmp_path / "b", "gguf", "q4_k", force=True)
+    assert "1 tensor has rows of 172 weights, not whole Q6_K blocks of 256: it is F16" in told
+    write_gguf(tmp_path / "a.gguf", random_model(TinyShape(n_embd=64, n_ff=96, n_layers=1)))
+    assert converted(tmp_path / "a.gguf", tmp_path / "b", "gguf", "q4_0", force=True) == (
+        "1 tensor has rows of 64 weights, not whole Q6_K blocks of 256: it is Q8_0",
+    )
+    assert not converted(tmp_path / "a.gguf", tmp_path / "b", "gguf", force=True)
+
+
+def test_small_groups_are_told(tmp_path: Path) -> None:
+    words = "its groups have 4 weights, since rows of 64 and 172 are to be whole groups: 2 bytes a weight"
+    write_gguf(tmp_path / "a.gguf", random_model(TinyShape(n_ff=172)))
+    assert words in converted(tmp_path / "a.gguf", tmp_path / "b.bin", "llama2c-v2", "q8_0")
+    assert words not in converted(tmp_path / "b.bin", tmp_path / "c.bin", "llama2c-v2", "q8_0")  # as they were

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llamachat.weights.base import TensorType, WeightFile
-from llamachat.weights.write.files import check_folder, check_name, check_targets, is_there, new_files
+from llamachat.weights.write.files import check_folder, check_name, check_shared, check_targets, is_there, new_files
 from llamachat.weights.write.formats import FORMATS, OutputFormat, format_for, format_key, type_for
-from llamachat.weights.write.parts import Model
+from llamachat.weights.write.parts import Model, NewFile
+from llamachat.weights.write.plain_vocabulary import TOKENIZER_BIN
 from llamachat.weights.write.stream import write_files
 from llamachat.weights.write.types import CHOICES
 
@@ -65,23 +66,36 @@ def convert(
     the model, a file is in the way or cannot be written, or weights are broken; ``Cancelled`` soon after
     ``cancelled()`` is true. Nothing is left then.
     """
-    folder, main = _place(output)
+    folder, main, whole = _place(output)
     layout = output.format.layout(model, output.type, main)
-    wanted = [file for file in layout.files if not is_there(folder / file.name, file.known_bytes)]
+    written = [file.name for file in layout.files]
+    wanted = [file for file in layout.files if not _is_kept(model, folder, file)]
     names = [file.name for file in wanted]
+    if whole:
+        check_folder(folder, main, written, model.weights.source_paths)
+    else:
+        check_shared(folder, main, names, written)
     check_targets(folder, names, model.weights.source_paths, force=output.force)
-    if output.format.inside and folder == output.path:
-        check_folder(folder, main, [file.name for file in layout.files], model.weights.source_paths)
     n_bytes = sum(file.n_bytes for file in wanted)
     with new_files(folder, names, n_bytes, make=bool(output.format.inside)) as files:
         write_files(model.weights, list(zip(wanted, files, strict=True)), n_threads, progress, cancelled)
     return Written(sum(file.n_bytes for file in layout.files), layout.notes)
 
 
-def _place(output: Output) -> tuple[Path, str]:
-    """The folder of the new files, and the name of the one that stands for the model."""
+def _place(output: Output) -> tuple[Path, str, bool]:
+    """The folder of the new files, the name of the one that stands for the model, and if the folder is to be that."""
     path, inside = output.path, output.format.inside
-    check_name(path.name)
-    if not inside or path.suffix.lower() == Path(inside).suffix:
-        return path.parent, path.name
-    return path, inside.format(path.stem)
+    whole = bool(inside) and path.suffix.lower() != Path(inside).suffix
+    if whole and path.name in ("", ".."):
+        path = path.resolve()  # the current folder has a name too
+    check_name(path)
+    return (path, inside.format(path.stem), True) if whole else (path.parent, path.name, False)
+
+
+def _is_kept(model: Model, folder: Path, file: NewFile) -> bool:
+    """Whether a file of the layout is there already: the same, or the very one that the vocabulary was read from."""
+    path = folder / file.name
+    own = model.weights.vocabulary_path
+    if file.name == TOKENIZER_BIN and own.name == TOKENIZER_BIN and path.exists() and path.samefile(own):
+        return True
+    return is_there(path, file.known_bytes)

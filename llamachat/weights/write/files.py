@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from llamachat.errors import FileError, LlamachatError, WeightsError
 from llamachat.weights.files import reason_of
-from llamachat.weights.folders import entry_among
+from llamachat.weights.folders import entry_among, may_need_others
 
 
 @contextlib.contextmanager
@@ -134,6 +134,24 @@ def check_folder(folder: Path, main: str, names: Sequence[str], sources: Sequenc
         raise FileError(folder, "holds another model, and would not open as the new one; give another folder")
 
 
+def check_shared(folder: Path, main: str, names: Sequence[str], written: Sequence[str]) -> None:
+    """Refuses to replace a file that a model beside ``main`` may use: one with a name of its own, as tokenizer.bin.
+
+    ``names`` are those of the files to be written, ``written`` those of all that make up the new model.
+    """
+    shared = [name for name in names if Path(name).stem != Path(main).stem and os.path.lexists(folder / name)]
+    if not shared:
+        return
+    try:
+        there = {entry.name for entry in folder.iterdir()}
+    except OSError:
+        return  # whoever writes says what is wrong
+    if others := sorted(filter(may_need_others, there - set(written))):
+        raise FileError(
+            folder / shared[0], f"is there already, and {others[0]!r} beside it may need it; write into another folder"
+        )
+
+
 def is_there(path: Path, data: bytes | None) -> bool:
     """Whether a file is there already and holds just these bytes, so that there is nothing to do."""
     try:
@@ -142,7 +160,7 @@ def is_there(path: Path, data: bytes | None) -> bool:
         return False
 
 
-def check_name(name: str) -> None:
+def check_name(path: Path) -> None:
     """Refuses what cannot name a file."""
-    if not name or name in (".", "..") or "\0" in name:
-        raise LlamachatError(f"{name!r}: name a file to write")
+    if path.name in ("", "..") or "\0" in path.name:
+        raise LlamachatError(f"{str(path)!r}: name a file to write")

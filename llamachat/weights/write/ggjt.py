@@ -11,7 +11,7 @@ from llamachat.weights.write.encodings import Blocks
 from llamachat.weights.write.parts import Encoded, Known, Layout, Model, Part, new_file, padding
 from llamachat.weights.write.plain_vocabulary import ggml_tokens, losses, plain_tokens
 from llamachat.weights.write.requirements import check_plain, notes_on_eps, unfit
-from llamachat.weights.write.types import file_type, types_of
+from llamachat.weights.write.types import file_type, notes_on_types, types_of
 
 LABEL = "ggjt v3"
 #: Types that the format had when it ended.
@@ -47,7 +47,7 @@ def ggjt_layout(model: Model, wanted: TensorType | None, file_name: str) -> Layo
         for part in _tensor(name, tensor, types[tensor.name], offset):
             parts.append(part)
             offset += part.n_bytes
-    notes = notes_on_eps(h, LABEL) + losses(v)
+    notes = notes_on_types(model, wanted, types) + notes_on_eps(h, LABEL) + losses(v)
     if h.n_ctx_train != _N_CTX:
         notes.append(f"{LABEL} does not hold the context, which is {h.n_ctx_train}: readers take {_N_CTX}, unless told")
     return Layout((new_file(file_name, parts),), tuple(notes))

@@ -11,7 +11,7 @@ from llamachat.weights.base import TYPES_BY_ID, Tensor, TensorType
 from llamachat.weights.tokens import STOP_TEXTS
 from llamachat.weights.write.encodings import Blocks
 from llamachat.weights.write.parts import Encoded, Layout, Model, Part, new_file, padding
-from llamachat.weights.write.types import file_type, types_of
+from llamachat.weights.write.types import file_type, notes_on_types, types_of
 
 #: Every type of ggml may stand in a GGUF.
 HOLDS = frozenset(TYPES_BY_ID.values())
@@ -26,7 +26,7 @@ _U32, _I32, _F32, _BOOL, _STRING, _ARRAY, _I64, _F64 = 4, 5, 6, 7, 8, 9, 11, 12
 def gguf_layout(model: Model, wanted: TensorType | None, file_name: str) -> Layout:
     """One file with everything."""
     types = types_of(model, wanted, HOLDS)
-    notes: list[str] = []
+    notes = notes_on_types(model, wanted, types)
     records = _records(model, types, notes) | _about(model, as_it_is=wanted is None)
     tensors = list(model.tensors.values())
     infos, parts = bytearray(), list[Part]()

@@ -6,7 +6,7 @@ The vocabulary goes into a tokenizer.bin beside.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import numpy as np
@@ -19,6 +19,7 @@ from llamachat.weights.write.plain_vocabulary import TOKENIZER_BIN, losses, plai
 from llamachat.weights.write.requirements import check_plain, notes_on_eps
 
 _LARGEST_GROUP = 64
+_USUAL_GROUP = 32  # from which on a weight takes at most 1.125 bytes
 _POSITIONS_AT_ONCE = 4096
 
 
@@ -50,7 +51,8 @@ def version_2_layout(model: Model, _wanted: TensorType | None, file_name: str) -
         tensor = model.tensors[name]
         together = group // math.gcd(group, tensor.cols)
         parts.append(_floats(tensor) if rows == 1 else Encoded(tensor, GroupedBytes(group, together)))
-    return _layout(model, "llama2.c v2", new_file(file_name, [head, padding(len(head), LATER_BYTES), *parts]))
+    file = new_file(file_name, [head, padding(len(head), LATER_BYTES), *parts])
+    return _layout(model, "llama2.c v2", file, _notes_on_group(model, group))
 
 
 def _group(h: Hyperparameters) -> int:
@@ -61,9 +63,20 @@ def _group(h: Hyperparameters) -> int:
     return group
 
 
-def _layout(model: Model, label: str, file: NewFile) -> Layout:
+def _notes_on_group(model: Model, group: int) -> list[str]:
+    """What to tell of groups so small that their scales weigh much, unless the source has them."""
+    if group >= _USUAL_GROUP or model.weights.group_size:
+        return []
+    h = model.hyperparameters
+    return [
+        f"its groups have {group} weight{'s' * (group > 1)}, since rows of {h.n_embd} and {h.n_ff} are to be whole"
+        f" groups: {1 + 4 / group:g} bytes a weight"
+    ]
+
+
+def _layout(model: Model, label: str, file: NewFile, remarks: Sequence[str] = ()) -> Layout:
     check_plain(model, label)
-    notes = notes_on_eps(model.hyperparameters, label)
+    notes = [*remarks, *notes_on_eps(model.hyperparameters, label)]
     tokens = plain_tokens(model.vocabulary) if model.vocabulary else None
     if tokens is None:
         kind = "none was found" if model.vocabulary is None else "it is not of the kind that this holds"

@@ -13,6 +13,7 @@ Vectors stay F32. A type whose blocks a row does not fill gives way to its neigh
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping
 
 from llamachat.weights.base import Tensor, TensorType
@@ -73,6 +74,20 @@ def _fitting(tensor: Tensor, wanted: TensorType, holds: Collection[TensorType]) 
     if tensor.cols % kind.block_elements:
         kind = TensorType.F16
     return kind if kind in holds else TensorType.F32
+
+
+def notes_on_types(model: Model, wanted: TensorType | None, types: Mapping[str, TensorType]) -> list[str]:
+    """What to tell of tensors that have another type than was wanted, since their rows do not fill its blocks."""
+    others: Counter[tuple[int, TensorType, TensorType]] = Counter()
+    for name, tensor in model.tensors.items():
+        wish = _wish(model, tensor, wanted) if wanted else tensor.type
+        if tensor.cols % wish.block_elements and tensor.rows > 1:
+            others[tensor.cols, wish, types[name]] += 1
+    return [
+        f"{n} tensor{'s have' if n > 1 else ' has'} rows of {cols} weights, not whole {wish.label} blocks of"
+        f" {wish.block_elements}: {'they are' if n > 1 else 'it is'} {kind.label}"
+        for (cols, wish, kind), n in others.items()
+    ]
 
 
 #: The number by which files say what most of their tensors are.
