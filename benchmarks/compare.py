@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -61,9 +62,12 @@ class Probe:
         done = subprocess.run([self._binary, self._threads, *arguments], check=True, stdout=subprocess.PIPE, text=True)
         return dict(json.loads(done.stdout))
 
-    def read_gb_s(self) -> float:
-        """The read bandwidth of this moment, in GB/s: neighbours of a virtual machine share its memory."""
-        return self._run("read")["read_gb_s"] if self.machine else float("nan")
+    def around(self, measure: Callable[[], dict[str, float]]) -> dict[str, float]:
+        """What ``measure`` returns, and the read bandwidth before and after it, on average, in GB/s."""
+        if not self.machine:
+            return measure()
+        before, result, after = self._run("read"), measure(), self._run("read")
+        return result | {name: (before[name] + after[name]) / 2 for name in before}
 
 
 def model_cost(path: Path) -> tuple[int, int]:
@@ -83,16 +87,12 @@ def compare(path: Path, work: Work, peers: Peers, probe: Probe) -> dict[str, Any
         label = f"{path.stem} {weights.type_name}"
     running = programs(path, work, peers)
     runs: dict[str, list[dict[str, float]]] = {name: [] for name in running}
-    first = (
-        1 if work.depth else 0
-    )  # the first touches memory and is not counted; tokens before a prompt do that as well
+    first = 1 if work.depth else 0  # the first touches memory and is not counted; tokens before do that as well
     for i in range(first, work.pairs + 1):
         for name, program in running.items():
             if i == 0 and not program.stays:
                 continue  # it has nothing to remember
-            result = program.measure()
-            if name == "ours":
-                result["read_gb_s"] = probe.read_gb_s()
+            result = probe.around(program.measure) if name == "ours" else program.measure()
             if work.busy:
                 with busy_core():
                     result |= {f"busy_{phase}": speed for phase, speed in program.measure().items()}
@@ -107,7 +107,7 @@ def compare(path: Path, work: Work, peers: Peers, probe: Probe) -> dict[str, Any
         for name, results in runs.items()
     }
     n_bytes, n_ops = model_cost(path)
-    shares = [n_bytes * run["answer"] / 1e9 / run["read_gb_s"] for run in runs["ours"]]
+    shares = [n_bytes * run["answer"] / 1e9 / run.get("read_gb_s", math.nan) for run in runs["ours"]]
     costs = {"bytes_per_token": n_bytes, "ops_per_token": n_ops, "share_of_read": statistics.median(shares)}
     return {"model": label, **costs, "runs": runs, **medians}
 
