@@ -11,11 +11,12 @@ from pathlib import Path
 
 from llamachat.errors import WeightsError
 from llamachat.vocabulary import Vocabulary
-from llamachat.weights.base import Hyperparameters, Tensor, TensorType, WeightFile
+from llamachat.weights.base import WeightFile
 from llamachat.weights.files import Refusal, open_regular
 from llamachat.weights.folders import weight_file_in
 from llamachat.weights.formats import recognise
 from llamachat.weights.model_files import ModelFiles, check_link
+from llamachat.weights.tensors import Hyperparameters, Tensor, TensorType
 
 __all__ = ["Hyperparameters", "Tensor", "TensorType", "WeightFile", "open_weights", "read_vocabulary"]
 

@@ -21,7 +21,7 @@ import struct
 from dataclasses import dataclass
 
 from llamachat.vocabulary import Vocabulary
-from llamachat.weights.base import Hyperparameters, StoredWeights, Tensor, TensorType
+from llamachat.weights.base import StoredWeights
 from llamachat.weights.files import Refusal, RegularFile, blaming, quoted
 from llamachat.weights.ggml_types import Layout, layout_of
 from llamachat.weights.llama import check_hyperparameters, head_dim, rows_and_columns, rows_of, used_tensors
@@ -29,6 +29,7 @@ from llamachat.weights.meta_names import CUT_BY_COLUMNS, canonical, meta_name
 from llamachat.weights.model_files import ModelFiles
 from llamachat.weights.reader import Reader, RecordLayout
 from llamachat.weights.rows import ConvertedRows, JoinedColumns, Rows, StackedRows, StoredRows
+from llamachat.weights.tensors import Hyperparameters, Tensor, TensorType
 from llamachat.weights.tokens import classify_by_id, llama_scores
 
 MAGICS = (b"lmgg", b"fmgg", b"tjgg")

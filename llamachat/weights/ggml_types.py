@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from llamachat.weights.base import TYPES_BY_ID, TensorType
+from llamachat.weights.tensors import TYPES_BY_ID, TensorType
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from llamachat.vocabulary import Vocabulary
-from llamachat.weights.base import StoredWeights, Tensor
+from llamachat.weights.base import StoredWeights
 from llamachat.weights.files import Refusal, RegularFile, blaming, quoted
 from llamachat.weights.gguf_container import MAGIC, Container, read_container
 from llamachat.weights.gguf_metadata import (
@@ -18,6 +18,7 @@ from llamachat.weights.gguf_metadata import (
 from llamachat.weights.llama import check_hyperparameters, rows_of, used_tensors
 from llamachat.weights.model_files import ModelFiles
 from llamachat.weights.rows import ConvertedRows, Rows, StoredRows
+from llamachat.weights.tensors import Tensor
 
 _FIRST_PART = re.compile(r"(.*)-00001-of-(\d{5})\.gguf", re.DOTALL)
 _PARTS_LIMIT = 1024

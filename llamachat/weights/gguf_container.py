@@ -16,10 +16,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from llamachat.weights.base import TYPES_BY_ID, Tensor
 from llamachat.weights.files import Refusal, RegularFile, quoted
 from llamachat.weights.llama import rows_and_columns
 from llamachat.weights.reader import COUNT_LIMIT, Reader, RecordLayout
+from llamachat.weights.tensors import TYPES_BY_ID, Tensor
 
 MAGIC = b"GGUF"
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llamachat.vocabulary import Vocabulary
-from llamachat.weights.base import Hyperparameters
 from llamachat.weights.files import Refusal, quoted
 from llamachat.weights.llama import MAX_CONTEXT, head_dim
+from llamachat.weights.tensors import Hyperparameters
 from llamachat.weights.tokens import finish_vocabulary, kinds_by_text, kinds_of
 
 ARCHITECTURE = "llama"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from llamachat.weights.base import Hyperparameters, StoredWeights, Tensor
+from llamachat.weights.base import StoredWeights
 from llamachat.weights.files import Refusal, RegularFile, blaming, quoted
 from llamachat.weights.huggingface_tokenizer import read_chat_template, read_tokenizer
 from llamachat.weights.json_text import CONFIG_LIMIT, Fields, parse_object
@@ -18,6 +18,7 @@ from llamachat.weights.rope_scaling import NAME as ROPE_FREQS
 from llamachat.weights.rope_scaling import Llama3Scaling, rope_freqs
 from llamachat.weights.rows import Rows, UnpermutedRows
 from llamachat.weights.safetensors import read_safetensors
+from llamachat.weights.tensors import Hyperparameters, Tensor
 from llamachat.weights.torch_file import TorchFile, as_weights
 from llamachat.weights.zip_archive import MAGIC as ZIP_MAGIC
 

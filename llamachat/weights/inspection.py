@@ -14,9 +14,10 @@ from typing import Any
 from llamachat.errors import WeightsError
 from llamachat.vocabulary import TokenKind, Vocabulary
 from llamachat.weights import open_files, open_into
-from llamachat.weights.base import Hyperparameters, WeightFile
+from llamachat.weights.base import WeightFile
 from llamachat.weights.report import Report, Stored
 from llamachat.weights.rope_scaling import NAME as ROPE_FREQS
+from llamachat.weights.tensors import Hyperparameters
 
 _SOME = 6  #: names in a list that is no table
 _SHOWN_METADATA = (bool, int, float, str)

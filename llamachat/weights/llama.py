@@ -7,8 +7,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
-from llamachat.weights.base import Hyperparameters, Tensor, TensorType
 from llamachat.weights.files import Refusal, quoted
+from llamachat.weights.tensors import Hyperparameters, Tensor, TensorType
 
 #: Types that the C core computes with.
 SUPPORTED_TYPES = frozenset(

@@ -18,11 +18,12 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-from llamachat.weights.base import Hyperparameters, StoredWeights, Tensor, TensorType
+from llamachat.weights.base import StoredWeights
 from llamachat.weights.files import Refusal
 from llamachat.weights.llama import check_hyperparameters, layer_shapes, required_shapes
 from llamachat.weights.model_files import ModelFiles
 from llamachat.weights.rows import GroupedRows, Rows, StoredRows
+from llamachat.weights.tensors import Hyperparameters, Tensor, TensorType
 
 MAGIC = b"24ka"
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from llamachat.weights.base import Hyperparameters, StoredWeights, Tensor
+from llamachat.weights.base import StoredWeights
 from llamachat.weights.files import Refusal, blaming, quoted
 from llamachat.weights.json_text import CONFIG_LIMIT, Fields, parse_object
 from llamachat.weights.llama import MAX_CONTEXT, check_hyperparameters, head_dim, rows_of, used_tensors
@@ -16,6 +16,7 @@ from llamachat.weights.meta_names import CUT_BY_COLUMNS, canonical, meta_name
 from llamachat.weights.model_files import ModelFiles
 from llamachat.weights.rope_scaling import Llama3Scaling, rope_freqs
 from llamachat.weights.rows import JoinedColumns, Rows, StackedRows
+from llamachat.weights.tensors import Hyperparameters, Tensor
 from llamachat.weights.torch_file import TorchFile, as_weights
 
 PARAMS = "params.json"

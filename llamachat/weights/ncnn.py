@@ -26,12 +26,13 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from llamachat.weights.base import Hyperparameters, StoredWeights, Tensor, TensorType
+from llamachat.weights.base import StoredWeights
 from llamachat.weights.files import Refusal, RegularFile, blaming, quoted
 from llamachat.weights.llama import check_hyperparameters, head_dim, rows_of, used_tensors
 from llamachat.weights.model_files import ModelFiles
 from llamachat.weights.rope_scaling import NAME as ROPE_FREQS
 from llamachat.weights.rows import BlockRows, ComputedRow, GroupedRows, Rows, StoredRows
+from llamachat.weights.tensors import Hyperparameters, Tensor, TensorType
 
 MAGIC = b"7767517"
 

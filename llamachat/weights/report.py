@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from llamachat.vocabulary import Vocabulary
-    from llamachat.weights.base import Hyperparameters, Tensor
     from llamachat.weights.rows import Rows
+    from llamachat.weights.tensors import Hyperparameters, Tensor
 
 
 @dataclass(frozen=True, slots=True)

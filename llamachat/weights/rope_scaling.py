@@ -6,9 +6,9 @@ import math
 import struct
 from dataclasses import dataclass
 
-from llamachat.weights.base import Hyperparameters, Tensor, TensorType
 from llamachat.weights.files import Refusal
 from llamachat.weights.rows import ComputedRow
+from llamachat.weights.tensors import Hyperparameters, Tensor, TensorType
 
 NAME = "rope_freqs.weight"
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 from typing import Any, TypeGuard
 
-from llamachat.weights.base import Tensor, TensorType
 from llamachat.weights.files import Refusal, RegularFile, quoted
 from llamachat.weights.json_text import parse_object
 from llamachat.weights.llama import is_ignored
 from llamachat.weights.rows import Rows, StoredRows
+from llamachat.weights.tensors import Tensor, TensorType
 
 _HEADER_LIMIT = 4 << 20  # bytes; Llama 70B's index of 723 tensors has some 90 kB
 _ITEMS_LIMIT = 1 << 18

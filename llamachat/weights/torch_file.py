@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from llamachat.weights.base import Tensor, TensorType
 from llamachat.weights.files import Refusal, RegularFile, quoted
 from llamachat.weights.llama import is_ignored
 from llamachat.weights.pickle_reader import BYTES_LIMIT, StorageRef, TensorRef, read_pickle
 from llamachat.weights.rows import ConvertedRows, Rows
+from llamachat.weights.tensors import Tensor, TensorType
 from llamachat.weights.zip_archive import Member, ZipArchive
 
 #: Types by the storage's name, and bytes of one element.

@@ -12,9 +12,9 @@ import pytest
 
 from llamachat.errors import WeightsError
 from llamachat.vocabulary import TokenKind
-from llamachat.weights.base import TensorType
 from llamachat.weights.files import RegularFile
 from llamachat.weights.inspection import Inspection, inspect_weights
+from llamachat.weights.tensors import TensorType
 from tests.support import huge_files
 from tests.support.containers import RawTensor, gguf, gguf_plain
 from tests.support.conversions import converted

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from llamachat.weights.base import TensorType, WeightFile
+from llamachat.weights.base import WeightFile
+from llamachat.weights.tensors import TensorType
 from llamachat.weights.write.files import check_folder, check_name, check_shared, check_targets, is_there, new_files
 from llamachat.weights.write.formats import FORMATS, OutputFormat, format_for, format_key, type_for
 from llamachat.weights.write.parts import Model, NewFile

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from llamachat._native import ffi as native_ffi
 from llamachat._native import lib
 from llamachat.errors import WeightsError
-from llamachat.weights.base import Tensor, TensorType, WeightFile
+from llamachat.weights.base import WeightFile
+from llamachat.weights.tensors import Tensor, TensorType
 
 Floats = NDArray[np.float32]
 

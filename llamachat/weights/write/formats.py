@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llamachat.errors import FileError
-from llamachat.weights.base import TensorType
+from llamachat.weights.tensors import TensorType
 from llamachat.weights.write.ggjt import ggjt_layout
 from llamachat.weights.write.gguf import gguf_layout
 from llamachat.weights.write.llama2c import version_0_layout, version_1_layout, version_2_layout

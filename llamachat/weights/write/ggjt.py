@@ -5,8 +5,8 @@ from __future__ import annotations
 import struct
 
 from llamachat.errors import FileError
-from llamachat.weights.base import Tensor, TensorType
 from llamachat.weights.meta_names import meta_name
+from llamachat.weights.tensors import Tensor, TensorType
 from llamachat.weights.write.encodings import Blocks
 from llamachat.weights.write.parts import Encoded, Known, Layout, Model, Part, new_file, padding
 from llamachat.weights.write.plain_vocabulary import ggml_tokens, losses, plain_tokens

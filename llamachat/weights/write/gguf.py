@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llamachat.vocabulary import TokenKind, Vocabulary
-from llamachat.weights.base import TYPES_BY_ID, Tensor, TensorType
+from llamachat.weights.tensors import TYPES_BY_ID, Tensor, TensorType
 from llamachat.weights.tokens import STOP_TEXTS
 from llamachat.weights.write.encodings import Blocks
 from llamachat.weights.write.parts import Encoded, Layout, Model, Part, new_file, padding

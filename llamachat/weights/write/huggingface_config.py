@@ -5,9 +5,9 @@ from __future__ import annotations
 import struct
 from typing import Any
 
-from llamachat.weights.base import TensorType
 from llamachat.weights.rope_scaling import NAME as ROPE_FREQS
 from llamachat.weights.rope_scaling import Llama3Scaling, rope_freqs
+from llamachat.weights.tensors import TensorType
 from llamachat.weights.write.parts import Model
 from llamachat.weights.write.requirements import unfit
 

@@ -11,8 +11,8 @@ from functools import partial
 
 import numpy as np
 
-from llamachat.weights.base import Hyperparameters, Tensor, TensorType
 from llamachat.weights.llama2c import FREQUENCIES, LATER, LATER_BYTES, MAGIC, NUMBERS, arrays_later, arrays_of_version_0
+from llamachat.weights.tensors import Hyperparameters, Tensor, TensorType
 from llamachat.weights.write.encodings import Blocks, GroupedBytes
 from llamachat.weights.write.parts import Computed, Encoded, Known, Layout, Model, NewFile, Part, new_file, padding
 from llamachat.weights.write.plain_vocabulary import TOKENIZER_BIN, losses, plain_tokens, tokenizer_bin

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from llamachat.weights.base import Tensor, TensorType, WeightFile
+from llamachat.weights.base import WeightFile
 from llamachat.weights.ncnn import F16_FLAG, INT8_BLOCK
 from llamachat.weights.rope_scaling import NAME as ROPE_FREQS
+from llamachat.weights.tensors import Tensor, TensorType
 from llamachat.weights.write.encodings import Blocks, expanded
 from llamachat.weights.write.huggingface_config import shortest
 from llamachat.weights.write.ncnn_graph import llama_graph

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from llamachat.weights.base import Hyperparameters
+from llamachat.weights.tensors import Hyperparameters
 
 MAGIC = "7767517"
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from llamachat.vocabulary import Vocabulary
-from llamachat.weights.base import Hyperparameters, Tensor, WeightFile
+from llamachat.weights.base import WeightFile
+from llamachat.weights.tensors import Hyperparameters, Tensor
 
 
 @dataclass(frozen=True)

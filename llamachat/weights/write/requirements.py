@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from llamachat.errors import FileError
-from llamachat.weights.base import Hyperparameters
+from llamachat.weights.tensors import Hyperparameters
 from llamachat.weights.write.parts import Model
 
 _ROPE_BASE = 10000.0

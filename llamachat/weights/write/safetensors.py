@@ -10,9 +10,9 @@ import json
 import struct
 from typing import Any
 
-from llamachat.weights.base import Tensor, TensorType
 from llamachat.weights.huggingface import CONFIG, huggingface_name
 from llamachat.weights.rope_scaling import NAME as ROPE_FREQS
+from llamachat.weights.tensors import Tensor, TensorType
 from llamachat.weights.write.encodings import Blocks
 from llamachat.weights.write.huggingface_config import config_of
 from llamachat.weights.write.huggingface_tokenizer import tokenizer_files

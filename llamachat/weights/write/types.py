@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping
 
-from llamachat.weights.base import Tensor, TensorType
+from llamachat.weights.tensors import Tensor, TensorType
 from llamachat.weights.write.parts import Model
 
 #: What ``--type`` takes.
