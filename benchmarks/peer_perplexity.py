@@ -26,7 +26,9 @@ class Peer:
         llama_cpp.llama_backend_init()
         self._silence = llama_cpp.llama_log_callback(lambda *_: None)
         llama_cpp.llama_log_set(self._silence, ctypes.c_void_p(0))
-        self.model = llama_cpp.llama_model_load_from_file(path.encode(), llama_cpp.llama_model_default_params())
+        as_they_are = llama_cpp.llama_model_default_params()
+        as_they_are.use_extra_bufts = False  # weights in turn meet activations of 8 bits, even in a build with BLAS
+        self.model = llama_cpp.llama_model_load_from_file(path.encode(), as_they_are)
         params = llama_cpp.llama_context_default_params()
         params.n_ctx = params.n_batch = n_ctx
         params.n_ubatch = min(n_ctx, _UBATCH)
