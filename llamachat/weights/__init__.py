@@ -15,13 +15,10 @@ from llamachat.weights.base import WeightFile
 from llamachat.weights.files import Refusal, open_regular
 from llamachat.weights.folders import weight_file_in
 from llamachat.weights.formats import recognise
-from llamachat.weights.model_files import ModelFiles, check_link
+from llamachat.weights.model_files import TOKENIZER_NAMES, ModelFiles, check_link
 from llamachat.weights.tensors import Hyperparameters, Tensor, TensorType
 
 __all__ = ["Hyperparameters", "Tensor", "TensorType", "WeightFile", "open_weights", "read_vocabulary"]
-
-#: Where the vocabulary of a weight file without one is looked for: beside it.
-_TOKENIZER_NAMES = ("tokenizer.bin", "tokenizer.model")
 
 
 def open_weights(path: Path | str, *, tokenizer: Path | str | None = None) -> WeightFile:
@@ -94,4 +91,4 @@ def read_vocabulary(path: Path | str, n_vocab: int | None = None) -> Vocabulary:
 
 
 def _tokenizer_beside(files: ModelFiles) -> Path | None:
-    return next((path for name in _TOKENIZER_NAMES if (path := files.path_of(name))), None)
+    return next((path for name in TOKENIZER_NAMES if (path := files.path_of(name))), None)

@@ -42,7 +42,7 @@ class WeightFile(ABC):
     @property
     @abstractmethod
     def source_paths(self) -> Sequence[Path]:
-        """The files that the weights are read from."""
+        """The files that the model is read from: its weights, and what is beside them."""
 
     @abstractmethod
     def read(self, name: str, first_row: int, n_rows: int) -> bytes:
@@ -58,6 +58,10 @@ class WeightFile(ABC):
     @abstractmethod
     def is_stored(self, name: str) -> bool:
         """Whether the rows of a tensor stand in the file as they are, so that reading them needs no other memory."""
+
+    @abstractmethod
+    def check_unchanged(self) -> None:
+        """``WeightsError`` if somebody has written to the weights since they were opened."""
 
     @abstractmethod
     def close(self) -> None:
@@ -116,7 +120,7 @@ class StoredWeights(WeightFile):
 
     @property
     def source_paths(self) -> Sequence[Path]:  # noqa: D102  (see WeightFile)
-        return self._files.weight_paths
+        return self._files.read_paths
 
     def read(self, name: str, first_row: int, n_rows: int) -> bytes:  # noqa: D102
         return self._checked(name, first_row, n_rows).read(first_row, n_rows) if n_rows else b""
@@ -133,6 +137,9 @@ class StoredWeights(WeightFile):
         if not 0 <= first_row <= first_row + n_rows <= tensor.rows:
             raise IndexError(f"{name} has {tensor.rows} rows, not {first_row}..{first_row + n_rows}")
         return self._rows[name]
+
+    def check_unchanged(self) -> None:  # noqa: D102
+        self._files.check_unchanged()
 
     def close(self) -> None:  # noqa: D102
         self._files.close()

@@ -47,6 +47,7 @@ class RegularFile:
         self.path = path
         self.size = size
         self._descriptor = descriptor
+        self._written = os.fstat(descriptor).st_mtime_ns
 
     def read(self, offset: int, n_bytes: int) -> bytes:
         """Exactly ``n_bytes`` from ``offset``, both within ``size``. ``WeightsError`` if the file has changed."""
@@ -74,6 +75,12 @@ class RegularFile:
                 done += n
         except OSError as error:
             raise WeightsError(self.path, reason_of(error)) from None
+
+    def check_unchanged(self) -> None:
+        """``WeightsError`` if somebody has written to the file since it was opened."""
+        status = os.fstat(self._descriptor)
+        if (status.st_size, status.st_mtime_ns) != (self.size, self._written):
+            raise WeightsError(self.path, "was changed while it was being read")
 
     def close(self) -> None:
         """Closes the file; twice is fine."""

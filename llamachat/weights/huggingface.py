@@ -62,9 +62,14 @@ def is_huggingface(state: Any) -> bool:
     return isinstance(state, dict) and any(_canonical(name) != name for name in state if isinstance(name, str))
 
 
+def is_shard(name: str) -> bool:
+    """Whether a file of this name is one of several that make up a model."""
+    return bool(_SHARD.search(name))
+
+
 def open_file(files: ModelFiles) -> StoredWeights:
     """The model whose weights are in one file."""
-    if _SHARD.search(files.first.path.name):
+    if is_shard(files.first.path.name):
         raise Refusal("is one shard of a model; name its folder")
     return _open(files, _read(files.first))
 

@@ -25,6 +25,12 @@ TOKENIZER_CONFIG = "tokenizer_config.json"
 GENERATION_CONFIG = "generation_config.json"
 TEMPLATE = "chat_template.jinja"
 
+#: All files that tell of the tokenizer; the last ones are for other programs.
+SETTINGS = (
+    *(SENTENCEPIECE, TOKENIZER, TOKENIZER_CONFIG, GENERATION_CONFIG, TEMPLATE),
+    *("added_tokens.json", "special_tokens_map.json"),
+)
+
 _TOKENIZER_LIMIT = 32 << 20
 _ITEMS_LIMIT = 1 << 20  # Llama 3 has 128,256 tokens, and 280,147 merges of three
 

@@ -14,6 +14,8 @@ from llamachat.weights.report import Report
 
 #: Entries of a folder that are looked at, at most.
 ENTRIES_LIMIT = 4096
+#: Where the vocabulary of a weight file without one is looked for beside it, in this order.
+TOKENIZER_NAMES = ("tokenizer.bin", "tokenizer.model")
 #: Bytes of a file's name, at most: file systems have none longer.
 _NAME_LIMIT = 255
 
@@ -27,6 +29,7 @@ class ModelFiles:
         self.first = first
         self.report = Report()
         self._weights = [first]
+        self._beside: list[Path] = [tokenizer] if tokenizer else []
         self.folder = first.path.parent
 
     @property
@@ -38,6 +41,16 @@ class ModelFiles:
     def weight_paths(self) -> list[Path]:
         """The paths of all weight files opened so far."""
         return [file.path for file in self._weights]
+
+    @property
+    def read_paths(self) -> list[Path]:
+        """The paths of all files that were read: weights, and what is beside them."""
+        return [*self.weight_paths, *self._beside]
+
+    def check_unchanged(self) -> None:
+        """``WeightsError`` if somebody has written to a weight file since it was opened."""
+        for file in self._weights:
+            file.check_unchanged()
 
     def open(self, name: str) -> RegularFile:
         """Opens a weight file beside the first; the first itself if it is that one."""
@@ -63,6 +76,7 @@ class ModelFiles:
             return None
         path = self._inside(name)
         file = open_regular(path)
+        self._beside.append(path)
         try:
             if file.size > limit:
                 raise Refusal(f"has {file.size} bytes; at most {limit} are allowed", path)
@@ -72,7 +86,10 @@ class ModelFiles:
 
     def path_of(self, name: str) -> Path | None:
         """The path of a file beside the first that may be opened; None if there is none of this name."""
-        return self._inside(name) if self.has(name) else None
+        if not self.has(name):
+            return None
+        self._beside.append(path := self._inside(name))
+        return path
 
     def close(self) -> None:
         """Closes all; twice is fine."""

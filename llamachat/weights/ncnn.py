@@ -83,7 +83,8 @@ class _Layer:
 
 def open_ncnn(files: ModelFiles) -> StoredWeights:
     """The Llama model whose ``.param`` file was named. ``Refusal`` names the file at fault."""
-    stem = files.first.path.name.removesuffix(".param")
+    first = files.first.path
+    stem = first.stem if first.suffix.lower() == ".param" else first.name
     layers = list(_read_param(files.first))
     (context, n_layers, dim, n_heads), more = _read_desc(files, f"{stem}.desc")
     file = files.open(f"{stem}.bin")

@@ -12,7 +12,15 @@ from pathlib import Path
 
 from llamachat.weights.base import WeightFile
 from llamachat.weights.tensors import TensorType
-from llamachat.weights.write.files import check_folder, check_name, check_shared, check_targets, is_there, new_files
+from llamachat.weights.write.checks import (
+    check_folder,
+    check_names,
+    check_neighbours,
+    check_strangers,
+    check_targets,
+    place_of,
+)
+from llamachat.weights.write.files import is_there, new_files
 from llamachat.weights.write.formats import FORMATS, OutputFormat, format_for, format_key, type_for
 from llamachat.weights.write.parts import Model, NewFile
 from llamachat.weights.write.plain_vocabulary import TOKENIZER_BIN
@@ -67,30 +75,22 @@ def convert(
     the model, a file is in the way or cannot be written, or weights are broken; ``Cancelled`` soon after
     ``cancelled()`` is true. Nothing is left then.
     """
-    folder, main, whole = _place(output)
-    layout = output.format.layout(model, output.type, main)
+    place, weights = place_of(output.path, output.format.inside), model.weights
+    layout = output.format.layout(model, output.type, place.main)
     written = [file.name for file in layout.files]
-    wanted = [file for file in layout.files if not _is_kept(model, folder, file)]
+    check_names(place, written)
+    wanted = [file for file in layout.files if not _is_kept(model, place.folder, file)]
     names = [file.name for file in wanted]
-    if whole:
-        check_folder(folder, main, written, model.weights.source_paths)
-    else:
-        check_shared(folder, main, names, written)
-    check_targets(folder, names, model.weights.source_paths, force=output.force)
+    if place.whole:
+        check_folder(place, written, weights.source_paths)
+    check_neighbours(place, names, written, weights.source_paths)
+    check_strangers(place, written, output.format.read_beside, weights)
+    check_targets(place, names, weights.source_paths, force=output.force)
     n_bytes = sum(file.n_bytes for file in wanted)
-    with new_files(folder, names, n_bytes, make=bool(output.format.inside)) as files:
-        write_files(model.weights, list(zip(wanted, files, strict=True)), n_threads, progress, cancelled)
+    with new_files(place.folder, names, n_bytes, make=bool(output.format.inside), replace=output.force) as files:
+        write_files(weights, list(zip(wanted, files, strict=True)), n_threads, progress, cancelled)
+        weights.check_unchanged()
     return Written(sum(file.n_bytes for file in layout.files), layout.notes)
-
-
-def _place(output: Output) -> tuple[Path, str, bool]:
-    """The folder of the new files, the name of the one that stands for the model, and if the folder is to be that."""
-    path, inside = output.path, output.format.inside
-    whole = bool(inside) and path.suffix.lower() != Path(inside).suffix
-    if whole and path.name in ("", ".."):
-        path = path.resolve()  # the current folder has a name too
-    check_name(path)
-    return (path, inside.format(path.stem), True) if whole else (path.parent, path.name, False)
 
 
 def _is_kept(model: Model, folder: Path, file: NewFile) -> bool:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llamachat.errors import FileError
+from llamachat.weights.huggingface_tokenizer import SETTINGS as HUGGINGFACE_SETTINGS
+from llamachat.weights.model_files import TOKENIZER_NAMES
 from llamachat.weights.tensors import TensorType
 from llamachat.weights.write.ggjt import ggjt_layout
 from llamachat.weights.write.gguf import gguf_layout
@@ -27,6 +29,7 @@ class OutputFormat:
     types: tuple[str, ...] = tuple(CHOICES)  #: what ``--type`` may be
     suffixes: tuple[str, ...] = ()
     inside: str = ""  #: for folders: the name of the main file in it, ``{}`` being the folder's without its ending
+    read_beside: tuple[str, ...] = ()  #: what is taken up beside the main file by whoever opens it, best first
     holds_template: bool = False  #: whether there is a place for a chat template
 
 
@@ -34,9 +37,9 @@ FORMATS: Mapping[str, OutputFormat] = {
     known.key: known
     for known in (
         OutputFormat("gguf", "GGUF", gguf_layout, suffixes=(".gguf",), holds_template=True),
-        OutputFormat("llama2c-v0", "llama2.c v0", version_0_layout, ("f32",)),
-        OutputFormat("llama2c-v1", "llama2.c v1", version_1_layout, ("f32",)),
-        OutputFormat("llama2c-v2", "llama2.c v2", version_2_layout, ("q8_0",)),
+        OutputFormat("llama2c-v0", "llama2.c v0", version_0_layout, ("f32",), read_beside=TOKENIZER_NAMES),
+        OutputFormat("llama2c-v1", "llama2.c v1", version_1_layout, ("f32",), read_beside=TOKENIZER_NAMES),
+        OutputFormat("llama2c-v2", "llama2.c v2", version_2_layout, ("q8_0",), read_beside=TOKENIZER_NAMES),
         OutputFormat(
             "ggjt", "ggjt v3", ggjt_layout, tuple(name for name in CHOICES if name != "bf16"), (".ggjt", ".ggml")
         ),
@@ -47,9 +50,18 @@ FORMATS: Mapping[str, OutputFormat] = {
             ("f32", "f16", "bf16"),
             (".safetensors",),
             inside="model.safetensors",
+            read_beside=HUGGINGFACE_SETTINGS,
             holds_template=True,
         ),
-        OutputFormat("ncnn", "ncnn", ncnn_layout, ("f32", "f16", "q8_0"), (".ncnn", ".param"), inside="{}.param"),
+        OutputFormat(
+            "ncnn",
+            "ncnn",
+            ncnn_layout,
+            ("f32", "f16", "q8_0"),
+            (".ncnn", ".param"),
+            inside="{}.param",
+            read_beside=TOKENIZER_NAMES,
+        ),
     )
 }
 

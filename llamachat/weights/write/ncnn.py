@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from pathlib import PurePath
 
 import numpy as np
 
@@ -56,7 +57,7 @@ class BlockBytes:
 
 def ncnn_layout(model: Model, wanted: TensorType | None, file_name: str) -> Layout:
     """The three files, and tokenizer.bin for the vocabulary."""
-    stem = file_name.removesuffix(".param")
+    stem = PurePath(file_name).stem
     int8 = wanted is TensorType.Q8_0
     types = types_of(model, TensorType.F16 if int8 else wanted, HOLDS, mixed=False)
     graph = llama_graph(model.hyperparameters, tied=model.tied, int8=int8)
