@@ -64,7 +64,8 @@ IN is a file, a folder, or the name of a model in the models folder. OUT ends in
 .bin (ggjt where "ggml" or "ggjt" is in the name, llama2.c version 0 otherwise; version 2 with --type q8_0). Formats of
 several files are written into a folder called OUT. The vocabulary goes along where the format has room for it, as
 tokenizer.bin beside OUT for llama2.c; so does the prompt format, as a chat template where only the name told it. A new
-file appears when it is whole; Ctrl+C leaves nothing of it.
+file appears when it is whole; Ctrl+C leaves nothing of it. What is read from, and what a model beside OUT may need, is
+not replaced, whatever the options.
 """
 
 

@@ -9,7 +9,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -22,7 +22,7 @@ from llamachat.cli.options import FOLDERS, flag, with_options
 from llamachat.cli.status_line import megabytes
 from llamachat.cli.table import print_table
 from llamachat.display import clean, clean_line
-from llamachat.errors import WeightsError
+from llamachat.errors import TokenizerError, WeightsError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,6 +73,7 @@ def inspect(context: click.Context, /, model_file: str | None, **_options: objec
         if as_json:
             print(json.dumps(_refused_json(path, error)), flush=True)
         raise
+    found = _with_tokenizer(found)
     memory = _memory(found, invocation)
     if as_json:
         print(json.dumps(_as_json(found, memory, with_tensors=invocation.get("tensors", False)), allow_nan=False))
@@ -84,6 +85,22 @@ def inspect(context: click.Context, /, model_file: str | None, **_options: objec
     if invocation.get("tensors"):
         print()
         print_table(_rows(found))
+
+
+def _with_tokenizer(found: Inspection) -> Inspection:
+    """What was found, and whether the library makes a tokenizer of the vocabulary (asked where that takes no time)."""
+    if found.problem or found.vocabulary is None or found.vocabulary.model != "spm":
+        return found
+    from llamachat.tokenizer import load_tokenizer
+
+    try:
+        load_tokenizer(found.vocabulary)
+    except TokenizerError as error:
+        path = found.vocabulary_path
+        if path and path != found.path:
+            return replace(found, problem=str(error), culprit=path.name)
+        return replace(found, problem=f"has a vocabulary that makes no tokenizer: {error}")
+    return found
 
 
 def _memory(found: Inspection, invocation: Invocation) -> Footprint | None:

@@ -44,18 +44,25 @@ class Context:
     def append(self, ids: Sequence[int], stop: StopFlag) -> None:
         """Evaluates tokens after those held. ``Cancelled`` when stopped; then nothing was appended."""
         n = len(ids)
-        check(lib.lc_context_eval(self.handle, self._checked(ids), n, stop.handle), "evaluating the model")
+        self._evaluated(lib.lc_context_eval(self.handle, self._checked(ids), n, stop.handle))
         self.ids += ids
 
     def append_rows(self, ids: Sequence[int], n_rows: int, stop: StopFlag) -> None:
         """Evaluates at most ``n_batch`` tokens, and keeps what ``rows`` needs of the last ``n_rows`` of them."""
         n = len(ids)
-        check(lib.lc_context_eval_rows(self.handle, self._checked(ids), n, n_rows, stop.handle), "evaluating the model")
+        self._evaluated(lib.lc_context_eval_rows(self.handle, self._checked(ids), n, n_rows, stop.handle))
         self.ids += ids
 
     def rows(self, first: int, n: int, into: Any, stop: StopFlag) -> None:
         """Writes the logits of ``n`` of those rows, from number ``first`` on, as ``float[n][n_vocab]``."""
-        check(lib.lc_context_rows(self.handle, first, n, into, stop.handle), "evaluating the model")
+        self._evaluated(lib.lc_context_rows(self.handle, first, n, into, stop.handle))
+
+    def _evaluated(self, status: int) -> None:
+        if status == lib.LC_ERR_NONFINITE:
+            raise EngineError(
+                f"{self.model.info.path}: computes a NaN or an infinity: some of its weights are too large"
+            )
+        check(status, "evaluating the model")
 
     def _checked(self, ids: Sequence[int]) -> Any:
         n_vocab = self.model.info.n_vocab

@@ -163,6 +163,11 @@ def perplexity(
                 f"{reference.info.path}: {reference.info.n_vocab:,} tokens in its vocabulary, not "
                 f"{model.info.n_vocab:,}: only models of one vocabulary can be compared"
             )
+        if reference is not None and text_ids(reference.tokenizer, text) != ids:
+            raise EngineError(
+                f"{reference.info.path}: reads this text as other tokens than {model.info.path.name}: only models of"
+                " one vocabulary can be compared"
+            )
         n_ctx = windows[0].n
         contexts = [opened.enter_context(closing(Context(m, n_ctx))) for m in (model, reference) if m is not None]
         n_scored = sum(window.n_scored for window in windows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 
 from sentencepiece import SentencePieceProcessor, set_min_log_level
 
@@ -22,6 +23,9 @@ def _replace_each_byte(error: UnicodeError) -> tuple[str, int]:
 
 set_min_log_level(3)  # what is wrong comes as an exception; lines on standard error would spoil the screen
 
+#: Where in the library's source an exception comes from, and the condition that did not hold.
+_IN_ITS_SOURCE = re.compile(r"^[A-Z_]+: (\S+\.cc\(\d+\))?|\[[^\]]*\]")
+
 _ERRORS = "llamachat-replace-each-byte"
 codecs.register_error(_ERRORS, _replace_each_byte)
 
@@ -40,7 +44,8 @@ class SentencePieceTokenizer(Tokenizer):
             ]
             unknown: str = self._library.decode(unknown_ids[:1])
         except (RuntimeError, ValueError, OSError) as error:  # what its binding makes of C++ exceptions
-            raise TokenizerError(f"SentencePiece refuses the vocabulary: {clean_line(str(error))}") from None
+            reason = clean_line(_IN_ITS_SOURCE.sub("", str(error))).strip(" .")
+            raise TokenizerError(f"SentencePiece refuses the vocabulary{': ' * bool(reason)}{reason}") from None
         if found != len(vocabulary):
             raise TokenizerError(f"SentencePiece finds {found} tokens in a vocabulary of {len(vocabulary)}")
         self._unknown = unknown.encode()

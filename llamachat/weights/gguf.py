@@ -45,6 +45,7 @@ def open_gguf(files: ModelFiles) -> StoredWeights:
     if not tensors:
         raise Refusal("holds a vocabulary and no weights: it is no model" if vocabulary else "holds no weights")
     n_vocab = rows_of(tensors, "token_embd.weight")
+    _note_oddities(files, container, metadata, n_vocab)
     if vocabulary and len(vocabulary) != n_vocab:
         raise Refusal(f"has a vocabulary of {len(vocabulary)} tokens and an embedding of {n_vocab}")
     hyperparameters = read_hyperparameters(metadata, n_vocab)
@@ -61,6 +62,18 @@ def open_gguf(files: ModelFiles) -> StoredWeights:
     )
     weights.about = {key: value for key, value in metadata.values.items() if key.startswith("general.")}
     return weights
+
+
+def _note_oddities(files: ModelFiles, container: Container, metadata: Metadata, n_vocab: int) -> None:
+    """Notes a contradiction, and bytes that nothing reads."""
+    notes = files.report.notes
+    stated = metadata.integer("llama.vocab_size", n_vocab)
+    if stated != n_vocab:
+        notes.append(f"it states a vocabulary of {stated:,} tokens; its embedding has {n_vocab:,}")
+    end = max((at + tensor.n_bytes for tensor, at in container.tensors.values()), default=files.first.size)
+    end += -end % metadata.integer("general.alignment", 32)
+    if files.first.size > end:
+        notes.append(f"{files.first.size - end:,} bytes at its end belong to no tensor")
 
 
 def _format_name(container: Container) -> str:

@@ -6,6 +6,7 @@ Query and key rows are stored in an order of its own, and come back in Meta's (`
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 from llamachat.weights.base import StoredWeights
@@ -153,14 +154,15 @@ def _open(files: ModelFiles, tensors: _Found) -> StoredWeights:
     report.format, report.hyperparameters = "Hugging Face", h
     report.found(tensors)
     _check_embedding(h, tensors)
-    _tie(config, tensors)
+    _tie(config, files.folder / CONFIG, tensors)
     in_order = {name: _in_meta_order(name, place, h) for name, place in tensors.items()}
     used = used_tensors(h, in_order, huggingface_name)
     if freqs:
         used[ROPE_FREQS] = freqs
     weights = StoredWeights(files, report.format, h, used, name=files.folder.resolve().name)
     weights.rope_rule = scaling
-    weights.vocabulary = None if files.tokenizer else read_tokenizer(files, h.n_vocab, config)
+    if not files.tokenizer and (found := read_tokenizer(files, h.n_vocab, config)):
+        weights.vocabulary, weights.vocabulary_path = found
     weights.chat_template = read_chat_template(files)
     return weights
 
@@ -183,9 +185,11 @@ def _in_meta_order(name: str, place: tuple[Tensor, Rows], h: Hyperparameters) ->
     return place
 
 
-def _tie(config: Fields, tensors: _Found) -> None:
+def _tie(config: Fields, config_path: Path, tensors: _Found) -> None:
     """A tied model has no output of its own, whatever its files have."""
-    if config.flag("tie_word_embeddings"):
+    with blaming(config_path):
+        tied = config.flag("tie_word_embeddings")
+    if tied:
         tensors.pop("output.weight", None)
     elif config.values.get("tie_word_embeddings") is False and "output.weight" not in tensors:
         raise Refusal("has no tensor 'lm_head.weight', and its config.json does not say that it is tied")

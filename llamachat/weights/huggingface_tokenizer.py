@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from llamachat.display import clean_line
@@ -47,10 +48,10 @@ PRE_TOKENIZERS = {
 }
 
 
-def read_tokenizer(files: ModelFiles, n_vocab: int, config: Fields) -> Vocabulary | None:
-    """The vocabulary of ``n_vocab`` tokens; None where there is no file for it. ``Refusal`` names the file at fault."""
+def read_tokenizer(files: ModelFiles, n_vocab: int, config: Fields) -> tuple[Vocabulary, Path] | None:
+    """The vocabulary of ``n_vocab`` tokens, and its file; None where there is none. ``Refusal`` names that at fault."""
     extra = _config(files, TOKENIZER_CONFIG)
-    vocabulary = None
+    vocabulary, source = None, files.folder / SENTENCEPIECE
     if path := files.path_of(SENTENCEPIECE):
         file = open_regular(path)
         try:
@@ -64,11 +65,12 @@ def read_tokenizer(files: ModelFiles, n_vocab: int, config: Fields) -> Vocabular
         text = files.text(TOKENIZER, _TOKENIZER_LIMIT)
         if text is None:
             return None
-        with blaming(files.folder / TOKENIZER):
+        source = files.folder / TOKENIZER
+        with blaming(source):
             vocabulary = _from_json(Fields(parse_object(text, items_limit=_ITEMS_LIMIT)), n_vocab, extra)
     if len(vocabulary) > n_vocab:
-        raise Refusal(f"has {len(vocabulary)} tokens where the model has {n_vocab}", files.folder / SENTENCEPIECE)
-    return _with_ends(_padded(vocabulary, n_vocab), files, config, extra)
+        raise Refusal(f"has {len(vocabulary)} tokens where the model has {n_vocab}", source)
+    return _with_ends(_padded(vocabulary, n_vocab), files, config, extra), source
 
 
 def tokenizer_json_vocabulary(file: RegularFile) -> Vocabulary:
@@ -209,7 +211,7 @@ def _tokens(tokenizer: Fields, model: Fields, n_vocab: int) -> tuple[dict[int, s
             raise Refusal(f"has two tokens with the id {i}")
     for token in listed:
         added[token["id"]] = token.get("special") is True
-    if not ids:
+    if not model.fields("vocab").values:  # the tokens that were added are none
         raise Refusal("has an empty vocabulary")
     return ids, added
 

@@ -40,6 +40,7 @@ class Inspection:
     used: frozenset[str]  #: names of those that the model uses
     problem: str = ""  #: why it cannot be run; empty where it can
     culprit: str = ""  #: the name of the file that is to blame for it, where that is another one
+    vocabulary_path: Path | None = None  #: the file that the vocabulary is from, where it is known
     notes: tuple[str, ...] = ()  #: what is odd about it, a sentence each
     metadata: dict[str, Any] = field(default_factory=dict)  #: GGUF: single values by key, long texts cut
 
@@ -103,6 +104,7 @@ def inspect_weights(path: Path | str, *, tokenizer: Path | str | None = None) ->
         used=frozenset(weights.tensors) if weights else frozenset(),
         problem=problem,
         culprit=culprit,
+        vocabulary_path=weights.vocabulary_path if weights else None,
         notes=(*report.notes, *_oddities(report, weights, vocabulary)),
         metadata={key: _short(value) for key, value in report.metadata.items() if isinstance(value, _SHOWN_METADATA)},
     )
@@ -169,6 +171,8 @@ def _about_vocabulary(vocabulary: Vocabulary) -> Iterator[str]:
     kinds = Counter(vocabulary.kinds)
     if kinds[TokenKind.UNDEFINED]:
         yield f"{kinds[TokenKind.UNDEFINED]:,} tokens are of no stated kind"
+    if kinds[TokenKind.UNUSED]:
+        yield f"{kinds[TokenKind.UNUSED]:,} of its {len(vocabulary):,} tokens are unused or missing"
     stray = [
         piece
         for piece, kind in zip(vocabulary.pieces, vocabulary.kinds, strict=True)

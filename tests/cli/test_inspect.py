@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from llamachat.cli.pull import DEFAULT
+from llamachat.tokenizer.model_proto import build_model_proto
 from tests.cli.program import Run, assert_one_line
 from tests.support.blocks import IDS
 from tests.support.containers import RawTensor, gguf
@@ -191,6 +192,18 @@ def test_the_file_that_is_to_blame_is_named(llamachat: Run, tmp_path: Path) -> N
     assert "no: tokenizer.json: describes a tokenizer of the kind 'WordPiece'" in facts(done.stdout)["runs"]
     found = json.loads(llamachat("inspect", "--json", tmp_path / "m").stdout)
     assert found["problem"].startswith("tokenizer.json: describes")
+
+
+def test_a_vocabulary_that_makes_no_tokenizer(llamachat: Run, tmp_path: Path) -> None:
+    write_huggingface(tmp_path / "m", random_model())
+    proto = build_model_proto(spm_vocabulary())
+    (tmp_path / "m/tokenizer.model").write_bytes(proto.replace(b"<0xB1>", b"<0xB1~"))
+    runs = facts(llamachat("inspect", tmp_path / "m").stdout)["runs"]
+    assert runs.startswith("no: tokenizer.model: SentencePiece refuses the vocabulary")
+    done = llamachat("complete", "-m", tmp_path / "m", "x")
+    assert done.returncode == 1
+    assert_one_line(done.stderr, "tokenizer.model: SentencePiece refuses the vocabulary")
+    assert ".cc(" not in runs + done.stderr
 
 
 def test_threads_are_no_matter_of_it(llamachat: Run) -> None:

@@ -8,13 +8,14 @@ import random
 import re
 import signal
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.cli.program import COMMAND, Run, assert_one_line
 from tests.cli.terminal import Terminal
-from tests.support.tiny_models import TinyShape, random_model, write_gguf
+from tests.support.tiny_models import TinyShape, random_model, spm_vocabulary, write_gguf
 
 TEXT = " ".join(random.Random(5).choices(["the", "cat", "sat", "on", "a mat,", "and", "then", "42.\n"], k=400))
 
@@ -143,7 +144,14 @@ def test_models_that_cannot_be_compared(llamachat: Run, model: Path, text: Path,
     other, broken = tmp_path / "other.gguf", tmp_path / "broken.gguf"
     write_gguf(other, random_model(TinyShape(n_vocab=300)))
     broken.write_bytes(b"GGUF\x03\0\0\0")
-    for path, reason in ((other, "300 tokens in its vocabulary, not 320"), (broken, "broken.gguf: ")):
+    swapped = tmp_path / "swapped.gguf"
+    v = spm_vocabulary()
+    write_gguf(swapped, random_model(), vocabulary=replace(v, pieces=(*v.pieces[:259], *reversed(v.pieces[259:]))))
+    for path, reason in (
+        (other, "300 tokens in its vocabulary, not 320"),
+        (swapped, "swapped.gguf: reads this text as other tokens than "),
+        (broken, "broken.gguf: "),
+    ):
         done = llamachat("perplexity", "-m", model, "--text", text, "--n-ctx", "64", "--kl-from", path)
         assert (done.returncode, done.stdout) == (1, "")
         assert_one_line(done.stderr, reason)

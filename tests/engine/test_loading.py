@@ -6,6 +6,7 @@ import dataclasses
 import os
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -236,6 +237,16 @@ def test_what_the_core_refuses_is_named(path: Path) -> None:
     write_gguf(path, broken, types="F32")
     with pytest.raises(EngineError, match=r"tiny.gguf: blk.1.ffn_down.weight: a NaN or an infinity"):
         Model.load(ModelSource(path, threads=2))
+
+
+def test_weights_that_overflow_are_told_by_the_file(path: Path) -> None:
+    large = random_model(TinyShape(n_ctx=64, tied=False), seed=9)
+    large.weights["blk.1.ffn_down.weight"][:] = 1e38
+    write_gguf(path, large, types="F32")
+    with closing(Model.load(ModelSource(path, threads=2))) as model, closing(Context(model)) as context:
+        with pytest.raises(EngineError, match=r"tiny.gguf: computes a NaN or an infinity: some of its weights"):
+            context.append([1, 2, 3], StopFlag())
+        assert context.ids == []
 
 
 def test_what_cannot_be_added_is_named_before_anything_is_read(

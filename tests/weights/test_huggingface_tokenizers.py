@@ -150,6 +150,16 @@ def test_what_ends_a_text_may_be_stated_in_three_places(tmp_path: Path) -> None:
         assert weights.vocabulary.stop_ids == {0, 2, 5}
 
 
+def test_tokens_that_are_missing_are_told(tmp_path: Path) -> None:
+    v = spm_vocabulary()
+    few = {piece: i for i, piece in enumerate(v.pieces[:300])}
+    with_tokenizer(tmp_path / "m", byte_level("gpt-2"))
+    (tmp_path / "m/tokenizer.json").write_text(
+        json.dumps({"model": {"type": "BPE", "byte_fallback": True, "vocab": few, "merges": []}})
+    )
+    assert "20 of its 320 tokens are unused or missing" in inspect_weights(tmp_path / "m").notes
+
+
 def test_ids_that_no_token_has_are_told(tmp_path: Path) -> None:
     with_tokenizer(tmp_path / "m", byte_level("gpt-2"))
     config = tmp_path / "m/config.json"

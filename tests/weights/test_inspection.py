@@ -287,6 +287,19 @@ def test_odd_numbers_and_tokens_are_told(tmp_path: Path) -> None:
         assert note(found, words), words
 
 
+def test_what_contradicts_or_belongs_to_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "m.gguf"
+    write_gguf(path, random_model(), metadata={"llama.vocab_size": 299})
+    with path.open("ab") as file:
+        file.write(bytes(1000))
+    found = inspect_weights(path)
+    assert note(found, "it states a vocabulary of 299 tokens; its embedding has 320")
+    assert note(found, "bytes at its end belong to no tensor")
+    assert not note(found, "no use for")
+    write_gguf(path, random_model(), metadata={"llama.vocab_size": 320})
+    assert not any(note(inspect_weights(path), words) for words in ("states a vocabulary", "belong to no tensor"))
+
+
 def test_another_file_of_the_model_can_be_to_blame(tmp_path: Path) -> None:
     write_huggingface(tmp_path / "m", random_model())
     (tmp_path / "m/tokenizer.json").write_text('{"model": {"type": "WordPiece"}}')
