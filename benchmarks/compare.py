@@ -48,26 +48,40 @@ class Probe:
     """What this machine can do, by probe.c: the yardstick. Without a C compiler nothing is measured."""
 
     def __init__(self, folder: str, threads: int) -> None:
-        self._binary = str(Path(folder) / "probe")
-        self._threads = str(threads)
+        binary = str(Path(folder) / "probe")
         command = [os.environ.get("CC", "cc"), "-O3", "-march=native", "-pthread", str(HERE / "probe.c")]
+        self.machine: dict[str, float] = {}
         try:
-            subprocess.run([*command, "-o", self._binary], check=True)
-            self.machine = self._run()
-        except (OSError, subprocess.CalledProcessError) as error:
+            subprocess.run([*command, "-o", binary], check=True)
+            self._process = subprocess.Popen(
+                [binary, str(threads)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            )
+            self.machine = self._answer() | self._read()
+        except (OSError, subprocess.CalledProcessError, json.JSONDecodeError) as error:
             print(f"compare: no probe: {error}", file=sys.stderr)
-            self.machine = {}
 
-    def _run(self, *arguments: str) -> dict[str, float]:
-        done = subprocess.run([self._binary, self._threads, *arguments], check=True, stdout=subprocess.PIPE, text=True)
-        return dict(json.loads(done.stdout))
+    def _answer(self) -> dict[str, float]:
+        assert self._process.stdout  # noqa: S101  (a pipe, as asked for above)
+        return dict(json.loads(self._process.stdout.readline()))
+
+    def _read(self) -> dict[str, float]:
+        """The read bandwidth of this moment: neighbours of a virtual machine share its memory."""
+        assert self._process.stdin  # noqa: S101
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        return self._answer()
 
     def around(self, measure: Callable[[], dict[str, float]]) -> dict[str, float]:
         """What ``measure`` returns, and the read bandwidth before and after it, on average, in GB/s."""
         if not self.machine:
             return measure()
-        before, result, after = self._run("read"), measure(), self._run("read")
+        before, result, after = self._read(), measure(), self._read()
         return result | {name: (before[name] + after[name]) / 2 for name in before}
+
+    def close(self) -> None:
+        """Ends the process, and gives its memory back."""
+        if self.machine:
+            self._process.communicate()
 
 
 def model_cost(path: Path) -> tuple[int, int]:
@@ -192,6 +206,7 @@ def main() -> None:
         results: list[dict[str, Any]] = []
         with suppress(KeyboardInterrupt):  # what was measured until then is reported
             results.extend(compare(path, work, peers, probe) for path in options.models)
+        probe.close()
     if options.json:
         options.json.write_text(json.dumps({"work": vars(work), "machine": machine, "results": results}, indent=1))
     report(results, work, machine)
