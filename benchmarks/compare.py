@@ -17,13 +17,16 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where a file is run, its own folder alone is known
 
 from benchmarks.programs import Peers, Work, programs
+from llamachat.engine.base import KvType
 from llamachat.engine.core import default_threads
+from llamachat.engine.memory import cache_bytes_per_token
 from llamachat.weights import open_weights
 
 HERE = Path(__file__).resolve().parent
@@ -84,15 +87,26 @@ class Probe:
             self._process.communicate()
 
 
-def model_cost(path: Path) -> tuple[int, int]:
-    """(bytes of matrices read for each token of an answer, multiplications and additions for each of a prompt)."""
+@dataclass(frozen=True)
+class Cost:
+    """What a model's tokens cost."""
+
+    weight_bytes: int  #: of matrices, read for each token of an answer
+    cache_bytes: int  #: of keys and values, read for each token of an answer and each token before it
+    ops: int  #: multiplications and additions with matrices for each token of a prompt
+
+
+def cost_of(path: Path) -> Cost:
+    """The cost of the model in a file."""
     with open_weights(path) as weights:
+        h = weights.hyperparameters
         tensors = {name: tensor for name, tensor in weights.tensors.items() if tensor.rows > 1}
     embedding = tensors.get("token_embd.weight")
     in_layers = [tensor for name, tensor in tensors.items() if name.startswith("blk.")]
     output = tensors.get("output.weight") or embedding
     n_bytes = sum(tensor.n_bytes for tensor in in_layers) + (output.n_bytes if output else 0)
-    return n_bytes, 2 * sum(tensor.rows * tensor.cols for tensor in in_layers)
+    cache_bytes = cache_bytes_per_token(h, KvType.F16)
+    return Cost(n_bytes, cache_bytes, 2 * sum(tensor.rows * tensor.cols for tensor in in_layers))
 
 
 def compare(path: Path, work: Work, peers: Peers, probe: Probe) -> dict[str, Any]:
@@ -120,10 +134,16 @@ def compare(path: Path, work: Work, peers: Peers, probe: Probe) -> dict[str, Any
         name: {phase: statistics.median(run[phase] for run in results) for phase in results[0]}
         for name, results in runs.items()
     }
-    n_bytes, n_ops = model_cost(path)
-    shares = [n_bytes * run["answer"] / 1e9 / run.get("read_gb_s", math.nan) for run in runs["ours"]]
-    costs = {"bytes_per_token": n_bytes, "ops_per_token": n_ops, "share_of_read": statistics.median(shares)}
-    return {"model": label, **costs, "runs": runs, **medians}
+    cost = cost_of(path)
+    before = work.depth + work.prompt + work.answer // 2  # an answer's tokens have so many before them, on average
+    shares = {
+        name: statistics.median(n_bytes * run["answer"] / 1e9 / run.get("read_gb_s", math.nan) for run in runs["ours"])
+        for name, n_bytes in (
+            ("share_of_read", cost.weight_bytes),
+            ("share_with_cache", cost.weight_bytes + before * cost.cache_bytes),
+        )
+    }
+    return {"model": label, **asdict(cost), **shares, "runs": runs, **medians}
 
 
 def row(result: dict[str, Any], names: Sequence[str], machine: dict[str, float]) -> list[str]:
@@ -137,8 +157,8 @@ def row(result: dict[str, Any], names: Sequence[str], machine: dict[str, float])
             cells += [f"{theirs:,.0f}", f"{ours[phase] / theirs:.2f}"] if theirs else ["-", "-"]
     if machine:
         int8 = machine["int8_gop_s"]
-        cells.append(f"{100 * result['ops_per_token'] * ours['prompt'] / 1e9 / int8:.0f} %" if int8 else "-")
-        cells.append(f"{100 * result['share_of_read']:.0f} %")
+        cells.append(f"{100 * result['ops'] * ours['prompt'] / 1e9 / int8:.0f} %" if int8 else "-")
+        cells += [f"{100 * result[name]:.0f} %" for name in ("share_of_read", "share_with_cache")]
     return cells
 
 
@@ -167,7 +187,7 @@ def report(results: Sequence[dict[str, Any]], work: Work, machine: dict[str, flo
     header = ["model"]
     for phase in PHASES:
         header += [f"{phase}: ours", *(cell for name in peers for cell in (name, "ratio"))]
-    header += ["share of int8 peak", "share of read bandwidth"] if machine else []
+    header += ["share of int8 peak", "of read bandwidth: weights", "with keys and values"] if machine else []
     show(header, [row(result, peers, machine) for result in results])
     if work.busy:
         print("\nBeside another program at full load on one core, and what share of the speed alone that is:\n")
