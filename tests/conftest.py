@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
 import tests.support.default_model  # noqa: F401  (finds the model before the home is replaced)
+
+
+def pytest_configure() -> None:
+    """A shell starts what runs in its background deaf to Ctrl+C, and so would be every program that a test starts."""
+    for number in (signal.SIGINT, signal.SIGQUIT):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 
 @pytest.fixture(autouse=True)
