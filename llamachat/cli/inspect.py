@@ -128,8 +128,9 @@ def _prompt_format(found: Inspection) -> tuple[str, str] | None:
 # ---- as text ------------------------------------------------------------------
 
 
-def _problem(found: Inspection) -> str:
-    return f"{found.culprit}: {found.problem}" if found.culprit else f"it {found.problem}"
+def _blaming(culprit: str, words: str, otherwise: str = "") -> str:
+    """What is wrong with the file at fault, or with the model itself."""
+    return f"{culprit}: {words}" if culprit else otherwise + words
 
 
 def _facts(found: Inspection, memory: Footprint | None) -> Iterator[tuple[str, str]]:
@@ -138,7 +139,7 @@ def _facts(found: Inspection, memory: Footprint | None) -> Iterator[tuple[str, s
     yield "file", str(found.path)
     yield "name", found.name
     yield "format", f"{found.format}, {megabytes(found.size_bytes)}{files}"
-    yield "runs", f"no: {_problem(found)}" if found.problem else "yes"
+    yield "runs", f"no: {_blaming(found.culprit, found.problem, 'it ')}" if found.problem else "yes"
     yield "parameters", f"{found.n_params:,}"
     if h is not None:
         yield "layers", f"{h.n_layers}, embedding {h.n_embd:,}, feed-forward {h.n_ff:,}"
@@ -220,7 +221,7 @@ def _as_json(found: Inspection, memory: Footprint | None, *, with_tensors: bool)
         "files": found.n_files,
         "size_bytes": found.size_bytes,
         "runs": not found.problem,
-        "problem": (f"{found.culprit}: {found.problem}" if found.culprit else found.problem) or None,
+        "problem": _blaming(found.culprit, found.problem) or None,
         "error": None,
         "parameters": found.n_params,
         "hyperparameters": asdict(found.hyperparameters) if found.hyperparameters else None,
@@ -242,7 +243,7 @@ def _refused_json(path: Path, error: WeightsError) -> dict[str, Any]:
     with contextlib.suppress(OSError):
         size = path.stat().st_size if path.is_file() else None
     culprit = "" if error.path == path else error.path.name
-    reason = f"{culprit}: {error.reason}" if culprit else error.reason
+    reason = _blaming(culprit, error.reason)
     nothing = dict.fromkeys(("parameters", "hyperparameters", "vocabulary", "prompt_format"))
     return {
         "path": str(path),

@@ -13,7 +13,7 @@ from llamachat.weights.base import StoredWeights
 from llamachat.weights.files import Refusal, RegularFile, blaming, quoted
 from llamachat.weights.huggingface_tokenizer import read_chat_template, read_tokenizer
 from llamachat.weights.json_text import CONFIG_LIMIT, Fields, parse_object
-from llamachat.weights.llama import MAX_CONTEXT, check_hyperparameters, head_dim, used_tensors
+from llamachat.weights.llama import MAX_CONTEXT, check_hyperparameters, head_dim, layer_and_role, used_tensors
 from llamachat.weights.model_files import ModelFiles
 from llamachat.weights.rope_scaling import NAME as ROPE_FREQS
 from llamachat.weights.rope_scaling import Llama3Scaling, rope_freqs
@@ -127,18 +127,17 @@ def _canonical(name: str) -> str:
     return f"{layer}{_ROLES[match[2]]}.weight"
 
 
-_GGUF_NAME = re.compile(r"(?:blk\.(\d+)\.)?([a-z_]+)\.weight")
 _NAMES_OF_ROLES = {role: name for name, role in _ROLES.items()}
 
 
 def huggingface_name(name: str) -> str:
     """Hugging Face's name for one of GGUF's; a name not known stays as it is."""
-    match = _GGUF_NAME.fullmatch(name)
-    if not match or match[2] not in _NAMES_OF_ROLES:
+    layer, role = layer_and_role(name)
+    if role not in _NAMES_OF_ROLES:
         return name
-    if match[1] is not None:
-        return f"model.layers.{match[1]}.{_NAMES_OF_ROLES[match[2]]}.weight"
-    return f"{'' if match[2] == 'output' else 'model.'}{_NAMES_OF_ROLES[match[2]]}.weight"
+    if layer:
+        return f"model.layers.{layer}.{_NAMES_OF_ROLES[role]}.weight"
+    return f"{'' if role == 'output' else 'model.'}{_NAMES_OF_ROLES[role]}.weight"
 
 
 def _open(files: ModelFiles, tensors: _Found) -> StoredWeights:

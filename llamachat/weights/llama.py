@@ -57,6 +57,15 @@ def head_dim(n_embd: int, n_heads: int) -> int:
     return n_embd // n_heads
 
 
+_NAME = re.compile(r"(?:blk\.(\d+)\.)?([a-z_]+)\.weight")
+
+
+def layer_and_role(name: str) -> tuple[str, str]:
+    """(number of the layer, role in it) of a tensor by GGUF's name: ("3", "attn_q"); each is "" where there is none."""
+    match = _NAME.fullmatch(name)
+    return (match[1] or "", match[2]) if match else ("", "")
+
+
 def layer_shapes(h: Hyperparameters) -> dict[str, tuple[int, int]]:
     """(rows, cols) of the tensors of one layer, by the end of their names."""
     q, kv = h.n_heads * h.head_dim, h.n_kv_heads * h.head_dim

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from llamachat.weights.llama import layer_and_role
+
 _ROLES = {
     "tok_embeddings": "token_embd",
     "norm": "output_norm",
@@ -33,14 +35,12 @@ def canonical(name: str) -> str:
     return f"{layer}{_ROLES[match[2]]}.weight"
 
 
-_GGUF_NAME = re.compile(r"(?:blk\.(\d+)\.)?([a-z_]+)\.weight")
 _META_ROLES = {role: name for name, role in _ROLES.items()}
 
 
 def meta_name(name: str) -> str:
     """Meta's name for one of GGUF's; a name not known stays as it is."""
-    match = _GGUF_NAME.fullmatch(name)
-    if not match or match[2] not in _META_ROLES:
+    layer, role = layer_and_role(name)
+    if role not in _META_ROLES:
         return name
-    layer = "" if match[1] is None else f"layers.{match[1]}."
-    return f"{layer}{_META_ROLES[match[2]]}.weight"
+    return f"{f'layers.{layer}.' if layer else ''}{_META_ROLES[role]}.weight"
