@@ -9,7 +9,7 @@
 
 /* One token's keys are cut into parts of at least this many, and a layer's attention into about this many chunks: so
  * that several threads share a long context.  Neither may depend on the number of threads: sums would. */
-#define PART_KEYS 128
+#define PART_KEYS 256
 #define PART_CHUNKS 32
 
 /* ---- the cache ---- */
@@ -229,6 +229,14 @@ static float *part_at(const lc_context *ctx, int32_t head, int32_t part)
     return ctx->partial + ((int64_t)head * most_parts(h) + part) * part_floats(ctx->head_stride);
 }
 
+/* Other threads have read there, one layer ago. */
+static void expect_part(const lc_context *ctx, int32_t kv_head, int32_t part)
+{
+    const int32_t group = ctx->model->hparams.n_heads / ctx->model->hparams.n_kv_heads;
+    for (int32_t i = 0; i < group; i++)
+        lc_ahead_written(part_at(ctx, kv_head * group + i, part), (size_t)part_floats(ctx->head_stride) * sizeof(float));
+}
+
 static void deliver_part(const lc_context *ctx, const lc_scratch *scratch, int32_t kv_head, int32_t part)
 {
     const int32_t group = ctx->model->hparams.n_heads / ctx->model->hparams.n_kv_heads;
@@ -266,6 +274,7 @@ static void attend_parts(const lc_batch *b, lc_team *team, int32_t layer)
             copy_block(ctx, own, block);
             store_head(b, scratch, kv_head, 0, own);
         }
+        expect_part(ctx, kv_head, part);
         gather_queries(b, scratch, kv_head, b->n - 1, b->n);
         attend(b, scratch, layer, kv_head, group, &keys);
         if (!lc_team_win(team))
@@ -282,6 +291,8 @@ void lc_attention_join(const lc_batch *b, float *out)
     const lc_hparams *h = &ctx->model->hparams;
     const int32_t n_parts = parts_of(h, b->start + b->n).n, stride = ctx->head_stride;
 
+    for (int32_t head = 0; head < h->n_heads; head++) /* from other threads' caches */
+        lc_ahead_read(part_at(ctx, head, 0), (size_t)(n_parts * part_floats(stride)) * sizeof(float));
     for (int32_t head = 0; head < h->n_heads; head++, out += h->head_dim) {
         float top = -INFINITY, sum = 0.0f;
         for (int32_t i = 0; i < n_parts; i++)

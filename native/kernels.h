@@ -7,6 +7,7 @@
 #ifndef LC_KERNELS_H
 #define LC_KERNELS_H
 
+#include "ahead.h"
 #include "blocks.h"
 
 #define LC_TILE 4       /* tokens packed side by side; one token alone is a tile of its own width, 1 */
@@ -129,7 +130,7 @@ typedef struct lc_kernels {
     const char *name;
     int32_t panel;                    /* rows in a panel */
 
-    lc_dot_kernel *(*dot)(const lc_type_info *info);
+    lc_dot_kernel *(*dot)(const lc_type_info *info, lc_reading reading);
     lc_form (*form)(const lc_type_info *info); /* of the activations that dot reads */
     lc_gemm (*gemm)(const lc_type_info *info, lc_precision precision);
     lc_pack_kernel *pack[LC_N_FORMS];
@@ -142,27 +143,6 @@ typedef struct lc_kernels {
     void (*to_f16)(const float *x, int64_t n, uint16_t *out);
     void (*attend)(const lc_attention *attention);
 } lc_kernels;
-
-/* One token's weights come from memory, and the processor's own prefetching starts anew at every page: asking for them
- * some KB before they are read makes a thread a fifth to two thirds faster.  How many KB is a matter of the first-level
- * cache, where they wait beside the activations.  48 KB of it (Zen 5): 57-61 GB/s with 12 KB, 52-55 with 8 KB, 34-42
- * without.  32 KB (Zen 4): 30-31 GB/s with 4 KB, 27-28 with 12 KB, 21 with 32 KB. */
-size_t lc_prefetch_distance(void);
-
-/* Here and below the addresses may be past the end: then nothing happens. */
-LC_INLINE void lc_prefetch(const uint8_t *at, size_t n)
-{
-    for (size_t i = 0; i < n; i += LC_CACHE_LINE)
-        __builtin_prefetch((const void *)((uintptr_t)at + i));
-}
-
-/* For what is read n bytes a step. */
-LC_INLINE void lc_prefetch_ahead(const lc_panel_layout *layout, const uint8_t *at, size_t n)
-{
-    const uintptr_t ahead = (uintptr_t)at + layout->ahead;
-    for (size_t i = 0; i < n; i += LC_CACHE_LINE)
-        __builtin_prefetch((const void *)(ahead + i));
-}
 
 /* The table in use. */
 const lc_kernels *lc_kernels_selected(void);

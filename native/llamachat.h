@@ -46,6 +46,9 @@ int32_t lc_isa_supported(const char *name);
 lc_status lc_isa_select(const char *name);
 /* The set in use (the best one is chosen on first use). */
 const char *lc_isa_selected(void);
+/* What the last-level cache is taken to hold by models that are finished from now on, which choose by it what of them
+ * shall stay there; 0: what the processor says. */
+void lc_cache_select(size_t bytes);
 
 /* ---- tensor types ----------------------------------------------------- */
 

@@ -14,13 +14,13 @@ lc_status lc_matrix_init(lc_matrix *m, const lc_kernels *kernels, int32_t type, 
     if (rows < 1 || cols < 1 || rows > INT32_MAX || cols > INT32_MAX)
         return LC_ERR_ARGUMENT;
 
-    *m = (lc_matrix){.kernels = kernels, .dot = kernels->dot(info), .form = kernels->form(info), .rows = rows};
+    *m = (lc_matrix){.kernels = kernels, .dot = kernels->dot(info, LC_AGAIN), .form = kernels->form(info), .rows = rows};
     for (int i = 0; i < LC_N_PRECISIONS; i++)
         m->gemm[i] = kernels->gemm(info, (lc_precision)i);
     const lc_status status = lc_panel_layout_make(info, kernels->panel, cols, &m->layout);
     if (status)
         return status;
-    m->layout.ahead = lc_prefetch_distance();
+    m->layout.ahead = lc_ahead_distance(info);
     m->stride = m->layout.bytes;
     m->n_panels = lc_ceil_div(rows, kernels->panel);
     m->taken = calloc((size_t)lc_ceil_div(rows, 64), sizeof *m->taken);

@@ -170,7 +170,7 @@ static void deliver_part(const lc_matrix *m, const lc_activations *a, const span
             const float *later = out->y + lc_min(token + DELIVER_AHEAD, a->n - 1) * out->stride;
             for (int64_t panel = s->panel; panel < s->panel_end; panel++) {
                 const float *of_tile = pair_sums(m, s, sums, panel) + (size_t)(tile - s->tile) * tile_sums(m);
-                __builtin_prefetch(later + panel * rows, 1);
+                lc_ahead_written(later + panel * rows, 1);
                 deliver(m, panel, token, of_tile + ((panel - s->panel) % LC_PAIR * LC_TILE + t) * rows, out);
             }
         }
@@ -196,6 +196,13 @@ static void multiply_several(const lc_matrix *m, const lc_matrix *up, const lc_a
 
 /* ---- chunks ---- */
 
+/* One token: the rows that a chunk's results go to. */
+static void expect_results(const lc_matrix *m, const span *s, const lc_output *out)
+{
+    const int64_t rows = m->layout.rows;
+    lc_ahead_written(out->y + s->panel * rows, (size_t)((s->panel_end - s->panel) * rows) * sizeof(float));
+}
+
 const uint8_t *lc_multiply_address(const lc_matrix *m, const lc_grid *grid, int64_t chunk)
 {
     return panel_at(m, chunk * grid->panels);
@@ -215,6 +222,7 @@ void lc_multiply_chunk(const lc_matrix *m, const lc_activations *a, const lc_gri
         multiply_several(m, NULL, a, &s, scratch, out);
         return;
     }
+    expect_results(m, &s, out);
     multiply_one(m, a, &s, results);
     if (lc_team_win(team))
         deliver_one(m, &s, results, out);
@@ -229,6 +237,7 @@ void lc_multiply_gated_chunk(const lc_matrix *gate, const lc_matrix *up, const l
         multiply_several(gate, up, a, &s, scratch, out);
         return;
     }
+    expect_results(gate, &s, out);
     multiply_one_gated(gate, up, a, &s, results);
     if (lc_team_win(team))
         deliver_one(gate, &s, results, out);

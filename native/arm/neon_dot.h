@@ -49,8 +49,8 @@ LC_INLINE vf add_group(const lc_block_kind kind, const int group, const quants *
     return kind.minima ? vf_fma(m, group_sum(record, at, kind.groups, group, 1, 0), sum) : sum;
 }
 
-LC_INLINE void dot_blocks(const int32_t type, const lc_panel_layout *layout, const uint8_t *panel, const uint8_t *x,
-                          float *out)
+LC_INLINE void dot_blocks(const int32_t type, const lc_reading reading, const lc_panel_layout *layout,
+                          const uint8_t *panel, const uint8_t *x, float *out)
 {
     const lc_block_kind kind = lc_block_kind_of(type);
     vf sum = vf_set1(0.0f);
@@ -58,7 +58,7 @@ LC_INLINE void dot_blocks(const int32_t type, const lc_panel_layout *layout, con
     for (int64_t record = 0; record < layout->blocks; record++, panel += layout->record) {
         scales s;
         scales_of(type, panel, &s);
-        lc_prefetch_ahead(layout, panel, layout->record);
+        lc_ahead_of(reading, layout, panel, layout->record);
         #pragma GCC unroll 8
         for (int i = 0; i < kind.columns / LC_BLOCK; i++, x += lc_record_of(LC_FORM_INTEGERS, 1).bytes) {
             quants q;

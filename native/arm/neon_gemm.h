@@ -24,7 +24,7 @@ LC_INLINE void unpack_blocks(const int32_t type, const lc_panel_layout *layout, 
         for (int64_t done = 0; done < n; done += kind.columns, record += layout->record) {
             scales s;
             scales_of(type, record, &s);
-            lc_prefetch_ahead(layout, record, layout->record);
+            lc_ahead_of(LC_AGAIN, layout, record, layout->record);
             for (int i = 0; i < kind.columns / LC_BLOCK; i++, out += unpacked_bytes(kind)) {
                 float *d = (float *)(void *)(out + LC_STEPS * PAIR_BYTES), *m = d + kind.groups * LC_PAIR * PANEL;
                 quants q;

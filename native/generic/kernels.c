@@ -76,9 +76,10 @@ LC_INLINE vf column_weights(const lc_block_kind kind, const quants *q, const vf 
 }
 
 /* Each column of a step has its own sum, so that additions need not wait. */
-LC_INLINE void dot_blocks(const int32_t type, const lc_panel_layout *layout, const uint8_t *panel, const float *x,
-                          float *out)
+LC_INLINE void dot_blocks(const int32_t type, const lc_reading reading, const lc_panel_layout *layout,
+                          const uint8_t *panel, const float *x, float *out)
 {
+    (void)reading; /* arithmetic takes longer than memory here */
     const lc_block_kind kind = lc_block_kind_of(type);
     vf sums[4] = {{0}};
 

@@ -14,8 +14,8 @@ LC_INLINE vf column_of(int32_t type, const uint8_t *panel, int64_t column)
 }
 
 /* Neighbouring columns go to different sums, so that no addition waits for the one before. */
-LC_INLINE void dot_floats(const int32_t type, const lc_panel_layout *layout, const uint8_t *panel, const float *x,
-                          float *out)
+LC_INLINE void dot_floats(const int32_t type, const lc_reading reading, const lc_panel_layout *layout,
+                          const uint8_t *panel, const float *x, float *out)
 {
     vf sums[FLOAT_SUMS];
     const int64_t cols = layout->cols;
@@ -25,7 +25,7 @@ LC_INLINE void dot_floats(const int32_t type, const lc_panel_layout *layout, con
     for (int i = 0; i < FLOAT_SUMS; i++)
         sums[i] = vf_set1(0.0f);
     for (; column + FLOAT_SUMS <= cols; column += FLOAT_SUMS) {
-        lc_prefetch_ahead(layout, panel + (size_t)column * layout->record, FLOAT_SUMS * layout->record);
+        lc_ahead_of(reading, layout, panel + (size_t)column * layout->record, FLOAT_SUMS * layout->record);
         #pragma GCC unroll 8
         for (int i = 0; i < FLOAT_SUMS; i++)
             sums[i] = vf_fma(column_of(type, panel, column + i), vf_set1(x[column + i]), sums[i]);
@@ -45,7 +45,7 @@ LC_INLINE void unpack_floats(const int32_t type, const lc_panel_layout *layout, 
 {
     for (int p = 0; p < LC_PAIR; p++)
         for (int64_t i = 0; i < n; i++) {
-            lc_prefetch_ahead(layout, panels[p] + (size_t)(column + i) * layout->record, layout->record);
+            lc_ahead_of(LC_AGAIN, layout, panels[p] + (size_t)(column + i) * layout->record, layout->record);
             vf_store(weights + (i * LC_PAIR + p) * LANES, column_of(type, panels[p], column + i));
         }
 }

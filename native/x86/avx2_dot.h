@@ -49,8 +49,8 @@ LC_INLINE __m256 add_block(const lc_block_kind kind, const quants *q, const __m2
     return sum;
 }
 
-LC_INLINE void dot_blocks(const int32_t type, const lc_panel_layout *layout, const uint8_t *panel, const uint8_t *x,
-                          float *out)
+LC_INLINE void dot_blocks(const int32_t type, const lc_reading reading, const lc_panel_layout *layout,
+                          const uint8_t *panel, const uint8_t *x, float *out)
 {
     const lc_block_kind kind = lc_block_kind_of(type);
     const size_t part = lc_record_part(kind, PANEL);
@@ -64,7 +64,7 @@ LC_INLINE void dot_blocks(const int32_t type, const lc_panel_layout *layout, con
         for (int i = 0; i < kind.columns / LC_BLOCK; i++, x += lc_record_of(LC_FORM_INTEGERS, 1).bytes) {
             quants q;
             quants_of(type, panel, i, &q);
-            lc_prefetch_ahead(layout, panel + (size_t)i * part, part);
+            lc_ahead_of(reading, layout, panel + (size_t)i * part, part);
             sum = add_block(kind, &q, s.d + i * kind.groups, s.m + i * kind.groups, x, sum);
         }
     }

@@ -26,7 +26,7 @@ LC_INLINE void unpack_blocks(const int32_t type, const lc_panel_layout *layout, 
                 float *d = (float *)(void *)(out + LC_STEPS * PAIR_BYTES), *m = d + kind.groups * LC_PAIR * PANEL;
                 quants q;
                 quants_of(type, record, i, &q);
-                lc_prefetch_ahead(layout, record + (size_t)i * part, part);
+                lc_ahead_of(LC_AGAIN, layout, record + (size_t)i * part, part);
                 #pragma GCC unroll 8
                 for (int k = 0; k < LC_STEPS; k++)
                     _mm256_store_si256((__m256i *)(void *)(out + k * PAIR_BYTES), q.step[k]);

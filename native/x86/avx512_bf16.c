@@ -34,7 +34,7 @@ LC_INLINE void unpack_type(const int32_t type, const lc_panel_layout *layout, co
     for (int p = 0; p < LC_PAIR; p++) {
         const uint8_t *at = panels[p] + (size_t)column * layout->record;
         for (int64_t i = 0; i < n; i += 2, at += 2 * layout->record) {
-            lc_prefetch_ahead(layout, at, 2 * layout->record);
+            lc_ahead_of(LC_AGAIN, layout, at, 2 * layout->record);
             _mm512_store_si512(weights + (i / 2 * LC_PAIR + p) * PANEL * 4, pair_of(type, at, i + 1 < n));
         }
     }

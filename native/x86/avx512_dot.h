@@ -35,8 +35,8 @@ LC_INLINE __m512 add_offset(const lc_block_kind kind, const __m512 *unit, const 
     return _mm512_fmadd_ps(unit[kind.groups - 1], _mm512_set1_ps(total[0]), sum);
 }
 
-LC_INLINE void dot_blocks(const int32_t type, const lc_panel_layout *layout, const uint8_t *panel, const uint8_t *x,
-                          float *out)
+LC_INLINE void dot_blocks(const int32_t type, const lc_reading reading, const lc_panel_layout *layout,
+                          const uint8_t *panel, const uint8_t *x, float *out)
 {
     const lc_block_kind kind = lc_block_kind_of(type);
     const size_t part = lc_record_part(kind, PANEL);
@@ -51,7 +51,7 @@ LC_INLINE void dot_blocks(const int32_t type, const lc_panel_layout *layout, con
             const __m512 *d = s.d + i * kind.groups, *m = s.m + i * kind.groups;
             quants q;
             quants_of(type, panel, i, &q);
-            lc_prefetch_ahead(layout, panel + (size_t)i * part, part);
+            lc_ahead_of(reading, layout, panel + (size_t)i * part, part);
             #pragma GCC unroll 2
             for (int g = 0; g < kind.groups; g++)
                 sum = add_group(kind, g, &q, d[g], x, sum);

@@ -37,7 +37,7 @@ LC_INLINE void unpack_blocks(const int32_t type, const lc_panel_layout *layout, 
                 uint8_t *d = out + LC_STEPS * PAIR_BYTES, *m = d + kind.groups * PAIR_BYTES;
                 quants q;
                 quants_of(type, record, i, &q);
-                lc_prefetch_ahead(layout, record + (size_t)i * part, part);
+                lc_ahead_of(LC_AGAIN, layout, record + (size_t)i * part, part);
                 #pragma GCC unroll 8
                 for (int k = 0; k < LC_STEPS; k++)
                     _mm512_store_si512(out + k * PAIR_BYTES, _mm512_add_epi8(q.step[k], bias));

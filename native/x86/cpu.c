@@ -16,16 +16,20 @@
 
 typedef struct features {
     uint32_t ecx1, ebx7, ecx7, eax71, xcr0;
-    size_t l1_bytes;
+    size_t l1_bytes, last_bytes;
 } features;
 
-static size_t l1_bytes_of(uint32_t leaf)
+/* Caches for data, from the first level to the last; false if this leaf tells of none. */
+static bool find_caches(uint32_t leaf, features *f)
 {
     uint32_t a, b, c, d;
     for (uint32_t i = 0; i < CACHES_MOST && __get_cpuid_count(leaf, i, &a, &b, &c, &d) && (a & CACHE_TYPE); i++)
-        if ((a & CACHE_TYPE) != 2 && (a >> 5 & 7) == 1) /* ways, partitions, bytes of a line, sets: each less one */
-            return ((size_t)(b >> 22) + 1) * ((b >> 12 & 1023) + 1) * ((b & 4095) + 1) * ((size_t)c + 1);
-    return 0;
+        if ((a & CACHE_TYPE) != 2) { /* ways, partitions, bytes of a line, sets: each less one */
+            f->last_bytes = ((size_t)(b >> 22) + 1) * ((b >> 12 & 1023) + 1) * ((b & 4095) + 1) * ((size_t)c + 1);
+            if ((a >> 5 & 7) == 1)
+                f->l1_bytes = f->last_bytes;
+        }
+    return f->last_bytes > 0;
 }
 
 static features found;
@@ -47,9 +51,8 @@ static void find(void)
     }
     if (__get_cpuid_count(7, 1, &a, &b, &c, &d))
         found.eax71 = a;
-    found.l1_bytes = l1_bytes_of(CACHES_INTEL);
-    if (!found.l1_bytes)
-        found.l1_bytes = l1_bytes_of(CACHES_AMD);
+    if (!find_caches(CACHES_INTEL, &found))
+        find_caches(CACHES_AMD, &found);
 }
 
 /* Asked once: in a virtual machine every cpuid goes to its host, and takes longer than to place a small matrix. */
@@ -77,6 +80,8 @@ bool lc_cpu_has_avx512(void)
 bool lc_cpu_has_avx512_bf16(void) { return lc_cpu_has_avx512() && processor()->eax71 & bit_AVX512BF16; }
 
 size_t lc_cpu_l1_bytes(void) { return processor()->l1_bytes; }
+
+size_t lc_cpu_last_cache_bytes(void) { return processor()->last_bytes; }
 
 #else
 typedef int lc_not_x86; /* a file may not be empty */

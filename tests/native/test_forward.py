@@ -12,7 +12,17 @@ import numpy as np
 import pytest
 
 from tests.support.blocks import QUANTIZED, Floats
-from tests.support.core import CoreContext, CoreModel, Pool, StatusError, chosen_isa, ffi, lib, supported_isas
+from tests.support.core import (
+    CoreContext,
+    CoreModel,
+    Pool,
+    StatusError,
+    chosen_cache,
+    chosen_isa,
+    ffi,
+    lib,
+    supported_isas,
+)
 from tests.support.llama_reference import TinyLlama
 from tests.support.super_blocks import SUPER_BLOCKS
 
@@ -83,6 +93,21 @@ def test_against_float64(isa: str, name: str, pool: Pool) -> None:
     assert np.median(relative_errors(answer, expected)) <= (5e-4 if tiny.label in QUANTIZED else 5e-5)
     context.truncate(37)
     assert_close(tiny, context.eval(ids[37:90]), expected[89], "a prompt after others")
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("name", ["grouped", "F16", "BF16", *QUANTIZED, "mixed"])
+def test_what_a_cache_keeps_changes_no_bit(isa: str, name: str, pool: Pool) -> None:
+    """Weights that pass by the cache have functions of their own: of all matrices, and of some."""
+    tiny = TinyLlama(**MODELS[name])
+    ids = ids_of(tiny, 12)
+    answers = []
+    for n_bytes in (1 << 30, 1, 40_000):
+        with chosen_isa(isa), chosen_cache(n_bytes):
+            model = CoreModel(tiny.hparams(), tiny.tensors)
+        context = CoreContext(model, pool, 160)
+        answers.append(np.array([context.eval([token]) for token in ids]))
+    assert answers[0].tobytes() == answers[1].tobytes() == answers[2].tobytes()
 
 
 @pytest.mark.parametrize("isa", ISAS)
@@ -166,7 +191,7 @@ def test_long_contexts(isa: str, pool: Pool) -> None:
     assert_close(tiny, context.eval(ids[:1295]), expected[1294], "prompt")
     for n in range(1296, 1301):
         assert_close(tiny, context.eval([ids[n - 1]]), expected[n - 1], n)
-    for n in (640, 257, 256, 255, 129, 128, 127):  # where another part begins
+    for n in (769, 768, 640, 513, 512, 511, 257, 256, 255, 127):  # where another part begins
         context.truncate(n - 1)
         assert_close(tiny, context.eval([ids[n - 1]]), expected[n - 1], n)
 

@@ -55,6 +55,16 @@ def chosen_isa(name: str) -> Iterator[None]:
         ok(lib.lc_isa_select(before))
 
 
+@contextmanager
+def chosen_cache(n_bytes: int) -> Iterator[None]:
+    """Models that are finished inside take the last-level cache to hold this much."""
+    lib.lc_cache_select(n_bytes)
+    try:
+        yield
+    finally:
+        lib.lc_cache_select(0)
+
+
 def floats(array: NDArray[Any]) -> Any:
     """A C pointer to a contiguous float32 array; the array must outlive its use."""
     assert array.dtype == np.float32
