@@ -313,15 +313,15 @@ _NO_ANSWER = "there is no answer here yet"
 _NOTHING = "there is nothing here yet: ask something first"
 
 COMMANDS: tuple[Command, ...] = (
-    Command("new", "Start an empty chat.", _new),
+    Command("new", "Start an empty chat.", _new, aliases=("clear",)),
     Command("open", "Open a stored chat.", _open, "[TITLE]", complete=_complete_sessions),
     Command("sessions", "Choose among the stored chats.", lambda _, face, __: face.pick_session(), aliases=("chats",)),
     Command("rename", "Give this chat another title.", _rename, "[TITLE]",
             available=_has_messages, otherwise=_NOTHING),
     Command("delete", "Delete this chat, or another, after asking.", _delete, "[TITLE]", complete=_complete_sessions),
     Command("examples", "Add the example chats to yours.", _examples, "[NAME]", complete=_complete_examples),
-    Command("regenerate", "Ask for another answer; the one before stays beside it.", _regenerate, aliases=("again",),
-            available=_has_messages, otherwise=_NOTHING),
+    Command("regenerate", "Ask for another answer; the one before stays beside it.", _regenerate,
+            aliases=("again", "retry"), available=_has_messages, otherwise=_NOTHING),
     Command("continue", "Let the last answer go on where it ended.", _continue,
             available=_ends_with_answer, otherwise=_NO_ANSWER),
     Command("edit", "Change the last question and ask again, as a new branch.", _edit, "[TEXT]",
@@ -349,5 +349,5 @@ COMMANDS: tuple[Command, ...] = (
     Command("info", "Show the model, the context, and the figures of the last answer.", _info),
     Command("theme", "Change the theme.", _theme, "[NAME]", complete=_complete_themes),
     Command("help", "Show keys and commands.", _help, "[COMMAND]", aliases=("?",), complete=_complete_help),
-    Command("quit", "End the program.", _quit, aliases=("exit", "q")),
+    Command("quit", "End the program.", _quit, aliases=("exit", "q", "bye")),
 )  # fmt: skip

@@ -59,18 +59,19 @@ class ChatScreen(ChatView):
         pane = self.query_one(ComposerPane)
         pane.show_trouble("")
         pane.flush_draft()  # of this chat: the command may open another
+        as_command = not pane.editing and commands.is_command(event.text)
         if pane.editing:
             done = self.try_to(lambda: self.session.edit(self._edited, event.text)) is not None
             if done:
                 pane.end_edit()
-        elif commands.is_command(event.text):
+        elif as_command:
             pane.close_menu()
             done = self._run_line(event.text)
         else:
             done = self.try_to(lambda: self.session.send(commands.as_message(event.text))) is not None
             self.query_one(Transcript).follow()
         if not done:
-            pane.composer.give_back()
+            pane.composer.give_back(as_command=as_command)
             return
         pane.composer.history_of_prompts.add(event.text)
         await self.after_operation()

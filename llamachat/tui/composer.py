@@ -125,13 +125,19 @@ A line that begins with **/** is a command: **Tab** completes it.
         assert self.parent is not None  # noqa: S101 - there are keys: it is on a screen
         self.parent.post_message(self.Sent(text))  # its own queue may hold keys that come after this one
 
-    def give_back(self) -> None:
-        """Puts the text handed over last in again, before what was typed since."""
+    def give_back(self, *, as_command: bool = False) -> None:
+        """Puts the text handed over last in again, before what was typed since. A command is selected, for the next
+        key to replace it; where something else was typed since, Up brings it back."""
         text, folds = self._handed_over
         since = self._folds.expand(self.text)
+        if as_command and since:
+            self.history_of_prompts.add(folds.expand(text))
+            return
         self._folds = folds
         self.load_text(text + folds.fold(since) if since else text)
         self.move_cursor(self.document.end)
+        if as_command:
+            self.select_all()
 
     def action_newline(self) -> None:
         """Inserts a line break."""

@@ -85,6 +85,33 @@ async def test_a_refused_text_comes_back_before_what_was_typed_since() -> None:
         assert chat.composer.prompt == "word " * 3000 + "more"
 
 
+async def test_the_next_key_replaces_a_refused_command() -> None:
+    async with open_chat() as chat:
+        await chat.send("/nonsense")
+        await chat.until(lambda: "nonsense" in chat.trouble)
+        assert chat.composer.selected_text == "/nonsense"
+        await chat.press("right", "x")
+        assert chat.composer.text == "/nonsensex"
+        await chat.press("enter")
+        await chat.until(lambda: "nonsensex" in chat.trouble)
+        await chat.press("slash", *"th")
+        assert chat.composer.text == "/th"
+
+
+async def test_a_refused_command_is_in_the_history_where_something_was_typed_since() -> None:
+    async with open_chat() as chat:
+        driver = chat.app._driver
+        assert driver is not None
+        for key in ["slash", *"nonsense", "enter", *"more"]:
+            driver.send_message(Key(key, "/" if key == "slash" else key if len(key) == 1 else None))
+        await chat.until(lambda: "nonsense" in chat.trouble)
+        assert chat.composer.text == "more"
+        await chat.press("up")
+        assert chat.composer.text == "/nonsense"
+        await chat.press("down")
+        assert chat.composer.text == "more"
+
+
 async def test_a_command_completed_and_run_in_one_burst() -> None:
     async with open_chat() as chat:
         driver = chat.app._driver
