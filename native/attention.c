@@ -7,8 +7,9 @@
 
 #include "context.h"
 
-/* One token's keys are cut into parts of at least this many, and a layer's attention into about this many chunks: so
- * that several threads share a long context.  Neither may depend on the number of threads: sums would. */
+/* One token's keys are cut into parts of about this many or more (whole tiles), and a layer's attention into about this
+ * many chunks: so that several threads share a long context.  Neither may depend on the number of threads: sums would.
+ * Two threads lose 1 % with half as many keys, since each part is delivered and joined. */
 #define PART_KEYS 256
 #define PART_CHUNKS 32
 
@@ -229,12 +230,13 @@ static float *part_at(const lc_context *ctx, int32_t head, int32_t part)
     return ctx->partial + ((int64_t)head * most_parts(h) + part) * part_floats(ctx->head_stride);
 }
 
-/* Other threads have read there, one layer ago. */
+/* Other threads have read there when the layer before was joined. */
 static void expect_part(const lc_context *ctx, int32_t kv_head, int32_t part)
 {
     const int32_t group = ctx->model->hparams.n_heads / ctx->model->hparams.n_kv_heads;
+    const size_t bytes = (size_t)part_floats(ctx->head_stride) * sizeof(float);
     for (int32_t i = 0; i < group; i++)
-        lc_ahead_written(part_at(ctx, kv_head * group + i, part), (size_t)part_floats(ctx->head_stride) * sizeof(float));
+        lc_ahead_written(part_at(ctx, kv_head * group + i, part), bytes);
 }
 
 static void deliver_part(const lc_context *ctx, const lc_scratch *scratch, int32_t kv_head, int32_t part)
@@ -285,15 +287,25 @@ static void attend_parts(const lc_batch *b, lc_team *team, int32_t layer)
     }
 }
 
+/* Heads whose parts come from other threads' caches while one is joined. */
+#define JOIN_AHEAD 8
+
+static void expect_parts(const lc_context *ctx, int32_t head, int32_t n_parts)
+{
+    lc_ahead_read(part_at(ctx, head, 0), (size_t)(n_parts * part_floats(ctx->head_stride)) * sizeof(float));
+}
+
 void lc_attention_join(const lc_batch *b, float *out)
 {
     const lc_context *ctx = b->context;
     const lc_hparams *h = &ctx->model->hparams;
     const int32_t n_parts = parts_of(h, b->start + b->n).n, stride = ctx->head_stride;
 
-    for (int32_t head = 0; head < h->n_heads; head++) /* from other threads' caches */
-        lc_ahead_read(part_at(ctx, head, 0), (size_t)(n_parts * part_floats(stride)) * sizeof(float));
+    for (int32_t head = 0; head < lc_min(JOIN_AHEAD, h->n_heads); head++)
+        expect_parts(ctx, head, n_parts);
     for (int32_t head = 0; head < h->n_heads; head++, out += h->head_dim) {
+        if (head + JOIN_AHEAD < h->n_heads)
+            expect_parts(ctx, head + JOIN_AHEAD, n_parts);
         float top = -INFINITY, sum = 0.0f;
         for (int32_t i = 0; i < n_parts; i++)
             top = fmaxf(top, part_at(ctx, head, i)[stride]);

@@ -99,8 +99,8 @@ static void expect_chunks(lc_team *team, const step *s, const plan *p, int64_t f
     const int64_t n = end - first;
     const int i = find_product(p, &first);
     const lc_matrix *m = s->products[i].m;
-    lc_team_expect(team, (lc_ahead){lc_multiply_address(m, &p->grids[i], first),
-                                    lc_multiply_bytes(m, &p->grids[i], first, first + n)});
+    lc_team_expect(team, (lc_expected){lc_multiply_address(m, &p->grids[i], first),
+                                       lc_multiply_bytes(m, &p->grids[i], first, first + n)});
 }
 
 static void expect(const lc_batch *b, lc_team *team, const step *next)

@@ -56,35 +56,6 @@ const lc_kernels *lc_kernels_selected(void)
 
 const char *lc_isa_name(int32_t index) { return index < 0 || index >= N_SETS ? NULL : SETS[index].kernels->name; }
 
-/* How many KB is a matter of the first-level cache, where they wait beside the activations, and of the speed of memory:
- * fast memory wants more.  48 KB (Zen 5), shares of the bandwidth that answers of a 1.1B model get: Q5_K at 80 GB/s 86, 91,
- * 92 and 92 % with 6, 8, 10 and 12 KB, Q4_0 at 54 GB/s 96, 95, 93 and 92 %; F16 at 80 GB/s 93 % with 5 KB and 90 with 8.
- * 32 KB (Zen 4): 30-31 GB/s with 4 KB, 27-28 with 12 KB, 21 with 32 KB. */
-size_t lc_ahead_distance(const lc_type_info *info)
-{
-#if defined(__x86_64__)
-    if (lc_cpu_l1_bytes() < (size_t)48 << 10)
-        return 4096;
-#endif
-    return info->bytes >= info->elements ? 6144 : 8192;
-}
-
-static _Atomic size_t cache_bytes;
-
-void lc_cache_select(size_t bytes) { atomic_store(&cache_bytes, bytes); }
-
-size_t lc_cache_bytes(void)
-{
-    const size_t chosen = atomic_load(&cache_bytes);
-    if (chosen)
-        return chosen;
-#if defined(__x86_64__)
-    return lc_cpu_last_cache_bytes();
-#else
-    return 0;
-#endif
-}
-
 int32_t lc_isa_supported(const char *name)
 {
     const isa *set = name ? find(name) : NULL;

@@ -1,8 +1,8 @@
 /* llamachat.h - the C core of llamachat: tensors and numbers.
  *
  * The core evaluates Llama-architecture models.  It opens no file, prints
- * nothing, and keeps no global state but the table of kernels chosen for this
- * processor.  Whoever calls it parses files, owns text, and hands over shapes
+ * nothing, and keeps no global state but what is known of this processor, and
+ * chosen for it (lc_isa_select, lc_last_cache_select).  Whoever calls it parses files, owns text, and hands over shapes
  * and bytes; every shape is checked here again before memory is touched.
  *
  * Every function that can fail returns an lc_status, and leaves its output
@@ -46,9 +46,10 @@ int32_t lc_isa_supported(const char *name);
 lc_status lc_isa_select(const char *name);
 /* The set in use (the best one is chosen on first use). */
 const char *lc_isa_selected(void);
-/* What the last-level cache is taken to hold by models that are finished from now on, which choose by it what of them
- * shall stay there; 0: what the processor says. */
-void lc_cache_select(size_t bytes);
+/* Bytes that the last-level cache is taken to hold by matrices made and models finished from now on, which choose by
+ * it what of them shall stay there; 0: what the processor says, or, where it says nothing, as many as there are.  No
+ * result depends on it: it is for tests. */
+void lc_last_cache_select(size_t bytes);
 
 /* ---- tensor types ----------------------------------------------------- */
 
@@ -166,6 +167,8 @@ lc_status lc_model_write(lc_model *model, int32_t slot, int32_t layer, int64_t f
 /* Checks that every required tensor is there and whole, after which the model is read-only.
  * LC_ERR_STATE: one is not; it is named. */
 lc_status lc_model_finish(lc_model *model, int32_t *missing_slot, int32_t *missing_layer);
+/* Bytes of its weights that shall stay in the last-level cache from one token of an answer to the next. */
+size_t lc_model_kept_bytes(const lc_model *model);
 size_t lc_model_bytes(const lc_model *model);
 void lc_model_free(lc_model *model);
 

@@ -14,7 +14,7 @@ lc_status lc_matrix_init(lc_matrix *m, const lc_kernels *kernels, int32_t type, 
     if (rows < 1 || cols < 1 || rows > INT32_MAX || cols > INT32_MAX)
         return LC_ERR_ARGUMENT;
 
-    *m = (lc_matrix){.kernels = kernels, .dot = kernels->dot(info, LC_AGAIN), .form = kernels->form(info), .rows = rows};
+    *m = (lc_matrix){.kernels = kernels, .form = kernels->form(info), .rows = rows};
     for (int i = 0; i < LC_N_PRECISIONS; i++)
         m->gemm[i] = kernels->gemm(info, (lc_precision)i);
     const lc_status status = lc_panel_layout_make(info, kernels->panel, cols, &m->layout);
@@ -23,8 +23,14 @@ lc_status lc_matrix_init(lc_matrix *m, const lc_kernels *kernels, int32_t type, 
     m->layout.ahead = lc_ahead_distance(info);
     m->stride = m->layout.bytes;
     m->n_panels = lc_ceil_div(rows, kernels->panel);
+    lc_matrix_keep(m, lc_ahead_room(lc_matrix_bytes(m)) == lc_matrix_bytes(m));
     m->taken = calloc((size_t)lc_ceil_div(rows, 64), sizeof *m->taken);
     return m->taken ? LC_OK : LC_ERR_MEMORY;
+}
+
+void lc_matrix_keep(lc_matrix *m, bool keep)
+{
+    m->dot = m->kernels->dot(m->layout.info, keep ? LC_AGAIN : LC_ONCE);
 }
 
 lc_status lc_matrix_place(lc_matrix *m, lc_arena *arena)

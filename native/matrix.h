@@ -24,6 +24,8 @@ struct lc_matrix {
 
 /* A matrix that has no memory for its weights yet; LC_ERR_TYPE, LC_ERR_SHAPE, LC_ERR_ARGUMENT, LC_ERR_MEMORY. */
 lc_status lc_matrix_init(lc_matrix *m, const lc_kernels *kernels, int32_t type, int64_t rows, int64_t cols);
+/* Whether products of one token shall leave it in the last-level cache; init asks for that if it has room there. */
+void lc_matrix_keep(lc_matrix *m, bool keep);
 /* Gives it memory of the arena, once; LC_ERR_ARGUMENT (sizes overflow), LC_ERR_MEMORY. */
 lc_status lc_matrix_place(lc_matrix *m, lc_arena *arena);
 /* The same for two matrices of one shape that are always read together.  Where their types agree their panels lie in

@@ -33,7 +33,8 @@ lc_status lc_model_create(const lc_hparams *hparams, lc_model **out)
     return LC_OK;
 }
 
-/* All matrices in the order in which an answer reads them; NULL after the last one. */
+/* The matrices that an answer is multiplied with, in order (not an embedding that is only looked up); NULL after the
+ * last one. */
 static lc_matrix *matrix_in_order(lc_model *model, int32_t i)
 {
     enum { IN_LAYER = 7 };
@@ -58,6 +59,8 @@ void lc_model_free(lc_model *model)
     free(model->layers);
     free(model);
 }
+
+size_t lc_model_kept_bytes(const lc_model *model) { return model ? model->kept : 0; }
 
 size_t lc_model_bytes(const lc_model *model) { return model ? model->arena.used : 0; }
 
@@ -249,23 +252,20 @@ static bool whole_or_absent(lc_model *model, int32_t slot, int32_t layer)
     return !present(model, slot, layer) || whole(model, slot, layer);
 }
 
-LC_INLINE size_t matrix_bytes(const lc_matrix *m) { return (size_t)m->n_panels * m->layout.bytes; }
-
-/* Chooses what stays in the last-level cache from one token of an answer to the next: all, if it has room for all, else
- * the first layers' weights in half of it; keys, values and activations come beside them.  (A model of three times the
- * cache gains a hundredth or two; where it has room for half of the weights, no other order would keep any.) */
-static void choose_cached(lc_model *model)
+/* Chooses what stays in the last-level cache from one token of an answer to the next: as many of the first matrices as
+ * there is room for.  What a model's weights leave there in turn is gone before the next token comes round. */
+static void choose_kept(lc_model *model)
 {
-    const size_t cache = lc_cache_bytes();
-    size_t all = 0, kept = 0;
+    size_t all = 0;
     lc_matrix *m;
     for (int32_t i = 0; (m = matrix_in_order(model, i)); i++)
-        all += matrix_bytes(m);
-    const size_t room = !cache || all <= cache ? all : cache / 2;
+        all += lc_matrix_bytes(m);
+    const size_t room = lc_ahead_room(all);
+    bool keep = true;
     for (int32_t i = 0; (m = matrix_in_order(model, i)); i++) {
-        const bool keep = matrix_bytes(m) <= room - kept;
-        m->dot = m->kernels->dot(m->layout.info, keep ? LC_AGAIN : LC_ONCE);
-        kept += keep ? matrix_bytes(m) : 0;
+        keep = keep && lc_matrix_bytes(m) <= room - model->kept;
+        model->kept += keep ? lc_matrix_bytes(m) : 0;
+        lc_matrix_keep(m, keep);
     }
 }
 
@@ -273,10 +273,12 @@ lc_status lc_model_finish(lc_model *model, int32_t *missing_slot, int32_t *missi
 {
     if (!model || !missing_slot || !missing_layer)
         return LC_ERR_ARGUMENT;
+    if (model->finished)
+        return LC_OK;
     if (find_place(model, present_or_optional, missing_slot, missing_layer) ||
         find_place(model, whole_or_absent, missing_slot, missing_layer))
         return LC_ERR_STATE;
-    choose_cached(model);
+    choose_kept(model);
     model->finished = true;
     return LC_OK;
 }

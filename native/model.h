@@ -26,6 +26,7 @@ struct lc_model {
     lc_matrix token_embd, output;
     lc_vector output_norm, rope_freqs;
     lc_layer *layers;
+    size_t kept; /* bytes that stay in the last-level cache */
     bool finished;
     _Atomic int32_t n_holders;   /* whoever made it, and its contexts */
 };

@@ -170,7 +170,7 @@ static void deliver_part(const lc_matrix *m, const lc_activations *a, const span
             const float *later = out->y + lc_min(token + DELIVER_AHEAD, a->n - 1) * out->stride;
             for (int64_t panel = s->panel; panel < s->panel_end; panel++) {
                 const float *of_tile = pair_sums(m, s, sums, panel) + (size_t)(tile - s->tile) * tile_sums(m);
-                lc_ahead_written(later + panel * rows, 1);
+                lc_ahead_written(later + panel * rows, (size_t)rows * sizeof(float));
                 deliver(m, panel, token, of_tile + ((panel - s->panel) % LC_PAIR * LC_TILE + t) * rows, out);
             }
         }
@@ -196,7 +196,7 @@ static void multiply_several(const lc_matrix *m, const lc_matrix *up, const lc_a
 
 /* ---- chunks ---- */
 
-/* One token: the rows that a chunk's results go to. */
+/* One token: the other threads have read the rows that a chunk's results go to, in the stage before or a layer ago. */
 static void expect_results(const lc_matrix *m, const span *s, const lc_output *out)
 {
     const int64_t rows = m->layout.rows;

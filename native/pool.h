@@ -67,17 +67,17 @@ void lc_team_own(const lc_team *team, int64_t n_chunks, int64_t *first, int64_t 
 
 /* ---- memory that a thread will read soon, and asks for when it has nothing to wait for but other threads ---- */
 
-typedef struct lc_ahead {
+typedef struct lc_expected {
     const uint8_t *at;
     size_t n_bytes;
-} lc_ahead;
+} lc_expected;
 
 /* At most: what is asked for shall still be in the second-level cache when it is read. */
-#define LC_AHEAD_BYTES (256 << 10)
+#define LC_EXPECTED_BYTES (256 << 10)
 
 /* This is what the thread reads first of the next product.  Whenever it waits for the end of a stage it asks for it.
  * Naming the same again begins nothing anew. */
-void lc_team_expect(lc_team *team, lc_ahead ahead);
+void lc_team_expect(lc_team *team, lc_expected ahead);
 /* Asks for the next n_bytes of it. */
 void lc_team_fetch(lc_team *team, size_t n_bytes);
 

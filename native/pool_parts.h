@@ -45,7 +45,7 @@ struct lc_team {
     bool holds_chunk;  /* that counts as done when the next one is asked for */
     int32_t hand_rank; /* whose hand the chunk is in that this thread tries */
     uint64_t hand;     /* what that hand holds; 0: this thread tries none */
-    lc_ahead ahead;
+    lc_expected ahead;
     size_t fetched;    /* bytes of it that were asked for */
 };
 

@@ -1,4 +1,5 @@
 /* team.c - the stages of a job: who takes which chunk, and when a stage is over. */
+#include "ahead.h"
 #include "pool_parts.h"
 
 #define FETCH_BYTES 512 /* between two looks */
@@ -52,19 +53,18 @@ void lc_team_own(const lc_team *team, int64_t n_chunks, int64_t *first, int64_t 
     region_of(team->pool, team->rank, n_chunks, first, end);
 }
 
-void lc_team_expect(lc_team *team, lc_ahead ahead)
+void lc_team_expect(lc_team *team, lc_expected ahead)
 {
     if (team->ahead.at == ahead.at)
         return;
-    team->ahead = (lc_ahead){ahead.at, (size_t)lc_min((int64_t)ahead.n_bytes, LC_AHEAD_BYTES)};
+    team->ahead = (lc_expected){ahead.at, (size_t)lc_min((int64_t)ahead.n_bytes, LC_EXPECTED_BYTES)};
     team->fetched = 0;
 }
 
 void lc_team_fetch(lc_team *team, size_t n_bytes)
 {
     const size_t at = team->fetched, n = (size_t)lc_min((int64_t)n_bytes, (int64_t)(team->ahead.n_bytes - at));
-    for (size_t i = 0; i < n; i += LC_CACHE_LINE)
-        __builtin_prefetch(team->ahead.at + at + i, 0, 2); /* the second-level cache will do */
+    lc_ahead_later(team->ahead.at + at, n);
     team->fetched += n;
 }
 

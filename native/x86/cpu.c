@@ -25,11 +25,14 @@ static bool find_caches(uint32_t leaf, features *f)
     uint32_t a, b, c, d;
     for (uint32_t i = 0; i < CACHES_MOST && __get_cpuid_count(leaf, i, &a, &b, &c, &d) && (a & CACHE_TYPE); i++)
         if ((a & CACHE_TYPE) != 2) { /* ways, partitions, bytes of a line, sets: each less one */
-            f->last_bytes = ((size_t)(b >> 22) + 1) * ((b >> 12 & 1023) + 1) * ((b & 4095) + 1) * ((size_t)c + 1);
-            if ((a >> 5 & 7) == 1)
-                f->l1_bytes = f->last_bytes;
+            const size_t bytes = ((size_t)(b >> 22) + 1) * ((b >> 12 & 1023) + 1) * ((b & 4095) + 1) * ((size_t)c + 1);
+            const uint32_t level = a >> 5 & 7;
+            if (level == 1)
+                f->l1_bytes = bytes;
+            else if (level >= 3)
+                f->last_bytes = bytes;
         }
-    return f->last_bytes > 0;
+    return f->l1_bytes > 0;
 }
 
 static features found;

@@ -12,7 +12,8 @@ bool lc_cpu_has_avx512(void);
 bool lc_cpu_has_avx512_bf16(void);
 /* Bytes of a core's first-level cache for data; 0 if the processor does not say. */
 size_t lc_cpu_l1_bytes(void);
-/* Bytes of the cache that is nearest to memory; 0 if the processor does not say. */
+/* Bytes of the cache behind those of single cores, or of one of them where groups of cores have one each; 0 if there is
+ * none, or the processor does not say. */
 size_t lc_cpu_last_cache_bytes(void);
 
 #endif

@@ -11,7 +11,7 @@ import pytest
 
 from tests.native.random_weights import random_bytes
 from tests.support.blocks import BLOCK, IDS, OLD_SCALES, QUANTIZED, Floats, block_size, dequantize, scale_places
-from tests.support.core import Matrix, Pool, chosen_isa, ffi, floats, lib, ok, supported_isas
+from tests.support.core import Matrix, Pool, chosen_cache, chosen_isa, ffi, floats, lib, ok, supported_isas
 
 EPSILON = float(np.finfo(np.float32).eps)
 ISAS = supported_isas()
@@ -129,6 +129,10 @@ def test_products(isa: str, label: str) -> None:
                 y = matrix.multiply(pool, x)
                 exact = x.astype(np.float64) @ weights.astype(np.float64).T
                 assert np.all(np.abs(y - exact) <= error_bound(label, data, weights, x)), (rows, cols, n)
+            with chosen_cache(1):
+                passing = Matrix(label, rows, cols)
+            ok(passing.write(data))
+            assert passing.multiply(pool, x[:1]).tobytes() == matrix.multiply(pool, x[:1]).tobytes()
 
 
 @pytest.mark.parametrize("isa", ISAS)

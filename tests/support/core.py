@@ -58,11 +58,11 @@ def chosen_isa(name: str) -> Iterator[None]:
 @contextmanager
 def chosen_cache(n_bytes: int) -> Iterator[None]:
     """Models that are finished inside take the last-level cache to hold this much."""
-    lib.lc_cache_select(n_bytes)
+    lib.lc_last_cache_select(n_bytes)
     try:
         yield
     finally:
-        lib.lc_cache_select(0)
+        lib.lc_last_cache_select(0)
 
 
 def floats(array: NDArray[Any]) -> Any:
