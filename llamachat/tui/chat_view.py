@@ -288,7 +288,9 @@ class ChatView(Panes):
             return None
 
     async def after_operation(self) -> None:
-        """Shows what an operation changed, whatever it was."""
+        """Shows what an operation changed, whatever it was; nothing once the program ends, when no widget can be added."""
+        if self.app._exit:
+            return
         if self._shown_tree[:1] != (self.session.conversation.id,):
             await self.show_conversation()
         else:

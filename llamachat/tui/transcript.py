@@ -136,6 +136,8 @@ class Transcript(LaidOutOnce, VerticalScroll, can_focus=False):
         with self.app.batch_update():
             if old:
                 await self.remove_children(list(old.values()))
+            if not self.is_attached:  # the program has begun to end meanwhile
+                return
             after: Widget = self._earlier
             fresh: list[Widget] = []
             for view in [*views, None]:

@@ -334,6 +334,16 @@ async def test_quitting_in_the_middle_of_an_answer_keeps_it() -> None:
         assert chat.path[-1].status is Status.STOPPED
 
 
+async def test_quit_as_a_command_in_a_chat_with_messages() -> None:
+    async with open_chat(["one two three"]) as chat:
+        await chat.ask("Hello")
+        await chat.type("/quit")
+        await chat.press("enter")
+        await chat.until(lambda: not chat.app.is_running, "the end")
+        assert chat.app.return_code == 0
+        assert chat.app._exception is None
+
+
 async def test_the_meter_is_exact() -> None:
     async with open_chat(["one two three"]) as chat:
         await chat.ask("Hello")
