@@ -1,0 +1,20 @@
+"""Every command as it is typed, in a chat with messages: it does something or says why not, and the program stands."""
+
+from __future__ import annotations
+
+import pytest
+
+from llamachat.chat.command_table import COMMANDS
+from tests.support.chat_app import open_chat
+
+
+@pytest.mark.parametrize("name", [command.name for command in COMMANDS])
+async def test_a_command_without_arguments(name: str) -> None:
+    async with open_chat(["one two three", "four"]) as chat:
+        await chat.ask("Hello")
+        await chat.send(f"/{name}")
+        await chat.until(lambda: not chat.app.is_running or chat.composer.text != f"/{name}" or chat.trouble)
+        await chat.press("escape", "escape")  # out of what it opened
+        assert chat.app._exception is None
+        assert chat.app.is_running == (name != "quit")
+        assert chat.app.return_code == (0 if name == "quit" else None)
