@@ -288,7 +288,7 @@ class ChatView(Panes):
             return None
 
     async def after_operation(self) -> None:
-        """Shows what an operation changed, whatever it was; nothing once the program ends, when no widget can be added."""
+        """Shows what an operation changed, whatever it was. (When the program has begun to end, no widget is added.)"""
         if self.app._exit:
             return
         if self._shown_tree[:1] != (self.session.conversation.id,):
