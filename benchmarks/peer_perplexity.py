@@ -74,6 +74,7 @@ def main(path: str, text: str, n_ctx: int, threads: int) -> None:
     for start in range(0, len(ids) // n_ctx * n_ctx, n_ctx):
         window = ids[start : start + n_ctx]
         nlls += peer.nlls(bos + window[len(bos) :], window[1:], n_ctx // 2)
+        print(f"llama.cpp: window {start // n_ctx + 1} of {len(ids) // n_ctx}", file=sys.stderr)
     print(json.dumps({"ids": ids, "nlls": nlls}))
 
 

@@ -22,7 +22,12 @@ from typing import Any
 from llamachat.engine.core import default_threads
 
 HERE = Path(__file__).resolve().parent
-WAYS: dict[str, tuple[str, ...]] = {"ours": (), "--exact": ("--exact",), "--kv-type q8_0": ("--kv-type", "q8_0")}
+WAYS: dict[str, tuple[str, ...]] = {
+    "ours": (),
+    "exact": ("--rounding", "exact"),
+    "fast": ("--rounding", "fast"),
+    "--kv-type q8_0": ("--kv-type", "q8_0"),
+}
 
 
 def answer(command: Sequence[str]) -> dict[str, Any]:
@@ -74,7 +79,7 @@ def measure(model: Path, text: Path, work: argparse.Namespace) -> dict[str, Any]
 def show(found: dict[str, Any]) -> None:
     """A line of the table: ours, and the other figures as what they are more or less than the yardstick."""
     yardstick = found.get("as F32") or found.get("peer") or found["ours"]
-    cells = [f"{found['file']:<28}"]
+    cells = [f"{found['file']:<32}"]
     for name in (*WAYS, "peer", "as F32"):
         value = found.get(name)
         cells.append(" " * 18 if value is None else f"{value:9.4f} {100 * (value / yardstick - 1):+6.3f} %")
@@ -94,7 +99,7 @@ def main() -> None:
     work = parser.parse_args()
     yardstick = "as F32" if work.floats else "the peer" if work.peer_python else "ours"
     print(f"perplexity, and how much more than {yardstick}; windows of {work.n_ctx} tokens")
-    print("  ".join([f"{'file':<28}", *(f"{name:>18}" for name in (*WAYS, "peer", "as F32"))]))
+    print("  ".join([f"{'file':<32}", *(f"{name:>18}" for name in (*WAYS, "peer", "as F32"))]), flush=True)
     results = []
     for model in work.models:
         results.append(measure(model.resolve(), work.text.resolve(), work))

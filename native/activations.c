@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 
+#include "rounding.h"
+
 size_t lc_activations_bytes(lc_form form, int64_t cols, int64_t n)
 {
     const int32_t width = n == 1 ? 1 : LC_TILE;
@@ -35,7 +37,7 @@ void lc_activations_free(lc_activations *a)
     *a = (lc_activations){0};
 }
 
-void lc_activations_pack(lc_activations *a, int32_t tile, int64_t first, int64_t n, const float *const rows[LC_TILE])
+static void pack(const lc_activations *a, int32_t tile, int64_t first, int64_t n, const float *const rows[LC_TILE])
 {
     const int32_t width = lc_activations_width(a);
     for (int i = 0; i < LC_N_FORMS; i++) {
@@ -45,4 +47,31 @@ void lc_activations_pack(lc_activations *a, int32_t tile, int64_t first, int64_t
                                 (uint8_t *)(uintptr_t)lc_activations_tile(a, form, tile) +
                                     lc_form_bytes(form, width, first));
     }
+}
+
+#define ROUNDED_COLUMNS 512 /* at a time */
+
+/* Copies are rounded: what rows hold is still wanted, and by other products with other blocks too. */
+static void pack_rounded(const lc_activations *a, int32_t tile, int64_t first, int64_t n,
+                         const float *const rows[LC_TILE])
+{
+    _Alignas(LC_CACHE_LINE) float rounded[LC_TILE][ROUNDED_COLUMNS];
+    for (int64_t at = 0; at < n; at += ROUNDED_COLUMNS) {
+        const int64_t part = lc_min(ROUNDED_COLUMNS, n - at);
+        const float *parts[LC_TILE] = {NULL};
+        for (int t = 0; t < LC_TILE && rows[t]; t++) {
+            memcpy(rounded[t], rows[t] + at, (size_t)part * sizeof(float));
+            lc_round_like_llama_cpp(a->like, rounded[t], part);
+            parts[t] = rounded[t];
+        }
+        pack(a, tile, first + at, part, parts);
+    }
+}
+
+void lc_activations_pack(lc_activations *a, int32_t tile, int64_t first, int64_t n, const float *const rows[LC_TILE])
+{
+    if (a->like)
+        pack_rounded(a, tile, first, n, rows);
+    else
+        pack(a, tile, first, n, rows);
 }

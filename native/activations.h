@@ -9,6 +9,7 @@ typedef struct lc_activations {
     int64_t cols;
     int32_t n;                      /* tokens */
     lc_precision precision;         /* of products of several tokens */
+    const lc_type_info *like;       /* rounded as llama.cpp does for weights of this type; NULL: they are not */
     unsigned forms;                 /* bits 1 << lc_form */
     uint8_t *tiles[LC_N_FORMS];     /* room for n tokens of the widest matrix */
 } lc_activations;
@@ -40,8 +41,8 @@ LC_INLINE const uint8_t *lc_activations_tile(const lc_activations *a, lc_form fo
 {
     return a->tiles[form] + (size_t)tile * lc_activations_tile_bytes(a, form);
 }
-/* Packs the columns first..first+n-1 of a tile in every form wanted; first is a multiple of LC_BLOCK.  rows: floats
- * from that column on, NULL beyond the last token. */
+/* Packs the columns first..first+n-1 of a tile in every form wanted; first is a multiple of LC_BLOCK, and of LC_SUPER
+ * where they are rounded.  rows: floats from that column on, NULL beyond the last token. */
 void lc_activations_pack(lc_activations *a, int32_t tile, int64_t first, int64_t n, const float *const rows[LC_TILE]);
 
 #endif

@@ -127,7 +127,7 @@ static bool make_frequencies(lc_context *ctx)
 lc_status lc_context_create(lc_model *model, lc_pool *pool, const lc_context_options *options, lc_context **out)
 {
     if (!model || !pool || !options || !out || options->n_ctx < 1 || options->n_ctx > 1 << 24 || options->n_batch < 1 ||
-        (options->exact != 0 && options->exact != 1))
+        options->rounding < 0 || options->rounding >= LC_N_ROUNDINGS)
         return LC_ERR_ARGUMENT;
     if (options->kv_type != LC_F16 && options->kv_type != LC_Q8_0)
         return LC_ERR_TYPE;
@@ -143,7 +143,7 @@ lc_status lc_context_create(lc_model *model, lc_pool *pool, const lc_context_opt
     lc_pool_hold(pool);
     ctx->n_ctx = options->n_ctx;
     ctx->n_batch = (int32_t)lc_min(lc_min(options->n_batch, options->n_ctx), BATCH_MAX);
-    ctx->exact = options->exact;
+    ctx->rounding = options->rounding;
     ctx->kv_q8 = options->kv_type == LC_Q8_0;
     ctx->head_stride = (int32_t)lc_round_up(h->head_dim, ctx->kv_q8 ? LC_BLOCK : LC_PAD);
     ctx->attention_rows = (int32_t)lc_round_up(h->n_heads / h->n_kv_heads, LC_QUERIES);

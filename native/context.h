@@ -22,7 +22,7 @@ struct lc_context {
     int32_t length;              /* tokens held */
     bool has_logits;
     int32_t rows_at, n_rows;     /* tokens of the last batch whose rows of x went through the last layer */
-    bool exact;                  /* prompts at full precision */
+    int32_t rounding;            /* lc_rounding */
 
     /* KV cache: for each layer and KV head, keys and values of n_ctx tokens rounded up to whole LC_KEY_TILEs, in blocks
      * of 16; see lc_attention. */

@@ -6,6 +6,7 @@
 #include <math.h>
 
 #include "context.h"
+#include "rounding.h"
 
 /* ---- products ---- */
 
@@ -147,7 +148,8 @@ static lc_activations ready_rows(const lc_batch *b, lc_team *team, const step *s
 
     a.n = s->in.n;
     a.cols = s->in.cols;
-    a.precision = lc_multiply_precision(ctx->exact, a.n);
+    a.precision = lc_multiply_precision(ctx->rounding, a.n);
+    a.like = lc_rounded_like(ctx->rounding, s->products[0].m->layout.info);
     a.forms = 0;
     for (int i = 0; i < s->n_products; i++) {
         const product *p = &s->products[i];
@@ -179,7 +181,7 @@ static int32_t next_chunk(const lc_batch *b, lc_team *team, const step *s, const
 }
 
 /* next: the step that comes after this one, attention aside; NULL: none. */
-static void multiply(const lc_batch *b, lc_team *team, const step *s, const step *next)
+static void multiply_together(const lc_batch *b, lc_team *team, const step *s, const step *next)
 {
     lc_scratch *scratch = &b->context->scratch[lc_team_rank(team)];
     lc_activations a = ready_rows(b, team, s);
@@ -196,6 +198,29 @@ static void multiply(const lc_batch *b, lc_team *team, const step *s, const step
         }
         const int i = find_product(&p, &chunk);
         multiply_chunk(&s->products[i], &a, &p.grids[i], chunk, team, scratch->product);
+    }
+}
+
+static bool rounded_alike(const lc_batch *b, const step *s)
+{
+    const int32_t elements = s->products[0].m->layout.info->elements;
+    bool alike = true;
+    for (int i = 1; i < s->n_products; i++)
+        alike &= s->products[i].m->layout.info->elements == elements;
+    return alike || b->context->rounding != LC_ROUND_LLAMA_CPP;
+}
+
+/* Rows that products want rounded in different blocks are packed for each of them.  (A gate and its partner are always
+ * of one kind in the files there are; the gate's is taken.) */
+static void multiply(const lc_batch *b, lc_team *team, const step *s, const step *next)
+{
+    if (rounded_alike(b, s)) {
+        multiply_together(b, team, s, next);
+        return;
+    }
+    for (int i = 0; i < s->n_products; i++) {
+        const step one = {.in = s->in, .products = {s->products[i]}, .n_products = 1};
+        multiply_together(b, team, &one, NULL);
     }
 }
 

@@ -103,15 +103,27 @@ void lc_pool_free(lc_pool *pool);
 
 typedef struct lc_matrix lc_matrix;
 
+/* How activations are rounded before they meet weights. */
+typedef enum lc_rounding {
+    LC_ROUND_FAST = 0,   /* batches of 64 tokens or more are read two to three times as fast, with activations of 8 bits
+                            where weights are quantised, and in bf16 where weights are F16 or BF16 and the processor
+                            multiplies that; smaller ones as LC_ROUND_EXACT */
+    LC_ROUND_EXACT,      /* 15 bits where weights are quantised, floats otherwise */
+    LC_ROUND_LLAMA_CPP,  /* first as llama.cpp does it, so that figures of both compare: 8 bits in blocks of 32 where
+                            weights have such, in blocks of 256 where theirs have; then as LC_ROUND_EXACT */
+    LC_N_ROUNDINGS
+} lc_rounding;
+
 /* rows x cols weights of a type, laid out for the kernels in use. */
 lc_status lc_matrix_create(int32_t type, int64_t rows, int64_t cols, lc_matrix **out);
 /* Repacks n_rows whole rows in the file's layout; each row exactly once, in any order, from any thread.  Fastest from
  * a multiple of 16 rows on, and 16 or more at a time.  LC_ERR_STATE: one of the rows is written, or being written by
  * another thread.  LC_ERR_NONFINITE: a weight or a block's scale is not finite; none of the rows counts as written. */
 lc_status lc_matrix_write(lc_matrix *m, int64_t first_row, int64_t n_rows, const void *bytes, size_t n_bytes);
-/* y[n][rows] = x[n][cols] times the matrix's transpose.  exact as in lc_context_options, a batch being all n tokens.
+/* y[n][rows] = x[n][cols] times the matrix's transpose, the batch being all n tokens.
  * LC_ERR_STATE: rows are missing. */
-lc_status lc_matrix_multiply(const lc_matrix *m, lc_pool *pool, const float *x, int64_t n, int32_t exact, float *y);
+lc_status lc_matrix_multiply(const lc_matrix *m, lc_pool *pool, const float *x, int64_t n, int32_t rounding,
+                             float *y);
 /* Reads one row back as float32[cols], exactly the values that lc_dequantize gives. */
 lc_status lc_matrix_row(const lc_matrix *m, int64_t row, float *dst);
 size_t lc_matrix_bytes(const lc_matrix *m);
@@ -182,9 +194,7 @@ typedef struct lc_context_options {
                          counts as that */
     int32_t kv_type;  /* of the KV cache: LC_F16, or LC_Q8_0: half as much memory (blocks of 32 along a head, the last
                          one padded), values off by up to 1/254 of their block's largest */
-    int32_t exact;    /* 1: prompts as exact as answers.  0: batches of 64 tokens or more are read two to three times as
-                         fast, with activations of 8 bits where weights are quantised (15 otherwise), and in bf16 where
-                         weights are F16 or BF16 and the processor multiplies that */
+    int32_t rounding; /* lc_rounding: fast, it is for prompts */
 } lc_context_options;
 
 /* Pages of the cache become resident as they are used.  The context holds on to the model and the pool: they may be

@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+#include "rounding.h"
+
 /* Tokens of a public product that are packed at once. */
 #define MULTIPLY_BATCH 512
 
@@ -234,12 +236,13 @@ static lc_status multiply_batches(const lc_matrix *m, lc_pool *pool, lc_activati
     return LC_OK;
 }
 
-lc_status lc_matrix_multiply(const lc_matrix *m, lc_pool *pool, const float *x, int64_t n, int32_t exact, float *y)
+lc_status lc_matrix_multiply(const lc_matrix *m, lc_pool *pool, const float *x, int64_t n, int32_t rounding,
+                             float *y)
 {
     lc_activations a;
     size_t bytes;
 
-    if (!m || !pool || !x || !y || n < 1 || (exact != 0 && exact != 1))
+    if (!m || !pool || !x || !y || n < 1 || rounding < 0 || rounding >= LC_N_ROUNDINGS)
         return LC_ERR_ARGUMENT;
     if (m->n_written < m->rows)
         return LC_ERR_STATE;
@@ -250,7 +253,8 @@ lc_status lc_matrix_multiply(const lc_matrix *m, lc_pool *pool, const float *x, 
         return LC_ERR_MEMORY;
 
     a.cols = m->layout.cols;
-    a.precision = lc_multiply_precision(exact, n);
+    a.precision = lc_multiply_precision(rounding, n);
+    a.like = lc_rounded_like(rounding, m->layout.info);
     const lc_status status = multiply_batches(m, pool, &a, x, n, y);
     lc_activations_free(&a);
     return status;

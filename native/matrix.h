@@ -76,7 +76,7 @@ size_t lc_multiply_scratch_bytes(void);
  * chat comes to, and are over soon; nor does one of them decide much, while a short prompt's few keys decide
  * everything. */
 #define LC_FAST_TOKENS 64
-lc_precision lc_multiply_precision(bool exact, int64_t n);
+lc_precision lc_multiply_precision(int32_t rounding, int64_t n);
 /* The form that m needs of activations whose n and precision are set. */
 lc_form lc_multiply_form(const lc_matrix *m, const lc_activations *a);
 

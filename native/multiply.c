@@ -248,7 +248,7 @@ lc_form lc_multiply_form(const lc_matrix *m, const lc_activations *a)
     return a->n == 1 ? m->form : m->gemm[a->precision].form;
 }
 
-lc_precision lc_multiply_precision(bool exact, int64_t n)
+lc_precision lc_multiply_precision(int32_t rounding, int64_t n)
 {
-    return exact || n < LC_FAST_TOKENS ? LC_EXACT : LC_FAST;
+    return rounding != LC_ROUND_FAST || n < LC_FAST_TOKENS ? LC_EXACT : LC_FAST;
 }

@@ -54,7 +54,7 @@ class Invocation:
 
     def source(self, path: Path) -> ModelSource:
         """How to load the model at ``path``: as the options say, and nothing else."""
-        from llamachat.engine.base import KvType, ModelSource
+        from llamachat.engine.base import KvType, ModelSource, Rounding
 
         return ModelSource(
             path,
@@ -62,7 +62,7 @@ class Invocation:
             self.get("n_ctx"),
             self.get("threads"),
             self.get("kv_type", KvType.F16),
-            exact=self.get("exact", False),
+            rounding=Rounding.EXACT if self.get("exact") else Rounding.FAST,
         )
 
     def source_as_before(self, path: Path) -> ModelSource:

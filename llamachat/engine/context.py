@@ -6,7 +6,7 @@ import time
 from collections.abc import Generator, Sequence
 from typing import Any
 
-from llamachat.engine.base import KvType
+from llamachat.engine.base import KvType, Rounding
 from llamachat.engine.core import StopFlag, check, ffi, lib
 from llamachat.engine.events import Alternative, PrefillProgress
 from llamachat.engine.model import Model
@@ -18,6 +18,11 @@ _BATCH_TOKENS = 256
 
 
 _KV_TYPES = {KvType.F16: lib.LC_F16, KvType.Q8_0: lib.LC_Q8_0}
+_ROUNDINGS = {
+    Rounding.FAST: lib.LC_ROUND_FAST,
+    Rounding.EXACT: lib.LC_ROUND_EXACT,
+    Rounding.LLAMA_CPP: lib.LC_ROUND_LLAMA_CPP,
+}
 
 
 class Context:
@@ -27,8 +32,8 @@ class Context:
         self.model = model
         self.n_ctx = n_ctx or model.info.n_ctx
         self.n_batch = min(_BATCH_TOKENS, self.n_ctx)  # tokens that one call evaluates at most
-        kv_type, exact = _KV_TYPES[model.source.kv_type], int(model.source.exact)
-        options = ffi.new("lc_context_options *", (self.n_ctx, self.n_batch, kv_type, exact))
+        kv_type, rounding = _KV_TYPES[model.source.kv_type], _ROUNDINGS[model.source.rounding]
+        options = ffi.new("lc_context_options *", (self.n_ctx, self.n_batch, kv_type, rounding))
         out: Any = ffi.new("lc_context **")
         check(
             lib.lc_context_create(model.handle, model.pool.handle, options, out),

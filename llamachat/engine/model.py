@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llamachat.engine.base import ModelSource
+from llamachat.engine.base import ModelSource, Rounding
 from llamachat.engine.core import Pool, check, default_threads, ffi, lib, select_isa
 from llamachat.engine.events import ModelInfo
 from llamachat.engine.loading import Loading
@@ -121,8 +121,9 @@ class Model:
             info, pool = _describe(weights, tokenizer, source), Pool(source.threads)
             cache_bytes = cache_bytes_per_token(weights.hyperparameters, source.kv_type)
             traffic = Traffic(weight_bytes_per_token(weights), cache_bytes)
-            exact = source.exact or weights.hyperparameters.n_embd < _NARROW
-            return cls(handle, info, tokenizer, pool, replace(source, exact=exact), traffic)
+            if source.rounding is Rounding.FAST and weights.hyperparameters.n_embd < _NARROW:
+                source = replace(source, rounding=Rounding.EXACT)
+            return cls(handle, info, tokenizer, pool, source, traffic)
 
     def close(self) -> None:
         """Frees the weights and ends the threads; contexts must be closed before."""

@@ -11,7 +11,7 @@ import pytest
 from llamachat.cli.help import HelpCommand
 from llamachat.cli.invocation import Invocation
 from llamachat.cli.options import COMMON, with_options
-from llamachat.engine.base import KvType, ModelSource
+from llamachat.engine.base import KvType, ModelSource, Rounding
 from llamachat.engine.settings import PARAMETERS, Parameter
 from llamachat.errors import FileError
 from tests.cli.program import Run, assert_one_line
@@ -90,11 +90,11 @@ def test_what_a_model_is_loaded_with(monkeypatch: pytest.MonkeyPatch, own_home: 
     path = own_home / "model.gguf"
     assert resolve().source(path) == ModelSource(path)
     given = resolve("--exact", "--threads", "3", "--n-ctx", "77", "--kv-type", "Q8_0").source(path)
-    assert given == ModelSource(path, n_ctx=77, threads=3, kv_type=KvType.Q8_0, exact=True)
+    assert given == ModelSource(path, n_ctx=77, threads=3, kv_type=KvType.Q8_0, rounding=Rounding.EXACT)
     monkeypatch.setenv("LLAMACHAT_EXACT", "yes")
     monkeypatch.setenv("LLAMACHAT_KV_TYPE", "q8_0")
-    assert resolve().source(path) == ModelSource(path, kv_type=KvType.Q8_0, exact=True)
-    assert resolve("--kv-type", "f16").source(path) == ModelSource(path, exact=True)
+    assert resolve().source(path) == ModelSource(path, kv_type=KvType.Q8_0, rounding=Rounding.EXACT)
+    assert resolve("--kv-type", "f16").source(path) == ModelSource(path, rounding=Rounding.EXACT)
 
 
 def test_paths_in_a_file_are_meant_from_there(config: Path, own_home: Path) -> None:

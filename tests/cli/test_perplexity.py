@@ -47,7 +47,7 @@ def test_the_figures(llamachat: Run, model: Path, text: Path) -> None:
     done = llamachat("perplexity", "-m", model, "--text", text, "--n-ctx", "64")
     assert done.returncode == 0
     about, size, figure = done.stdout.splitlines()
-    assert about == "tiny: Q8_0"
+    assert about == "tiny: Q8_0, rounding llama.cpp"
     n_tokens, n_windows, n_predicted = (int(word.replace(",", "")) for word in re.findall(r"[\d,]*\d", size))
     assert (n_windows, n_predicted) == (n_tokens // 64, n_tokens // 64 * 31)
     assert re.fullmatch(r"perplexity     \d+\.\d{4} \+/- \d+\.\d{5}", figure)
@@ -71,6 +71,25 @@ def test_the_json_has_the_same_and_more(llamachat: Run, model: Path, text: Path)
     assert "kl_divergence" not in found
     strided = llamachat("perplexity", "-m", model, "--text", text, "--n-ctx", "64", "--stride", "16", "--json")
     assert json.loads(strided.stdout)["predicted"] == json.loads(strided.stdout)["windows"] * 16
+
+
+def test_activations_are_rounded_like_llama_cpp_unless_said_otherwise(
+    llamachat: Run, model: Path, text: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def found(*options: str) -> tuple[str, float]:
+        done = llamachat("perplexity", "-m", model, "--text", text, "--n-ctx", "160", "--json", *options)
+        figures = json.loads(done.stdout)
+        return figures["rounding"], figures["perplexity"]
+
+    rounded, exact = found(), found("--exact")
+    assert (rounded[0], exact[0]) == ("llama.cpp", "exact")
+    assert rounded[1] == pytest.approx(exact[1], rel=0.02)
+    assert rounded[1] != exact[1]
+    assert found("--rounding", "Exact") == exact
+    assert found("--rounding", "fast") == ("fast", exact[1])  # the model is too narrow for it
+    monkeypatch.setenv("LLAMACHAT_EXACT", "1")
+    assert found() == exact
+    assert found("--rounding", "llama.cpp") == rounded
 
 
 def test_the_usual_window_is_512(llamachat: Run, model: Path) -> None:
@@ -130,6 +149,7 @@ def test_a_folder_is_no_text(llamachat: Run, model: Path, tmp_path: Path) -> Non
         (("--text", ""), ("--text takes a file, or - for standard input",)),
         (("--text", "x", "--n-ctx", "2"), ("--n-ctx takes 3 or more",)),
         (("--text", "x", "--stride", "0"), ("--stride takes",)),
+        (("--text", "x", "--rounding", "most"), ("--rounding takes one of fast, exact, llama.cpp",)),
         (("--text", "x", "--n-ctx", "40", "--stride", "41"), ("--stride takes at most --n-ctx (40), not 41",)),
         (("--text", "x", "more"), ("unexpected extra argument",)),
     ],

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from llamachat.engine import loading as loading_module
-from llamachat.engine.base import ModelSource
+from llamachat.engine.base import ModelSource, Rounding
 from llamachat.engine.context import Context
 from llamachat.engine.core import StopFlag
 from llamachat.engine.loading import Loading, Placed
@@ -264,8 +264,8 @@ def test_narrow_models_are_read_as_exactly_as_they_answer(n_embd: int, is_exact:
     shape = TinyShape(n_embd=n_embd, n_ff=96, n_layers=1, n_ctx=128)
     write_gguf(tmp_path / "m.gguf", random_model(shape), types="Q8_0")
     found = []
-    for exact in (False, True):
-        model = Model.load(ModelSource(tmp_path / "m.gguf", threads=1, exact=exact))
+    for rounding in (Rounding.FAST, Rounding.EXACT):
+        model = Model.load(ModelSource(tmp_path / "m.gguf", threads=1, rounding=rounding))
         context = Context(model)
         context.append([1, *range(200, 300)], StopFlag())  # at once, which is long enough to be read fast
         found.append(bytes(ffi.buffer(context.logits, 4 * shape.n_vocab)))

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from llamachat.engine.base import ModelSource
+from llamachat.engine.base import ModelSource, Rounding
 from llamachat.engine.core import StopFlag
 from llamachat.engine.perplexity import (
     Estimate,
@@ -39,7 +39,7 @@ TEXT = " ".join(random.Random(5).choices(["the", "cat", "sat", "on", "a mat,", "
 
 def run(path: Path, plan: Plan, text: str = TEXT) -> tuple[Started, list[WindowDone], Measured]:
     told: list[PerplexityEvent] = []
-    perplexity(ModelSource(path, threads=2, exact=True), text, plan, told.append, StopFlag())
+    perplexity(ModelSource(path, threads=2, rounding=Rounding.EXACT), text, plan, told.append, StopFlag())
     (started,) = (event for event in told if isinstance(event, Started))
     assert all(isinstance(event, Loading) for event in told[: told.index(started)])
     assert isinstance(told[-1], Measured)
@@ -114,7 +114,7 @@ def test_divergence_against_float64(tmp_path: Path) -> None:
 
 
 def test_a_model_does_not_diverge_from_itself(tiny_path: Path) -> None:
-    _, _, measured = run(tiny_path, Plan(16, reference=ModelSource(tiny_path, threads=2, exact=True)))
+    _, _, measured = run(tiny_path, Plan(16, reference=ModelSource(tiny_path, threads=2, rounding=Rounding.EXACT)))
     found = measured.divergence
     assert found is not None
     assert (found.mean, found.maximum, found.error, found.same_top, found.same_top_error) == (0, 0, 0, 1, 0)

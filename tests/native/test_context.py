@@ -33,8 +33,8 @@ def code_of(context: CoreContext, ids: list[int], cancel: object = ffi.NULL) -> 
     return error.value.code
 
 
-def options(n_ctx: int, n_batch: int, kv_type: int = lib.LC_F16, exact: int = 0) -> Any:
-    return ffi.new("lc_context_options *", (n_ctx, n_batch, kv_type, exact))
+def options(n_ctx: int, n_batch: int, kv_type: int = lib.LC_F16, rounding: int = lib.LC_ROUND_FAST) -> Any:
+    return ffi.new("lc_context_options *", (n_ctx, n_batch, kv_type, rounding))
 
 
 def test_creating(model: CoreModel, pool: Pool) -> None:
@@ -50,8 +50,8 @@ def test_creating(model: CoreModel, pool: Pool) -> None:
         (model.handle, pool.handle, options(2**24 + 1, 10), out),
         (model.handle, pool.handle, options(-1, 10), out),
         (model.handle, pool.handle, options(10, 0), out),
-        (model.handle, pool.handle, options(10, 10, exact=2), out),
-        (model.handle, pool.handle, options(10, 10, exact=-1), out),
+        (model.handle, pool.handle, options(10, 10, rounding=lib.LC_N_ROUNDINGS), out),
+        (model.handle, pool.handle, options(10, 10, rounding=-1), out),
     ):
         assert create(*arguments) == lib.LC_ERR_ARGUMENT
     assert create(model.handle, pool.handle, options(10, 10, kv_type=lib.LC_F32), out) == lib.LC_ERR_TYPE

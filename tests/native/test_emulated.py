@@ -62,7 +62,7 @@ def test_models(folder: Path, isa: str) -> None:
     lengths = (66, 11, 1, 1, 1)
     ends = np.cumsum(lengths)
     for model, tokens in zip(models, ids, strict=True):
-        core.evaluate(model, [tokens[end - n : end] for n, end in zip(lengths, ends, strict=True)], exact=True)
+        core.evaluate(model, [tokens[end - n : end] for n, end in zip(lengths, ends, strict=True)], rounding="exact")
     results = split(core.answers(), *((len(lengths), model.n_vocab) for model in models))
     for model, tokens, logits in zip(models, ids, results, strict=True):
         assert_close(model, logits, model.logits(tokens)[ends - 1], model)

@@ -12,6 +12,7 @@ import pytest
 from tests.native.random_weights import random_bytes
 from tests.support.blocks import BLOCK, IDS, OLD_SCALES, QUANTIZED, Floats, block_size, dequantize, scale_places
 from tests.support.core import Matrix, Pool, chosen_cache, chosen_isa, ffi, floats, lib, ok, supported_isas
+from tests.support.rounding import rounded_like_llama_cpp
 
 EPSILON = float(np.finfo(np.float32).eps)
 ISAS = supported_isas()
@@ -152,10 +153,32 @@ def test_fast_products(isa: str, label: str) -> None:
             ok(matrix.write(data))
             x = activations(rng, n, cols)
             expected = x.astype(np.float64) @ weights.astype(np.float64).T
-            fast = np.abs(matrix.multiply(pool, x, exact=False) - expected)
+            fast = np.abs(matrix.multiply(pool, x, rounding="fast") - expected)
             assert np.all(fast <= error_bound(label, data, weights, x, fast=True)), (rows, cols, n)
             exact = np.abs(matrix.multiply(pool, x) - expected)
             assert np.all(exact <= error_bound(label, data, weights, x)), (rows, cols, n)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("label", IDS)
+def test_rounded_like_llama_cpp(isa: str, label: str) -> None:
+    """Any number of tokens meets weights as bytes in blocks of the weights' own length, and then as exactly as ever."""
+    elements = block_size(label)[0]
+    with Pool(2) as pool, chosen_isa(isa):
+        for rows, cols in [(5, elements), (33, 3 * elements), (17, 1280 if label in QUANTIZED else 1031)]:
+            rng = np.random.default_rng([rows, cols, 9])
+            data = random_bytes(rng, label, rows, cols)
+            weights = dequantize(label, data, (rows, cols))
+            matrix = Matrix(label, rows, cols)
+            ok(matrix.write(data))
+            for n in (1, 3, 13, FAST + 2):
+                x = activations(rng, n, cols)
+                x[-1] *= np.float32(1e6)  # scales that are too large for float16
+                x[0] *= np.float32(1e-34)  # and some too small for an inverse
+                rounded = rounded_like_llama_cpp(label, x)
+                y = matrix.multiply(pool, x, rounding="llama.cpp")
+                difference = np.abs(y - rounded.astype(np.float64) @ weights.astype(np.float64).T)
+                assert np.all(difference <= error_bound(label, data, weights, rounded) + 1e-25), (rows, cols, n)
 
 
 def test_fewer_tokens_are_exact() -> None:
@@ -165,9 +188,9 @@ def test_fewer_tokens_are_exact() -> None:
     x = activations(rng, FAST, 256)
     with Pool(1) as pool:
         few, many = x[:-1], x
-        assert matrix.multiply(pool, few, exact=False).tobytes() == matrix.multiply(pool, few).tobytes()
+        assert matrix.multiply(pool, few, rounding="fast").tobytes() == matrix.multiply(pool, few).tobytes()
         if "avx2" in ISAS:  # generic C knows one precision
-            assert matrix.multiply(pool, many, exact=False).tobytes() != matrix.multiply(pool, many).tobytes()
+            assert matrix.multiply(pool, many, rounding="fast").tobytes() != matrix.multiply(pool, many).tobytes()
 
 
 @pytest.mark.parametrize("isa", ISAS)
@@ -180,13 +203,14 @@ def test_a_token_does_not_see_its_neighbours(isa: str, label: str) -> None:
         matrix = Matrix(label, rows, cols)
         data = random_bytes(rng, label, rows, cols)
         ok(matrix.write(data))
-        for n, fast in ((20, False), (FAST + 2, True)):
+        for n, rounding in ((20, "exact"), (FAST + 2, "fast"), (20, "llama.cpp")):
             x = activations(rng, n, cols)
-            bound = error_bound(label, data, dequantize(label, data, (rows, cols)), x, fast=fast)
-            alone = np.concatenate([matrix.multiply(pool, x[i : i + 1]) for i in range(n)])
+            bound = error_bound(label, data, dequantize(label, data, (rows, cols)), x, fast=rounding == "fast")
+            one_by_one = "llama.cpp" if rounding == "llama.cpp" else "exact"
+            alone = np.concatenate([matrix.multiply(pool, x[i : i + 1], rounding=one_by_one) for i in range(n)])
             x[4] = np.nan
             x[9, 5] = np.inf
-            together = matrix.multiply(pool, x, exact=not fast)
+            together = matrix.multiply(pool, x, rounding=rounding)
             keep = [i for i in range(n) if i not in (4, 9)]
             assert np.all(np.abs(together - alone)[keep] <= 2 * bound[keep])
             assert not np.isfinite(together[4]).any()
@@ -222,7 +246,7 @@ def test_threads_do_not_change_a_bit(isa: str) -> None:
                 results = []
                 for n_threads in (1, 2, 3):
                     with Pool(n_threads) as pool:
-                        results.append(matrix.multiply(pool, x, exact=False).tobytes())
+                        results.append(matrix.multiply(pool, x, rounding="fast").tobytes())
                 assert results[0] == results[1] == results[2], (label, n)
 
 
@@ -300,7 +324,7 @@ def test_writing() -> None:
             (matrix.handle, pool.handle, floats(x), 0, 0, floats(y)),
             (matrix.handle, pool.handle, floats(x), 2**62, 0, floats(y)),
             (matrix.handle, pool.handle, floats(x), 1, 0, ffi.NULL),
-            (matrix.handle, pool.handle, floats(x), 1, 2, floats(y)),
+            (matrix.handle, pool.handle, floats(x), 1, lib.LC_N_ROUNDINGS, floats(y)),
             (matrix.handle, pool.handle, floats(x), 1, -1, floats(y)),
         ):
             assert lib.lc_matrix_multiply(*arguments) == lib.LC_ERR_ARGUMENT

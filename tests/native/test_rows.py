@@ -48,7 +48,7 @@ def test_against_float64(isa: str, name: str, pool: Pool) -> None:
     with chosen_isa(isa):
         model = CoreModel(tiny.hparams(), tiny.tensors)
     for n_batch, n_rows in ((150, 150), (150, 77), (64, 64), (13, 9), (1, 1)):
-        context = CoreContext(model, pool, 150, n_batch, exact=True)
+        context = CoreContext(model, pool, 150, n_batch, rounding="exact")
         for start in range(0, 150, n_batch):
             size = min(n_batch, 150 - start)
             rows = min(n_rows, size)

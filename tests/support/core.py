@@ -72,6 +72,10 @@ def floats(array: NDArray[Any]) -> Any:
     return ffi.from_buffer("float[]", array, require_writable=False)
 
 
+#: lc_rounding by the name that the engine has for it.
+ROUNDINGS = {"fast": lib.LC_ROUND_FAST, "exact": lib.LC_ROUND_EXACT, "llama.cpp": lib.LC_ROUND_LLAMA_CPP}
+
+
 class Pool:
     """Threads, ended with the block."""
 
@@ -110,10 +114,10 @@ class Matrix:
         ok(lib.lc_matrix_row(self.handle, index, floats(out)))
         return out
 
-    def multiply(self, pool: Pool, x: Floats, *, exact: bool = True) -> Floats:
+    def multiply(self, pool: Pool, x: Floats, *, rounding: str = "exact") -> Floats:
         """x[n][cols] times the transpose."""
         y = np.full((len(x), self.rows), np.nan, np.float32)
-        ok(lib.lc_matrix_multiply(self.handle, pool.handle, floats(x), len(x), exact, floats(y)))
+        ok(lib.lc_matrix_multiply(self.handle, pool.handle, floats(x), len(x), ROUNDINGS[rounding], floats(y)))
         return y
 
 
@@ -168,10 +172,10 @@ class CoreContext:
     """A context; ``eval`` returns the logits of the last token."""
 
     def __init__(
-        self, model: CoreModel, pool: Pool, n_ctx: int, n_batch: int = 64, *, exact: bool = False, kv: str = "F16"
+        self, model: CoreModel, pool: Pool, n_ctx: int, n_batch: int = 64, *, rounding: str = "fast", kv: str = "F16"
     ) -> None:
         self.model, self.pool = model, pool
-        options = ffi.new("lc_context_options *", (n_ctx, n_batch, IDS[kv], exact))
+        options = ffi.new("lc_context_options *", (n_ctx, n_batch, IDS[kv], ROUNDINGS[rounding]))
         out = ffi.new("lc_context **")
         ok(lib.lc_context_create(model.handle, pool.handle, options, out))
         self.handle: Any = ffi.gc(out[0], lib.lc_context_free)

@@ -3,7 +3,7 @@
  * Reads requests, little-endian, and writes an answer each:
  *   'I' char name[16]                       lc_isa_select                  -> i32 status
  *   'M' i32 type, rows, cols, n; weights; f32 x[n][cols]                   -> f32 y[n][rows], f32 row[rows][cols]
- *   'L' lc_hparams, i32 n_tensors, n_ctx, n_ids, exact, kv_type;
+ *   'L' lc_hparams, i32 n_tensors, n_ctx, n_ids, rounding, kv_type;
  *       tensors: i32 slot, layer, type, rows, cols, n_bytes; bytes;
  *       i32 n_parts, parts[n_parts], ids[n_ids]                            -> f32 logits[n_parts][n_vocab]
  * Any failure ends it with status 1 and a line that says which call it was.
@@ -82,7 +82,7 @@ static void add_tensors(lc_model *model, int32_t n)
 
 static void evaluate(lc_pool *pool)
 {
-    enum { TENSORS, N_CTX, IDS, EXACT, KV_TYPE };
+    enum { TENSORS, N_CTX, IDS, ROUNDING, KV_TYPE };
     lc_hparams *hparams = get(sizeof *hparams);
     int32_t *h = get(20), slot, layer;
     lc_model *model;
@@ -90,7 +90,8 @@ static void evaluate(lc_pool *pool)
     check(lc_model_create(hparams, &model), "lc_model_create");
     add_tensors(model, h[TENSORS]);
     check(lc_model_finish(model, &slot, &layer), "lc_model_finish");
-    const lc_context_options options = {.n_ctx = h[N_CTX], .n_batch = 256, .kv_type = h[KV_TYPE], .exact = h[EXACT]};
+    const lc_context_options options = {
+        .n_ctx = h[N_CTX], .n_batch = 256, .kv_type = h[KV_TYPE], .rounding = h[ROUNDING]};
     check(lc_context_create(model, pool, &options, &context), "lc_context_create");
     int32_t *n_parts = get(4), *parts = get((size_t)*n_parts * 4), *ids = get((size_t)h[IDS] * 4);
     for (int32_t i = 0, done = 0; i < *n_parts; done += parts[i++]) {

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tests.support.blocks import IDS, Floats
-from tests.support.core import SLOTS, ffi, lib
+from tests.support.core import ROUNDINGS, SLOTS, ffi, lib
 from tests.support.llama_reference import TinyLlama
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -52,11 +52,11 @@ class EmulatedCore:
         n, cols = x.shape
         self._requests.append(b"M" + struct.pack("<4i", IDS[label], rows, cols, n) + weights + x.tobytes())
 
-    def evaluate(self, model: TinyLlama, parts: Sequence[Sequence[int]], *, exact: bool = False) -> None:
+    def evaluate(self, model: TinyLlama, parts: Sequence[Sequence[int]], *, rounding: str = "fast") -> None:
         """The logits after each part of a text."""
         ids = [token for part in parts for token in part]
         hparams = bytes(ffi.buffer(ffi.new("lc_hparams *", model.hparams())))
-        head = struct.pack("<5i", len(model.tensors), len(ids), len(ids), exact, lib.LC_F16)
+        head = struct.pack("<5i", len(model.tensors), len(ids), len(ids), ROUNDINGS[rounding], lib.LC_F16)
         tensors = b"".join(
             struct.pack("<6i", SLOTS[slot], layer, IDS[label], rows, cols, len(data)) + data
             for (slot, layer), (label, data, rows, cols) in model.tensors.items()

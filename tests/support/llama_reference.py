@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from tests.support.blocks import dequantize, quantize
 from tests.support.core import Place
+from tests.support.rounding import rounded_like_llama_cpp
 
 Doubles = NDArray[np.float64]
 
@@ -53,7 +54,7 @@ class TinyLlama:
 
     def __post_init__(self) -> None:
         """Draws the weights, and rounds them to their types."""
-        rng = np.random.default_rng(self.seed)
+        rng, self._rounded = np.random.default_rng(self.seed), False
         self.tensors: dict[Place, tuple[str, bytes, int, int]] = {}
         self.values: dict[Place, Doubles] = {}
         places: list[Place] = [("token_embd", 0), ("output_norm", 0)]
@@ -110,18 +111,25 @@ class TinyLlama:
 
     # ---- the forward pass ----
 
-    def logits(self, ids: Sequence[int], kv: str = "F16") -> Doubles:
-        """[len(ids)][n_vocab]. Keys and values are rounded as a cache of the type ``kv`` is; nothing else is."""
-        w = self.values
+    def logits(self, ids: Sequence[int], kv: str = "F16", *, like_llama_cpp: bool = False) -> Doubles:
+        """[len(ids)][n_vocab]. Keys and values are rounded as a cache of the type ``kv`` is; and activations if they
+        shall be as llama.cpp's; nothing else is."""
+        w, self._rounded = self.values, like_llama_cpp
         x = w["token_embd", 0][list(ids)].astype(np.float64)
         for layer in range(self.n_layers):
             h = self._rmsnorm(x, w["attn_norm", layer])
-            x = x + self._attention(h, layer, kv) @ w["attn_output", layer].T
+            x = x + self._times(self._attention(h, layer, kv), "attn_output", layer)
             h = self._rmsnorm(x, w["ffn_norm", layer])
-            gate = h @ w["ffn_gate", layer].T
-            x = x + (gate / (1 + np.exp(-gate)) * (h @ w["ffn_up", layer].T)) @ w["ffn_down", layer].T
-        output: Doubles = w["token_embd" if self.tied else "output", 0]
-        return np.asarray(self._rmsnorm(x, w["output_norm", 0]) @ output.T)
+            gate = self._times(h, "ffn_gate", layer)
+            gated = gate / (1 + np.exp(-gate)) * self._times(h, "ffn_up", layer)
+            x = x + self._times(gated, "ffn_down", layer)
+        return self._times(self._rmsnorm(x, w["output_norm", 0]), "token_embd" if self.tied else "output", 0)
+
+    def _times(self, x: Doubles, slot: str, layer: int) -> Doubles:
+        """x[n][cols] times the transpose."""
+        if self._rounded:
+            x = rounded_like_llama_cpp(self.tensors[slot, layer][0], x)
+        return np.asarray(x @ self.values[slot, layer].T)
 
     def _rmsnorm(self, x: Doubles, weight: Doubles) -> Doubles:
         return np.asarray(x / np.sqrt((x * x).mean(axis=-1, keepdims=True) + np.float32(self.norm_eps)) * weight)
@@ -140,9 +148,9 @@ class TinyLlama:
 
     def _attention(self, h: Doubles, layer: int, kv: str) -> Doubles:
         rounded = {"F16": lambda x: x.astype(np.float16), "Q8_0": rounded_to_bytes, "F64": lambda x: x}[kv]
-        q = self._rope(self._heads(h @ self.values["attn_q", layer].T, self.n_heads))
-        k = rounded(self._rope(self._heads(h @ self.values["attn_k", layer].T, self.n_kv_heads)))
-        v = rounded(self._heads(h @ self.values["attn_v", layer].T, self.n_kv_heads))
+        q = self._rope(self._heads(self._times(h, "attn_q", layer), self.n_heads))
+        k = rounded(self._rope(self._heads(self._times(h, "attn_k", layer), self.n_kv_heads)))
+        v = rounded(self._heads(self._times(h, "attn_v", layer), self.n_kv_heads))
         out = np.zeros_like(q)
         for head in range(self.n_heads):
             shared = head // (self.n_heads // self.n_kv_heads)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from llamachat.engine.base import ModelSource
+from llamachat.engine.base import ModelSource, Rounding
 from llamachat.engine.core import StopFlag
 from llamachat.engine.perplexity import Measured, PerplexityEvent, Plan, perplexity, text_ids
 from llamachat.errors import WeightsError
@@ -24,7 +24,7 @@ from tests.support.perplexity_reference import reference_of, scored_rows
 from tests.support.shared import MODELS, needs_shared, shared_model
 
 #: By how much, as a share, the perplexities may differ: as models are used, and at full precision.
-MOST = {False: 0.005, True: 0.001}
+MOST = {Rounding.FAST: 0.005, Rounding.EXACT: 0.001}
 
 _SALTY = "salty260K/ggml/salty260K-mha"
 _FIVE = ("q4_0", "q4_1", "q5_0", "q5_1", "q8_0")
@@ -66,9 +66,9 @@ def test_perplexity_on_the_stories(name: str, stories: str) -> None:
     tokenizer = shared_model("stories260K/tok512.bin") if ".v2-" in name else None
     expected, n_scored = _of_the_weights(path, tokenizer, stories)
     assert expected < 12  # of 512 tokens: they are stories to it still
-    for exact, most in MOST.items():
+    for rounding, most in MOST.items():
         told: list[PerplexityEvent] = []
-        perplexity(ModelSource(path, tokenizer, threads=1, exact=exact), stories, PLAN, told.append, StopFlag())
+        perplexity(ModelSource(path, tokenizer, threads=1, rounding=rounding), stories, PLAN, told.append, StopFlag())
         measured = told[-1]
         assert isinstance(measured, Measured)
         assert measured.estimate.n == n_scored > 700
