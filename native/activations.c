@@ -61,7 +61,7 @@ static void pack_rounded(const lc_activations *a, int32_t tile, int64_t first, i
         const float *parts[LC_TILE] = {NULL};
         for (int t = 0; t < LC_TILE && rows[t]; t++) {
             memcpy(rounded[t], rows[t] + at, (size_t)part * sizeof(float));
-            lc_round_like_llama_cpp(a->like, rounded[t], part);
+            lc_round_like_llama_cpp(a->rounded_for, rounded[t], part);
             parts[t] = rounded[t];
         }
         pack(a, tile, first + at, part, parts);
@@ -70,7 +70,7 @@ static void pack_rounded(const lc_activations *a, int32_t tile, int64_t first, i
 
 void lc_activations_pack(lc_activations *a, int32_t tile, int64_t first, int64_t n, const float *const rows[LC_TILE])
 {
-    if (a->like)
+    if (a->rounded_for)
         pack_rounded(a, tile, first, n, rows);
     else
         pack(a, tile, first, n, rows);

@@ -9,7 +9,7 @@ typedef struct lc_activations {
     int64_t cols;
     int32_t n;                      /* tokens */
     lc_precision precision;         /* of products of several tokens */
-    const lc_type_info *like;       /* rounded as llama.cpp does for weights of this type; NULL: they are not */
+    const lc_type_info *rounded_for; /* as llama.cpp rounds them for weights of this type; NULL: not at all */
     unsigned forms;                 /* bits 1 << lc_form */
     uint8_t *tiles[LC_N_FORMS];     /* room for n tokens of the widest matrix */
 } lc_activations;

@@ -149,7 +149,7 @@ static lc_activations ready_rows(const lc_batch *b, lc_team *team, const step *s
     a.n = s->in.n;
     a.cols = s->in.cols;
     a.precision = lc_multiply_precision(ctx->rounding, a.n);
-    a.like = lc_rounded_like(ctx->rounding, s->products[0].m->layout.info);
+    a.rounded_for = lc_rounded_for(ctx->rounding, s->products[0].m->layout.info);
     a.forms = 0;
     for (int i = 0; i < s->n_products; i++) {
         const product *p = &s->products[i];
@@ -203,15 +203,14 @@ static void multiply_together(const lc_batch *b, lc_team *team, const step *s, c
 
 static bool rounded_alike(const lc_batch *b, const step *s)
 {
-    const int32_t elements = s->products[0].m->layout.info->elements;
     bool alike = true;
     for (int i = 1; i < s->n_products; i++)
-        alike &= s->products[i].m->layout.info->elements == elements;
+        alike &= lc_rounded_alike(s->products[0].m->layout.info, s->products[i].m->layout.info);
     return alike || b->context->rounding != LC_ROUND_LLAMA_CPP;
 }
 
-/* Rows that products want rounded in different blocks are packed for each of them.  (A gate and its partner are always
- * of one kind in the files there are; the gate's is taken.) */
+/* Rows that products want rounded in different ways are packed for each of them.  A gate and its partner mostly are of
+ * one type; where they are not, what the gate wants goes for both. */
 static void multiply(const lc_batch *b, lc_team *team, const step *s, const step *next)
 {
     if (rounded_alike(b, s)) {

@@ -109,8 +109,9 @@ typedef enum lc_rounding {
                             where weights are quantised, and in bf16 where weights are F16 or BF16 and the processor
                             multiplies that; smaller ones as LC_ROUND_EXACT */
     LC_ROUND_EXACT,      /* 15 bits where weights are quantised, floats otherwise */
-    LC_ROUND_LLAMA_CPP,  /* first as llama.cpp does it, so that figures of both compare: 8 bits in blocks of 32 where
-                            weights have such, in blocks of 256 where theirs have; then as LC_ROUND_EXACT */
+    LC_ROUND_LLAMA_CPP,  /* first as llama.cpp's kernels for processors do it, so that figures of both compare: 8 bits in
+                            blocks of 32 where weights have such, of 256 where theirs have, f16 or bf16 where weights are
+                            that; then as LC_ROUND_EXACT */
     LC_N_ROUNDINGS
 } lc_rounding;
 
@@ -194,7 +195,7 @@ typedef struct lc_context_options {
                          counts as that */
     int32_t kv_type;  /* of the KV cache: LC_F16, or LC_Q8_0: half as much memory (blocks of 32 along a head, the last
                          one padded), values off by up to 1/254 of their block's largest */
-    int32_t rounding; /* lc_rounding: fast, it is for prompts */
+    int32_t rounding; /* lc_rounding */
 } lc_context_options;
 
 /* Pages of the cache become resident as they are used.  The context holds on to the model and the pool: they may be

@@ -254,7 +254,7 @@ lc_status lc_matrix_multiply(const lc_matrix *m, lc_pool *pool, const float *x, 
 
     a.cols = m->layout.cols;
     a.precision = lc_multiply_precision(rounding, n);
-    a.like = lc_rounded_like(rounding, m->layout.info);
+    a.rounded_for = lc_rounded_for(rounding, m->layout.info);
     const lc_status status = multiply_batches(m, pool, &a, x, n, y);
     lc_activations_free(&a);
     return status;

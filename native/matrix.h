@@ -72,7 +72,7 @@ void lc_multiply_gated_chunk(const lc_matrix *gate, const lc_matrix *up, const l
                              int64_t chunk, lc_team *team, uint8_t *scratch, const lc_output *out);
 size_t lc_multiply_scratch_bytes(void);
 
-/* Products of at least this many tokens are fast unless they shall be exact.  Fewer are what one more question in a
+/* Products of at least this many tokens are fast where that is wanted.  Fewer are what one more question in a
  * chat comes to, and are over soon; nor does one of them decide much, while a short prompt's few keys decide
  * everything. */
 #define LC_FAST_TOKENS 64

@@ -9,12 +9,6 @@
 #include <float.h>
 #include <math.h>
 
-LC_INLINE uint16_t bf16_of_f32(float f)
-{
-    const uint32_t bits = lc_bits_of_float(f);
-    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-}
-
 /* A quant counted from 0, cut to an integer.  The inverse of a scale below 2^-128 is infinite; float16 makes 0 of such
  * a scale, and the quants that it multiplies are 0 here. */
 LC_INLINE int cut(float v) { return v > -1.0f && v < 256.0f ? (int)v : 0; }
@@ -105,7 +99,7 @@ static void floats(const lc_type_info *info, const float *src, size_t n, uint8_t
             lc_store16(dst + 2 * i, lc_f16_of_f32(src[i]));
     } else {
         for (size_t i = 0; i < n; i++)
-            lc_store16(dst + 2 * i, bf16_of_f32(src[i]));
+            lc_store16(dst + 2 * i, lc_bf16_of_f32(src[i]));
     }
 }
 

@@ -73,6 +73,13 @@ LC_INLINE uint16_t lc_f16_of_f32(float f)
 
 LC_INLINE float lc_f32_of_bf16(uint16_t h) { return lc_float_of_bits((uint32_t)h << 16); }
 
+/* f32 to bf16, to nearest, ties to even; not of NaN. */
+LC_INLINE uint16_t lc_bf16_of_f32(float f)
+{
+    const uint32_t bits = lc_bits_of_float(f);
+    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
 /* Little-endian reads from unaligned file bytes. */
 LC_INLINE uint16_t lc_load16(const uint8_t *p) { return (uint16_t)(p[0] | p[1] << 8); }
 LC_INLINE uint32_t lc_load32(const uint8_t *p) { return (uint32_t)lc_load16(p) | (uint32_t)lc_load16(p + 2) << 16; }

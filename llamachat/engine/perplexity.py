@@ -25,7 +25,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import Any
 
-from llamachat.engine.base import ModelSource
+from llamachat.engine.base import ModelSource, Rounding
 from llamachat.engine.context import Context
 from llamachat.engine.core import StopFlag, check, ffi, lib
 from llamachat.engine.events import LoadProgress, ModelInfo
@@ -109,6 +109,7 @@ class Started:
     n_tokens: int  #: of the text
     n_windows: int
     n_scored: int
+    rounding: Rounding  #: of activations: a model may be too small for what was asked for
     notices: tuple[str, ...]  #: what a person should know, a line each
 
 
@@ -171,7 +172,11 @@ def perplexity(
         n_ctx = windows[0].n
         contexts = [opened.enter_context(closing(Context(m, n_ctx))) for m in (model, reference) if m is not None]
         n_scored = sum(window.n_scored for window in windows)
-        tell(Started(model.info, len(ids), len(windows), n_scored, _notices(model, reference, n_ctx)))
+        tell(
+            Started(
+                model.info, len(ids), len(windows), n_scored, model.source.rounding, _notices(model, reference, n_ctx)
+            )
+        )
         bos = window_bos(model.tokenizer, plan)
         _measure(contexts[0], contexts[1] if reference else None, ids, windows, bos, tell, stop)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.native.random_weights import random_bytes
-from tests.native.test_forward import MODELS, assert_close, ids_of
+from tests.native.test_forward import MIXED_BLOCKS, MODELS, assert_close, ids_of, relative_errors
 from tests.native.test_matrix import FAST, activations, error_bound
 from tests.support.blocks import IDS, QUANTIZED, Floats, dequantize
 from tests.support.emulated_core import EmulatedCore
@@ -66,3 +66,18 @@ def test_models(folder: Path, isa: str) -> None:
     results = split(core.answers(), *((len(lengths), model.n_vocab) for model in models))
     for model, tokens, logits in zip(models, ids, results, strict=True):
         assert_close(model, logits, model.logits(tokens)[ends - 1], model)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_rounding_like_llama_cpp(folder: Path, isa: str) -> None:
+    """One layer, whose products want their rows rounded in different ways; a prompt, and one token."""
+    core = EmulatedCore(folder, isa)
+    models = [TinyLlama(**{**how, "n_layers": 1}) for how in (MODELS["Q4_0"], MIXED_BLOCKS)]
+    ids = [ids_of(model, 67) for model in models]
+    for model, tokens in zip(models, ids, strict=True):
+        core.evaluate(model, [tokens[:66], tokens[66:]], rounding="llama.cpp")
+    results = split(core.answers(), *((2, model.n_vocab) for model in models))
+    for model, tokens, logits in zip(models, ids, results, strict=True):
+        errors = relative_errors(logits, model.logits(tokens, like_llama_cpp=True)[65:])
+        unlike = relative_errors(logits, model.logits(tokens)[65:])
+        assert np.median(errors) <= 0.5 * np.median(unlike)

@@ -146,11 +146,10 @@ MIXED_BLOCKS = {
 
 
 @pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("name", [*QUANTIZED, "mixed blocks"])
+@pytest.mark.parametrize("name", ["F16", "BF16", *QUANTIZED, "mixed blocks"])
 def test_rounding_like_llama_cpp(isa: str, name: str, pool: Pool) -> None:
     """In one layer: what lies on the edge between two bytes may go either way, and later layers would all see that. It
-    is rare where blocks are of 32. Bytes of blocks of 256 are rounded once more, to 15 bits in blocks of 32, which is
-    enough to turn one of some hundred over the edge."""
+    is rare but where bytes of blocks of 256 are rounded once more, to 15 bits in blocks of 32."""
     tiny = TinyLlama(**{**(MODELS | {"mixed blocks": MIXED_BLOCKS})[name], "n_layers": 1})
     ids = ids_of(tiny)
     expected = tiny.logits(ids, like_llama_cpp=True)
@@ -160,8 +159,9 @@ def test_rounding_like_llama_cpp(isa: str, name: str, pool: Pool) -> None:
     context.eval_rows(ids, 150)
     for rows in (np.concatenate([context.rows(0, 100), context.rows(100, 50)]), answered(context, ids)):
         errors, unlike = relative_errors(rows, expected), relative_errors(rows, tiny.logits(ids))
-        assert np.median(errors) <= (0.5 * np.median(unlike) if "_K" in tiny.label or name == "IQ4_XS" else 1e-6)
-        assert np.median(unlike) >= 3e-3
+        twice = tiny.label in SUPER_BLOCKS and isa != "generic"
+        assert np.median(errors) <= (0.5 * np.median(unlike) if twice else 1e-6)
+        assert np.median(unlike) >= (1e-4 if name == "F16" else 1e-3)
         assert errors.max() <= 6e-2
 
 
@@ -235,17 +235,17 @@ def test_long_contexts(isa: str, pool: Pool) -> None:
 
 
 @pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("name", ["grouped", "mixed"])
-@pytest.mark.parametrize("kv", ["F16", "Q8_0"])
-def test_threads_do_not_change_a_bit(isa: str, name: str, kv: str) -> None:
-    tiny = TinyLlama(**MODELS[name])
+@pytest.mark.parametrize("name", ["grouped", "mixed", "mixed blocks"])
+@pytest.mark.parametrize(("kv", "rounding"), [("F16", "fast"), ("Q8_0", "fast"), ("F16", "llama.cpp")])
+def test_threads_do_not_change_a_bit(isa: str, name: str, kv: str, rounding: str) -> None:
+    tiny = TinyLlama(**(MODELS | {"mixed blocks": MIXED_BLOCKS})[name])
     ids = ids_of(tiny)
     with chosen_isa(isa):
         model = CoreModel(tiny.hparams(), tiny.tensors)
     results = set()
     for n_threads in (1, 2, 3):
         with Pool(n_threads) as pool:
-            context = CoreContext(model, pool, 160, 70, kv=kv)
+            context = CoreContext(model, pool, 160, 70, kv=kv, rounding=rounding)
             logits = [context.eval(ids[:141])] + [context.eval([token]) for token in ids[141:]]
             results.add(b"".join(row.tobytes() for row in logits))
             context.close()

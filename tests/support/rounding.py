@@ -1,4 +1,4 @@
-"""Activations as llama.cpp rounds them before they meet quantised weights: its ``quantize_row_q8_0`` and ``_q8_K``."""
+"""Activations as llama.cpp rounds them before they meet weights: its ``quantize_row_q8_0`` and ``_q8_K``, F16, BF16."""
 
 from __future__ import annotations
 
@@ -7,16 +7,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.support.blocks import BLOCK, QUANTIZED, block_size
+from tests.support.blocks import BLOCK, QUANTIZED, block_size, dequantize, quantize
 
 _F16_MOST = 65504
 
 
 def rounded_like_llama_cpp(label: str, x: NDArray[Any]) -> NDArray[Any]:
     """The last axis of ``x`` as bytes times a scale, in blocks as long as those of the weights of that type: the scale
-    makes 127 of a block's largest magnitude, and is float16 beside blocks of 32."""
+    makes 127 of a block's largest magnitude, and is float16 beside blocks of 32. Float types meet their own kind."""
     if label not in QUANTIZED:
-        return x
+        with np.errstate(over="ignore"):
+            rounded = dequantize(label, quantize(label, x.astype(np.float32)), x.shape)
+        return np.asarray(np.where(np.isfinite(rounded), rounded, x), x.dtype)
     elements = block_size(label)[0]
     blocks = x.astype(np.float32).reshape(*x.shape[:-1], -1, elements)
     most = np.abs(blocks).max(axis=-1, keepdims=True)
