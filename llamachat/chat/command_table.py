@@ -1,7 +1,8 @@
-"""The table of commands."""
+"""The table of commands, and finding one in it."""
 
 from __future__ import annotations
 
+import difflib
 import re
 import textwrap
 from dataclasses import replace
@@ -295,8 +296,6 @@ def _help(_session: ChatSession, face: Face, argument: str) -> None:
     if not argument:
         face.show_help()
         return
-    from llamachat.chat.commands import find_command
-
     command = find_command(argument.removeprefix("/"))
     face.say(f"{command.usage}  {command.help}")
 
@@ -351,3 +350,23 @@ COMMANDS: tuple[Command, ...] = (
     Command("help", "Show keys and commands.", _help, "[COMMAND]", aliases=("?",), complete=_complete_help),
     Command("quit", "End the program.", _quit, aliases=("exit", "q", "bye")),
 )  # fmt: skip
+
+_BY_NAME = {name: command for command in COMMANDS for name in (command.name, *command.aliases)}
+
+
+def command_named(name: str) -> Command | None:
+    """The command with this name or alias, in any case."""
+    return _BY_NAME.get(name.strip().lower())
+
+
+def find_command(name: str) -> Command:
+    """The same; ``LlamachatError`` names the nearest one where there is none."""
+    found = command_named(name)
+    if found is not None:
+        return found
+    word = name.strip().lower()
+    meant = {known: f"/{known}" for known in _BY_NAME} | {p.name: f"/set {p.key}" for p in PARAMETERS}
+    begun = [known for known in meant if word and known.startswith(word)]
+    near = begun or difflib.get_close_matches(word.replace("-", "_"), meant, n=1, cutoff=0.6)
+    hint = f"did you mean {meant[near[0]]}?" if near else "/help lists the commands"
+    raise LlamachatError(f"no command /{name[:40]}: {hint} (a message that begins with a slash is typed with two)")
