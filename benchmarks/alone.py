@@ -14,8 +14,8 @@ from pathlib import Path
 
 from llamachat.cli.generation import OneModel, Printer
 from llamachat.cli.requests import question
-from llamachat.engine.base import ModelSource
 from llamachat.engine.settings import SamplingSettings
+from llamachat.engine.source import ModelSource
 
 
 def main() -> None:

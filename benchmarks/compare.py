@@ -24,9 +24,9 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where a file is run, its own folder alone is known
 
 from benchmarks.programs import Peers, Work, programs
-from llamachat.engine.base import KvType
 from llamachat.engine.core import default_threads
 from llamachat.engine.memory import cache_bytes_per_token
+from llamachat.engine.source import KvType
 from llamachat.weights import open_weights
 
 HERE = Path(__file__).resolve().parent

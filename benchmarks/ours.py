@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.protocol import serve
-from llamachat.engine.base import ModelSource
 from llamachat.engine.core import check, ffi, lib
 from llamachat.engine.model import Model
+from llamachat.engine.source import ModelSource
 
 
 class Ours:

@@ -10,8 +10,8 @@ from pathlib import Path
 from llamachat import paths
 from llamachat.chat.session import ChatSession
 from llamachat.chat.store import SessionStore
-from llamachat.engine.base import ModelSource
 from llamachat.engine.settings import SamplingSettings
+from llamachat.engine.source import ModelSource
 from llamachat.engine.worker import LocalEngine
 from llamachat.tui.app import ChatApp
 

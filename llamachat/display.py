@@ -29,6 +29,16 @@ def is_long(text: str) -> bool:
     return len(text) > LONG_CHARS or text.count("\n") > LONG_LINES
 
 
+def counted(n: int, word: str) -> str:
+    """``n`` of something that takes an s: ``"1 message"``, ``"1,200 messages"``."""
+    return f"{n:,} {word}{'' if n == 1 else 's'}"
+
+
+def left_out(n: int) -> str:
+    """How many of a chat's first messages the model does not see; empty where it sees all."""
+    return f"the first {counted(n, 'message')} left out" if n else ""
+
+
 def clean_line(text: str, width: int = 200) -> str:
     """``clean(text)`` on one line of at most ``width`` characters, for titles and errors."""
     line = " ".join(clean(text).split())

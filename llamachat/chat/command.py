@@ -34,7 +34,7 @@ class Face(Protocol):
     def confirm(self, question: str, action: Callable[[], None]) -> None:
         """Asks, and does ``action`` if the person agrees (now or later)."""
 
-    def edit_text(self, label: str, text: str, action: Callable[[str], None]) -> None:
+    def edit_text(self, label: str, text: str, action: Callable[[str], object]) -> None:
         """Lets the person edit ``text``, then calls ``action`` with the result (not at all if cancelled)."""
 
     def pick_session(self) -> None:
@@ -82,3 +82,8 @@ class Command:
     def usage(self) -> str:
         """How it is typed: ``/set NAME VALUE``."""
         return f"/{self.name} {self.argument}".rstrip()
+
+    @property
+    def needs_argument(self) -> bool:
+        """Whether it makes no sense alone."""
+        return bool(self.argument) and not self.argument.startswith("[")

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import difflib
-import re
 import textwrap
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from llamachat import paths
+from llamachat.chat.code_blocks import code_blocks
 from llamachat.chat.command import Command, Face
 from llamachat.chat.conversation import Message, Role
 from llamachat.chat.info import describe
 from llamachat.chat.names import NO_MODEL_HERE, find_model, find_session, model_files, model_name
 from llamachat.chat.prompt_formats import FORMATS
-from llamachat.display import clean_line
-from llamachat.engine.base import ModelSource
+from llamachat.display import clean_line, counted
 from llamachat.engine.settings import PARAMETERS, parameter_named
 from llamachat.errors import LlamachatError
 
 if TYPE_CHECKING:
     from llamachat.chat.session import ChatSession
 
-_FENCE = re.compile(r"^(`{3,}|~{3,})[^\n]*\n(.*?)^\1[`~]*[ \t]*$", re.MULTILINE | re.DOTALL)
 _AUTO = "auto"
+_NO_ANSWER = "there is no answer here yet"
+_NOTHING = "there is nothing here yet: ask something first"
 _DIALOG_COLUMNS = 66  # of text in the widest dialog of the full screen; line mode has more
 
 
@@ -37,14 +36,14 @@ def _last(session: ChatSession, role: Role) -> Message | None:
 def _answer(session: ChatSession) -> Message:
     answer = _last(session, Role.ASSISTANT)
     if answer is None:
-        raise LlamachatError("there is no answer here yet")
+        raise LlamachatError(_NO_ANSWER)
     return answer
 
 
 def _question(session: ChatSession) -> Message:
     question = _last(session, Role.USER)
     if question is None:
-        raise LlamachatError("there is nothing here yet: ask something first")
+        raise LlamachatError(_NOTHING)
     return question
 
 
@@ -111,7 +110,7 @@ def _delete(session: ChatSession, face: Face, argument: str) -> None:
         if not _has_messages(session):
             raise LlamachatError(_NOTHING)
         session_id, title, n_messages = conversation.id, conversation.shown_title, len(conversation)
-    question = f"Delete {clean_line(title, 60)!r} with its {n_messages} messages?"
+    question = f"Delete {clean_line(title, 60)!r} with its {counted(n_messages, 'message')}?"
     face.confirm(question, lambda: session.delete(session_id))
 
 
@@ -143,7 +142,7 @@ def _edit(session: ChatSession, face: Face, argument: str) -> None:
     if argument:
         session.edit(question.id, argument)
     else:
-        face.edit_text("Question", question.text, lambda text: _edited(session, question, text))
+        face.edit_text("Question", question.text, lambda text: session.edit(question.id, text))
 
 
 def _correct(session: ChatSession, face: Face, argument: str) -> None:
@@ -151,23 +150,18 @@ def _correct(session: ChatSession, face: Face, argument: str) -> None:
     if argument:
         session.edit(answer.id, argument)
     else:
-        face.edit_text("Answer", answer.text, lambda text: _edited(session, answer, text))
+        face.edit_text("Answer", answer.text, lambda text: session.edit(answer.id, text))
 
 
-def _edited(session: ChatSession, message: Message, text: str) -> None:
-    if text != message.text:
-        session.edit(message.id, text)
+def _previous(session: ChatSession, _face: Face, _argument: str) -> None:
+    _step(session, -1)
 
 
-def _previous(session: ChatSession, face: Face, argument: str) -> None:
-    _step(session, face, argument, -1)
+def _next(session: ChatSession, _face: Face, _argument: str) -> None:
+    _step(session, +1)
 
 
-def _next(session: ChatSession, face: Face, argument: str) -> None:
-    _step(session, face, argument, +1)
-
-
-def _step(session: ChatSession, _face: Face, _argument: str, step: int) -> None:
+def _step(session: ChatSession, step: int) -> None:
     fork = _fork(session)
     if fork is not None and session.select_sibling(fork.id, step) is fork:
         raise LlamachatError(f"there is no alternative {'after' if step > 0 else 'before'} this one")
@@ -182,10 +176,10 @@ def _copy(session: ChatSession, face: Face, argument: str) -> None:
     if not argument:
         face.copy(answer.text)
     elif argument == "code":
-        blocks = _FENCE.findall(answer.text)
+        blocks = code_blocks(answer.text)
         if not blocks:
             raise LlamachatError("there is no code block in this answer")
-        face.copy(blocks[-1][1])
+        face.copy(blocks[-1])
     elif argument == "question":
         face.copy(_question(session).text)
     else:
@@ -251,10 +245,7 @@ def _model(session: ChatSession, face: Face, argument: str) -> None:
     if not argument:
         face.pick_model()
         return
-    path = find_model(argument, session.store.data_dir or paths.data_dir(), NO_MODEL_HERE)
-    # Opened like the model before it; but a tokenizer file belongs to one model.
-    like = session.source or ModelSource(path)
-    session.open_model(replace(like, path=path, tokenizer=None if like.path != path else like.tokenizer))
+    session.open_file(find_model(argument, session.store.data_dir or paths.data_dir(), NO_MODEL_HERE))
 
 
 def _complete_models(session: ChatSession, _face: Face, typed: str) -> list[str]:
@@ -308,9 +299,6 @@ def _quit(_session: ChatSession, face: Face, _argument: str) -> None:
     face.quit()
 
 
-_NO_ANSWER = "there is no answer here yet"
-_NOTHING = "there is nothing here yet: ask something first"
-
 COMMANDS: tuple[Command, ...] = (
     Command("new", "Start an empty chat.", _new, aliases=("clear",)),
     Command("open", "Open a stored chat.", _open, "[TITLE]", complete=_complete_sessions),
@@ -322,15 +310,15 @@ COMMANDS: tuple[Command, ...] = (
     Command("regenerate", "Ask for another answer; the one before stays beside it.", _regenerate,
             aliases=("again", "retry"), available=_has_messages, otherwise=_NOTHING),
     Command("continue", "Let the last answer go on where it ended.", _continue,
-            available=_ends_with_answer, otherwise=_NO_ANSWER),
+            available=_ends_with_answer, otherwise="there is no answer here to continue: /regenerate asks for one"),
     Command("edit", "Change the last question and ask again, as a new branch.", _edit, "[TEXT]",
             available=_has_messages, otherwise=_NOTHING),
     Command("correct", "Change the last answer, as a new branch; /continue goes on from it.", _correct, "[TEXT]",
             available=_has_answer, otherwise=_NO_ANSWER),
     Command("previous", "Show the alternative before this one.", _previous, aliases=("prev",),
-            available=_has_siblings, otherwise="nothing here has alternatives: /again makes one"),
+            available=_has_siblings, otherwise="nothing here has alternatives: /regenerate makes one"),
     Command("next", "Show the alternative after this one.", _next,
-            available=_has_siblings, otherwise="nothing here has alternatives: /again makes one"),
+            available=_has_siblings, otherwise="nothing here has alternatives: /regenerate makes one"),
     Command("stop", "Stop the answer; what is there stays.", _stop,
             available=_is_stoppable, otherwise="nothing is running"),
     Command("copy", "Copy the last answer, its last code block, or the question.", _copy, "[code|question]",

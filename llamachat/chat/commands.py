@@ -32,7 +32,7 @@ def run_line(session: ChatSession, face: Face, line: str) -> None:
     command = find_command(name or "help")
     if argument and not command.argument:
         raise LlamachatError(f"/{command.name} takes nothing after it")
-    if not argument and command.argument and not command.argument.startswith("["):
+    if command.needs_argument and not argument:
         raise LlamachatError(f"/{command.name} needs something after it: {command.usage}")
     if not command.available(session):
         raise LlamachatError(command.otherwise)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from bisect import insort
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -210,8 +211,7 @@ class Conversation:
             raise LlamachatError(f"message {message.id[:40]!r} follows one that is not there")
         self._messages[message.id] = message
         family = self._children.setdefault(message.parent_id, [])
-        family.append(message)
-        family.sort(key=lambda sibling: (sibling.sequence, sibling.id))
+        insort(family, message, key=lambda sibling: (sibling.sequence, sibling.id))
         if select:
             self.select(message)
         return message

@@ -75,11 +75,6 @@ def format_by_name(vocabulary: Vocabulary, *names: str) -> PromptFormat | None:
     return None if named == guess(vocabulary) else named
 
 
-def detect_format(chat_template: str | None, vocabulary: Vocabulary, *names: str) -> PromptFormat:
-    """The format of the table that fits best, where templates are not to be run."""
-    return (recognise(chat_template, vocabulary) if chat_template else None) or guess(vocabulary, *names)
-
-
 def recognise(template: str, vocabulary: Vocabulary) -> PromptFormat | None:
     """The known family that a template belongs to, or None."""
     for family, wanted, unwanted in _MARKERS:

@@ -17,6 +17,7 @@ NO_MODEL = "no model yet; fetch the default one with: llamachat pull"
 NO_MODEL_HERE = "no model yet; /pull fetches the default one, /model FILE opens another"  #: said in a chat
 LAST = "last"
 _SHORT_ID = 8
+_LEAST_ID = 3  # letters that are taken for the beginning of one
 _MOST_NAMED = 3
 
 
@@ -36,7 +37,7 @@ def find_session(stored: Iterable[SessionSummary], wanted: str) -> SessionSummar
         [one for one in sessions if one.id == word],
         [one for one in sessions if one.shown_title.casefold() == word],
         sessions[:1] if word == LAST else [],
-        [one for one in sessions if len(word) >= _MOST_NAMED and one.id.startswith(word)],
+        [one for one in sessions if len(word) >= _LEAST_ID and one.id.startswith(word)],
         [one for one in sessions if word and one.shown_title.casefold().startswith(word)],
     )
     found = next((group for group in matches if group), [])

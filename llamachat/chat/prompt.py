@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from llamachat.chat.conversation import Message, Role
@@ -201,18 +202,15 @@ def build_prompt(
     last = max(questions, default=0)
     ids = encoded(last)
     spare = room - (len(ids) - sum(sizes[last - len(turns) :]))
-    before = [number for number in questions[1:] if _n_messages(turns[:number]) == dropped]
+    n_messages = list(accumulate((turn.n_messages for turn in turns), initial=0))  # of so many first turns
+    before = [number for number in questions[1:] if n_messages[number] == dropped]
     for start in [*before, *_starts(sizes, questions, len(turns), spare)]:
         window = encoded(start)
         if len(window) <= room:
-            return Prompt(window, _n_messages(turns[:start]))
+            return Prompt(window, n_messages[start])
     if len(ids) <= last_room:
-        return Prompt(ids, _n_messages(turns[:last]))
+        return Prompt(ids, n_messages[last])
     raise PromptError(_too_long(len(ids), last_room))
-
-
-def _n_messages(turns: Iterable[Turn]) -> int:
-    return sum(turn.n_messages for turn in turns)
 
 
 def _sizes(turns: Sequence[Turn], tokenizer: Tokenizer, room: int) -> list[int]:
@@ -229,10 +227,10 @@ def _sizes(turns: Sequence[Turn], tokenizer: Tokenizer, room: int) -> list[int]:
 
 def _starts(sizes: list[int], questions: list[int], n_turns: int, spare: int) -> list[int]:
     """The questions where the window may begin, from the first that probably leaves enough room."""
-    uncounted = n_turns - len(sizes)
+    tokens = list(accumulate(reversed(sizes), initial=0))  # of so many last turns
     return [
         start
         for start in questions
-        if start >= max(uncounted, 1)
-        and sum(sizes[start - uncounted :]) + _MARKERS * (n_turns - start) <= _KEPT_SHARE * spare
+        if start >= max(n_turns - len(sizes), 1)
+        and tokens[n_turns - start] + _MARKERS * (n_turns - start) <= _KEPT_SHARE * spare
     ]

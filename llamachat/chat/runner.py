@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from llamachat.chat.answer import Answer
-from llamachat.engine.base import Engine, ModelSource
+from llamachat.engine.base import Engine
 from llamachat.engine.events import (
     Event,
     Finished,
@@ -23,6 +23,7 @@ from llamachat.engine.events import (
     Timings,
     TokenEvent,
 )
+from llamachat.engine.source import ModelSource
 from llamachat.errors import LlamachatError
 
 _log = logging.getLogger(__name__)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llamachat import paths
@@ -13,9 +16,11 @@ from llamachat.chat.prompt import check_length
 from llamachat.chat.prompt_formats import format_named
 from llamachat.chat.runner import Phase, Progress
 from llamachat.chat.session_state import SessionState
-from llamachat.engine.base import Engine, ModelSource
+from llamachat.display import clean
+from llamachat.engine.base import Engine
 from llamachat.engine.events import Event, Finished, Loaded, LoadFailed, LoadProgress, StopReason
 from llamachat.engine.settings import SamplingSettings, parameter_named
+from llamachat.engine.source import ModelSource
 from llamachat.errors import LlamachatError
 
 if TYPE_CHECKING:
@@ -35,7 +40,7 @@ class ChatSession(SessionState):
     one line for a person.
 
     One rule for what happens while an answer runs: ``send``, ``regenerate``, ``continue_answer``,
-    ``edit``, ``new``, ``open``, ``delete`` (of the open chat) and ``open_model`` stop it first, keeping
+    ``edit``, ``new``, ``open``, ``delete`` (of the open chat), ``open_model`` and ``open_file`` stop it first, keeping
     what it has, and go on by themselves as soon as the engine is free. Everything else (parameters,
     system prompt, renaming, drafts, looking at siblings) leaves it running.
     """
@@ -48,16 +53,20 @@ class ChatSession(SessionState):
         settings: SamplingSettings | None = None,
         system: str = "",
         prompt_format: str | None = None,
+        source_of: Callable[[Path], ModelSource] = ModelSource,
+        on_loaded: Callable[[ModelSource], object] = lambda _source: None,
     ) -> None:
         """A session with an empty conversation; ``settings`` and ``system`` are what new ones start with.
 
         An unsent text that a crash left behind is taken up again. ``prompt_format`` is a name of
-        ``prompt_formats.FORMATS``; None detects it from each model.
+        ``prompt_formats.FORMATS``; None detects it from each model. ``source_of`` says how a model file is opened,
+        ``on_loaded`` is called when one has been.
         """
         super().__init__(store, engine, prompt_format)
         self._system = system
+        self._source_of, self._on_loaded = source_of, on_loaded
+        self._tokenizers: dict[Path, Path | None] = {}  # with which model files were opened
         self._load_wanted: ModelSource | None = None
-        self._source_asked: ModelSource | None = None
         self._absorbed: list[Event] = []  # applied, and not yet handed to the face
         draft = store.adopt_draft()
         self._show(draft if draft is not None else Conversation(system=system, settings=settings))
@@ -85,8 +94,16 @@ class ChatSession(SessionState):
         self.error = self.load_stopped = None
         self._let_go()
         self._runner.stop()
+        self._tokenizers[source.path.absolute()] = source.tokenizer
         self._load_wanted = source
         self._go_on()
+
+    def open_file(self, path: Path) -> None:
+        """Begins to load a model file in the way that all are opened; but a tokenizer file belongs to one of them."""
+        source = self._source_of(path)
+        if self._tokenizers:
+            source = replace(source, tokenizer=self._tokenizers.get(path.absolute()))
+        self.open_model(source)
 
     # ---- sessions -----------------------------------------------------------
 
@@ -184,8 +201,13 @@ class ChatSession(SessionState):
         return self._ask(message)
 
     def edit(self, message_id: str, text: str) -> Message:
-        """A changed copy beside a message, as a new branch. An edited question is answered at once."""
+        """A changed copy beside a message, as a new branch; returns it, or the message itself where nothing changed.
+
+        An edited question is answered at once.
+        """
         message = self._message(message_id)
+        if clean(text) == clean(message.text):  # what a face cannot show is no change
+            return message
         if message.role is Role.USER:
             self._check(text)
         self._let_go()
@@ -263,14 +285,15 @@ class ChatSession(SessionState):
         """Applies all waiting events."""
         for event, answer in self._runner.events():
             if isinstance(event, Loaded):
-                self._source = self._source_asked
+                self._source = event.source
+                self._on_loaded(event.source)
                 self._take_model()
                 self._notices += event.info.notices
             elif isinstance(event, LoadFailed):
                 self.error = None if event.cancelled else event.message
-                if event.cancelled and self._load_wanted is None and self._source_asked is not None:
-                    self.load_stopped = self._source_asked
-                    name = model_word(self.load_stopped.path, self.store.data_dir or paths.data_dir())
+                if event.cancelled and self._load_wanted is None:
+                    self.load_stopped = event.source
+                    name = model_word(event.source.path, self.store.data_dir or paths.data_dir())
                     self._notices.append(f"loading was stopped: /model {name} loads it")
             elif answer is not None and isinstance(event, Finished):
                 self._answer_over(answer, event)
@@ -305,7 +328,7 @@ class ChatSession(SessionState):
     def _answer(self, message_id: str | None) -> Message:
         message = self._message(message_id)
         if message.role is not Role.ASSISTANT:
-            raise LlamachatError("there is no answer here to continue: /again asks for one")
+            raise LlamachatError("there is no answer here to continue: /regenerate asks for one")
         if message.status is Status.STREAMING and message is not self.answering:
             raise LlamachatError("this answer is being written in another window")
         return message
@@ -323,8 +346,8 @@ class ChatSession(SessionState):
         if not self._runner.idle:
             return
         if self._load_wanted is not None:
-            self._source_asked, self._load_wanted = self._load_wanted, None
-            self._runner.load(self._source_asked)
+            source, self._load_wanted = self._load_wanted, None
+            self._runner.load(source)
         elif self._wanted is not None and self._model is not None:
             message, self._wanted = self._wanted, None
             self._begin(message, self._model)

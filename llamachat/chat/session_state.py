@@ -12,9 +12,10 @@ from llamachat.chat.detect import choose_writer
 from llamachat.chat.prompt_formats import FORMATS, PromptWriter, format_named
 from llamachat.chat.runner import Phase, Progress, Runner
 from llamachat.display import clean_line
-from llamachat.engine.base import Engine, ModelSource
+from llamachat.engine.base import Engine
 from llamachat.engine.events import ModelInfo, Timings
 from llamachat.engine.settings import SamplingSettings
+from llamachat.engine.source import ModelSource
 from llamachat.errors import LlamachatError
 
 if TYPE_CHECKING:

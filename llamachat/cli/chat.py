@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llamachat import paths
 from llamachat.chat.names import find_model, find_session
 from llamachat.cli import log
+from llamachat.cli.failures import note
 from llamachat.cli.invocation import Invocation
 from llamachat.cli.model_files import default_model, model_used_last, remember_model
 from llamachat.cli.shelf import Shelf
@@ -20,36 +22,27 @@ from llamachat.errors import LlamachatError
 
 if TYPE_CHECKING:
     from llamachat.chat.session import ChatSession
-    from llamachat.engine.base import ModelSource
-    from llamachat.engine.events import Event
+    from llamachat.engine.source import ModelSource
 
 
 def chat(invocation: Invocation, wanted: str | None) -> int:
     """Opens the chat, the stored one that ``wanted`` names or a new one; returns the exit status."""
     from llamachat.chat.session import ChatSession
     from llamachat.chat.store import SessionStore
-    from llamachat.engine.events import Loaded
     from llamachat.engine.worker import LocalEngine
 
     log.start()
     named_model = _named_model(invocation)
-    engine = LocalEngine()
-
-    def remember(event: Event) -> None:
-        if isinstance(event, Loaded):
-            source = session.source
-            tokenizer = source.tokenizer if source and source.path == event.info.path else None
-            remember_model(invocation.data_dir, event.info.path, tokenizer)
-
-    engine.subscribe(remember)  # before the session, whose source is then still the one that was loaded
     session = ChatSession(
         SessionStore(invocation.data_dir),
-        engine,
-        settings=SamplingSettings.from_dict(invocation.sampling),
+        LocalEngine(),
+        settings=SamplingSettings().with_values(invocation.sampling),
         system=invocation.get("system", ""),
         prompt_format=invocation.get("prompt_format"),
+        source_of=invocation.source_as_before,
+        on_loaded=lambda source: remember_model(invocation.data_dir, source.path, source.tokenizer),
     )
-    with closing(session):
+    with _closing(session):
         if wanted is not None:
             _open(session, wanted)
         elif session.draft and not _someone_types():  # the text that waits is a person's, not this pipe's
@@ -66,6 +59,17 @@ def chat(invocation: Invocation, wanted: str | None) -> int:
         from llamachat.cli.line_mode import run
 
         return run(session, source, invocation.data_dir)
+
+
+@contextmanager
+def _closing(session: ChatSession) -> Iterator[None]:
+    """Closes the session at the end, and says what could not be saved: no face is there to say it any more."""
+    try:
+        with closing(session):
+            yield
+    finally:
+        for notice in session.store.take_notices():
+            note(notice)
 
 
 def _someone_types() -> bool:
@@ -122,5 +126,5 @@ def _full_screen(session: ChatSession, source: ModelSource | None, invocation: I
         source=source,
         theme=invocation.get("theme"),
         user_themes=paths.config_dir() / "themes",
-        models=Shelf(invocation),
+        models=Shelf(invocation.data_dir),
     )

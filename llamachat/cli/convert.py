@@ -86,6 +86,9 @@ def convert(context: click.Context, /, **_options: object) -> None:
 @click.pass_context
 def quantize(context: click.Context, /, **_options: object) -> None:
     """Write the model IN as OUT with weights of another type: "llamachat convert" by another name."""
+    invocation = Invocation.of(context, _OWN)
+    if "type" not in invocation.values:
+        raise click.UsageError("as what? Give --type, such as q4_0, q8_0 or q4_k", context)
     _run(context)
 
 

@@ -33,8 +33,8 @@ from llamachat.engine.worker import LocalEngine
 from llamachat.errors import EngineError, FileError, LlamachatError
 
 if TYPE_CHECKING:
-    from llamachat.engine.base import ModelSource
     from llamachat.engine.settings import SamplingSettings
+    from llamachat.engine.source import ModelSource
     from llamachat.tokenizer import Tokenizer
 
 
@@ -43,12 +43,12 @@ _PACE_SECONDS = 0.01
 it comes takes the interpreter from the engine's thread every time, which costs a small model a third of its speed."""
 
 
-def load_error(message: str, source: ModelSource | None) -> LlamachatError:
-    """Why a load of ``source`` failed, its file told apart from the reason, so that the one may be shortened."""
-    prefix = f"{source.path}: " if source else ""
-    if source is None or not message.startswith(prefix):
-        return LlamachatError(message)
-    return FileError(source.path, message.removeprefix(prefix))
+def load_error(failure: LoadFailed) -> LlamachatError:
+    """Why a load failed, the file told apart from the reason, so that the one may be shortened."""
+    path, prefix = failure.source.path, f"{failure.source.path}: "
+    if not failure.message.startswith(prefix):
+        return LlamachatError(failure.message)
+    return FileError(path, failure.message.removeprefix(prefix))
 
 
 class Printer:
@@ -165,7 +165,7 @@ class OneModel:
         if isinstance(event, LoadProgress):
             self._line.show(f"loading {source.path.name} {bar(event.done_bytes, event.total_bytes)}")
         elif isinstance(event, LoadFailed):
-            raise load_error(event.message, source)
+            raise load_error(event)
         elif isinstance(event, Loaded):
             self._line.clear()
             for notice in event.info.notices:

@@ -107,10 +107,10 @@ def _memory(found: Inspection, invocation: Invocation) -> Footprint | None:
     h = found.hyperparameters
     if h is None:
         return None
-    from llamachat.engine.base import KvType
     from llamachat.engine.core import default_threads
     from llamachat.engine.footprint import footprint
     from llamachat.engine.memory import cache_bytes_per_token, choose_n_ctx
+    from llamachat.engine.source import KvType
 
     n_ctx = choose_n_ctx(invocation.get("n_ctx"), h.n_ctx_train, cache_bytes_per_token(h, KvType.F16))
     return footprint(h, found.weight_bytes, max(n_ctx, 1), invocation.get("threads") or default_threads())

@@ -14,7 +14,7 @@ from click.core import ParameterSource
 from llamachat.cli.options import COMMON, SAMPLING_OPTIONS, Option
 
 if TYPE_CHECKING:
-    from llamachat.engine.base import ModelSource
+    from llamachat.engine.source import ModelSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Invocation:
 
     def source(self, path: Path) -> ModelSource:
         """How to load the model at ``path``: as the options say, and nothing else."""
-        from llamachat.engine.base import KvType, ModelSource, Rounding
+        from llamachat.engine.source import KvType, ModelSource, Rounding
 
         return ModelSource(
             path,

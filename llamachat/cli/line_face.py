@@ -7,7 +7,6 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -19,7 +18,6 @@ from llamachat.cli.failures import soft_signals
 from llamachat.cli.line_reader import QUOTES, Reader
 from llamachat.cli.status_line import is_terminal
 from llamachat.display import clean, clean_line
-from llamachat.engine.base import ModelSource
 from llamachat.errors import LlamachatError
 
 if TYPE_CHECKING:
@@ -89,7 +87,7 @@ class LineFace:
         if answer and answer.strip().lower() in ("y", "yes"):
             action()
 
-    def edit_text(self, label: str, text: str, action: Callable[[str], None]) -> None:
+    def edit_text(self, label: str, text: str, action: Callable[[str], object]) -> None:
         """Asks for a text, with ``text`` to begin from."""
         answer = self._reader.answer(label, text)
         if answer is not None:
@@ -111,7 +109,7 @@ class LineFace:
             raise LlamachatError(NO_MODEL_HERE)
         chosen = self._pick("Which model?", [model_name(file) for file in files])
         if chosen is not None:
-            self._open(files[chosen])
+            self._session.open_file(files[chosen])
 
     def fetch_model(self) -> None:
         """Fetches the default model, which Ctrl+C stops, and opens it."""
@@ -121,12 +119,7 @@ class LineFace:
         signals: list[int] = []
         with soft_signals(signals.append):
             path = fetch_shown(DEFAULT, self._models, lambda: bool(signals))
-        self._open(path)
-
-    def _open(self, path: Path) -> None:
-        """Another model, opened like the one before it; but a tokenizer file belongs to one model."""
-        like = self._session.source or ModelSource(path)
-        self._session.open_model(replace(like, path=path, tokenizer=None))
+        self._session.open_file(path)
 
     def _pick(self, question: str, names: Sequence[str]) -> int | None:
         for number, name in enumerate(names, 1):

@@ -21,12 +21,12 @@ from llamachat.cli.line_face import LineFace, wrapped
 from llamachat.cli.line_reader import PlainReader, Reader
 from llamachat.cli.model_files import no_choice
 from llamachat.cli.status_line import StatusLine, bar, is_terminal
-from llamachat.display import clean
+from llamachat.display import clean, left_out
 from llamachat.engine.events import Event, Finished, LoadFailed, StopReason
 from llamachat.errors import LlamachatError
 
 if TYPE_CHECKING:
-    from llamachat.engine.base import ModelSource
+    from llamachat.engine.source import ModelSource
 
 _POLL_SECONDS = 0.1
 _HINT = "Ctrl+D quits; /help lists the commands."
@@ -124,10 +124,9 @@ class LineMode:
                 session.wait(_POLL_SECONDS)
                 if signals:
                     session.stop()
-                asked = session.source
                 events = session.drain()
                 view.print_new(self._line.clear)
-                goes_on = [self._take(event, view, asked) for event in events]
+                goes_on = [self._take(event, view) for event in events]
                 if not all(goes_on):
                     return False
                 if session.answering not in (None, view.message):
@@ -149,7 +148,7 @@ class LineMode:
             return session.queued is not None or not self._on_terminal
         return session.busy or (session.queued is not None and session.phase is not Phase.NO_MODEL)
 
-    def _take(self, event: Event, view: AnswerView, asked: ModelSource | None) -> bool:
+    def _take(self, event: Event, view: AnswerView) -> bool:
         """Shows what an event means; False where it ends the program."""
         if isinstance(event, Finished):
             view.end()
@@ -158,7 +157,7 @@ class LineMode:
             if sys.stderr.isatty() and (ending := self._ending(event, view.message)):
                 self._note(ending)
         elif isinstance(event, LoadFailed) and not event.cancelled:  # who stopped it is told by a notice
-            self._fail(load_error(event.message, asked))
+            self._fail(load_error(event))
             return self._on_terminal
         return True
 
@@ -180,13 +179,14 @@ class LineMode:
         if not timings.answer_tokens and event.reason is StopReason.END:
             return "there is nothing more to say" if answer and answer.text else "the model said nothing"
         if not timings.answer_tokens and event.reason is StopReason.STOPPED:
-            return f"stopped before it began; {'/continue goes on' if answer and answer.text else '/again asks again'}"
+            way = "/continue goes on" if answer and answer.text else "/regenerate asks again"
+            return f"stopped before it began; {way}"
         figures = (
             f"{timings.answer_rate:,.0f} t/s, {timings.answer_tokens:,} tokens, "
             f"context {session.context_used:,} of {session.context_total:,}"
         )
-        after = _AFTER.get(answer.status) if answer else None
-        return f"{figures}; {after}" if after else figures
+        after = (left_out(answer.dropped), _AFTER.get(answer.status)) if answer else ()
+        return "; ".join(filter(None, (figures, *after)))
 
     # ---- what else is shown -------------------------------------------------
 
@@ -217,9 +217,8 @@ class LineMode:
 
     def _news_while_reading(self) -> str:
         """Takes in what the engine told while the prompt is there; returns what a person should know."""
-        asked = self._session.source
         failures = [event for event in self._session.drain() if isinstance(event, LoadFailed) and not event.cancelled]
-        lines = [PREFIX + error_line(load_error(failure.message, asked)) for failure in failures]
+        lines = [PREFIX + error_line(load_error(failure)) for failure in failures]
         return "\n".join([*lines, *map(clean, self._session.take_notices())])
 
     def _show_path(self) -> None:

@@ -14,11 +14,12 @@ from llamachat.cli.help import CONTEXT, HelpCommand
 from llamachat.cli.invocation import Invocation
 from llamachat.cli.model_files import chosen_model
 from llamachat.cli.options import ANSWERS, flag, number, with_options
+from llamachat.display import counted
 from llamachat.engine.settings import Parameter
 from llamachat.errors import EngineError
 
 if TYPE_CHECKING:
-    from llamachat.cli.generation import OneModel
+    from llamachat.cli.generation import Answer, OneModel
     from llamachat.engine.events import Request
     from llamachat.engine.settings import SamplingSettings
 
@@ -84,7 +85,7 @@ def ask(context: click.Context, /, text: str | None, **_options: object) -> None
             notify=note,
         )
 
-    _run(context, invocation, request)
+    _run(context, invocation, request, says_why=True)
 
 
 @with_options(_COMPLETE, ANSWERS - {"system", "prompt_format"})
@@ -105,6 +106,18 @@ def complete(context: click.Context, /, text: str | None, **_options: object) ->
     _run(context, invocation, request, given if invocation.get("echo") else "")
 
 
+def _cut(answer: Answer, invocation: Invocation) -> str:
+    """Why an answer is not whole, and what helps; empty where it is, or as long as was asked for."""
+    from llamachat.engine.events import StopReason
+
+    reason = answer.finished.reason if answer.finished else None
+    if reason is StopReason.LENGTH and "max_tokens" not in invocation.values:
+        return f"cut after {counted(len(answer.tokens), 'token')}: -n allows more"
+    if reason is StopReason.CONTEXT:
+        return "cut: the context is full; --n-ctx makes it larger, as far as the model goes"
+    return ""
+
+
 def text_or_input(text: str | None, context: click.Context, read: Callable[[], str]) -> str:
     """TEXT, or standard input where there is none; ``click.UsageError`` where that is a terminal."""
     if text is not None and text != "-":
@@ -123,8 +136,15 @@ def _standard_input() -> str:
     return text.removesuffix("\n").removesuffix("\r")
 
 
-def _run(context: click.Context, invocation: Invocation, make_request: _MakeRequest, echo: str = "") -> None:
-    """Loads the model, generates and prints."""
+def _run(
+    context: click.Context,
+    invocation: Invocation,
+    make_request: _MakeRequest,
+    echo: str = "",
+    *,
+    says_why: bool = False,
+) -> None:
+    """Loads the model, generates and prints. ``says_why``: an answer is cut, where nobody asked for that."""
     as_object = invocation.get("json", False)
     n_top = invocation.get("logprobs", 0)
     if n_top and not as_object:
@@ -134,7 +154,7 @@ def _run(context: click.Context, invocation: Invocation, make_request: _MakeRequ
     from llamachat.cli.generation import OneModel, Printer, as_json
     from llamachat.engine.settings import SamplingSettings
 
-    settings = SamplingSettings.from_dict(invocation.sampling)
+    settings = SamplingSettings().with_values(invocation.sampling)
     with contextlib.closing(OneModel(source)) as model:
         request = make_request(model, n_top if as_object else None, settings)
         printer = Printer()
@@ -147,5 +167,7 @@ def _run(context: click.Context, invocation: Invocation, make_request: _MakeRequ
             printer.end()
         if answer.error:
             raise EngineError(answer.error)
+        if says_why and not as_object and (why := _cut(answer, invocation)):
+            note(why)
         if answer.interruption is not None:
             raise answer.interruption

@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 
 import click
 
-from llamachat.engine.base import KvType
 from llamachat.engine.settings import PARAMETERS, Parameter
+from llamachat.engine.source import KvType
 from llamachat.errors import LlamachatError
 
 AnyCommand = TypeVar("AnyCommand", bound=click.Command)

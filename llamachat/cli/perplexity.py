@@ -22,17 +22,15 @@ from llamachat.cli.oneshot import OUTPUT
 from llamachat.cli.options import TOKENS, Option, flag, number, read_model, with_options
 from llamachat.cli.status_line import StatusLine, bar, is_terminal
 from llamachat.display import clean_line
-from llamachat.engine.base import Rounding
 from llamachat.engine.settings import Parameter
+from llamachat.engine.source import Rounding
 from llamachat.errors import FileError
 
 if TYPE_CHECKING:
-    from llamachat.engine.base import ModelSource
     from llamachat.engine.perplexity import Estimate, Measured, PerplexityEvent, Started, WindowDone
+    from llamachat.engine.source import ModelSource
 
 _MEASURE = "Measuring"
-_N_CTX = 512
-_LEAST_N_CTX = 3
 _MOST_BYTES = 256 << 20  # of text; its tokens take some times that
 
 _STRIDE = Parameter(
@@ -91,15 +89,18 @@ compare. Ctrl+C ends it with what was measured so far.
 @click.pass_context
 def perplexity(context: click.Context, /, **_options: object) -> None:
     """Measure how well a model foresees a text."""
+    from llamachat.engine.perplexity import DEFAULT_N_CTX, LEAST_N_CTX, Plan
+    from llamachat.engine.perplexity import perplexity as run_perplexity
+
     invocation = Invocation.of(context, _OWN)
-    n_ctx = invocation.get("n_ctx") or _N_CTX
+    n_ctx = invocation.get("n_ctx") or DEFAULT_N_CTX
     stride = invocation.get("stride")
     if "text" not in invocation.values:
         raise click.UsageError("no text: give --text FILE", context)
     if _typed(context, "exact") and _typed(context, "rounding"):
         raise click.UsageError("--exact is --rounding exact: give one of them", context)
-    if n_ctx < _LEAST_N_CTX:
-        raise click.UsageError(f"--n-ctx takes {_LEAST_N_CTX} or more here, not {n_ctx}", context)
+    if n_ctx < LEAST_N_CTX:
+        raise click.UsageError(f"--n-ctx takes {LEAST_N_CTX} or more here, not {n_ctx}", context)
     if stride is not None and stride > n_ctx:
         raise click.UsageError(f"--stride takes at most --n-ctx ({n_ctx:,}), not {stride:,}", context)
     rounding = invocation.get("rounding") or (Rounding.EXACT if invocation.get("exact") else Rounding.LLAMA_CPP)
@@ -110,10 +111,6 @@ def perplexity(context: click.Context, /, **_options: object) -> None:
     source = chosen(invocation.get("model"))
     compared = chosen(reference) if (reference := invocation.get("kl_from")) else None
     text = _read_text(invocation.get("text"))
-
-    from llamachat.engine.perplexity import Plan
-    from llamachat.engine.perplexity import perplexity as run_perplexity
-
     plan = Plan(n_ctx, stride, compared)
     report = _Report(as_json=invocation.get("json", False))
     try:

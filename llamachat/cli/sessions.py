@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from llamachat.chat.names import find_session, short_id
+from llamachat.cli.failures import note
 from llamachat.cli.help import CONTEXT, HelpCommand, HelpMixin
 from llamachat.cli.invocation import Invocation
 from llamachat.cli.options import FOLDERS, PROGRAM, flag, with_options
@@ -96,28 +97,34 @@ def show(context: click.Context, /, session: str, **_options: object) -> None:
 def delete(context: click.Context, /, session: str, **_options: object) -> None:
     """Delete a chat for good, after asking."""
     invocation = Invocation.of(context, [_YES])
-    with _store(invocation) as store:
+    with _store(invocation, to_delete=True) as store:
         found = find_session(store.sessions(), session)
         if not invocation.get("yes") and not _agreed(
             context, f"Delete {found.shown_title!r} ({found.n_messages} messages)?"
         ):
             return
-        store.delete(found.id)
-        store.flush()
+        store.delete_now(found.id)
 
 
 @contextmanager
-def _store(invocation: Invocation) -> Iterator[SessionStore]:
-    """The session store; what it has to say goes to stderr."""
+def _store(invocation: Invocation, *, to_delete: bool = False) -> Iterator[SessionStore]:
+    """The session store; what it has to say, at the end too, goes to stderr."""
     from llamachat.chat.store import SessionStore
+    from llamachat.cli import log
 
+    log.start()  # or what the store logs would be a line on stderr
     store = SessionStore(invocation.data_dir)
     try:
-        for notice in store.take_notices():
-            sys.stderr.write(clean_line(notice) + "\n")
+        notices = store.take_notices()
+        if to_delete:
+            store.check_deletable()  # whose error is all there is to know then
+        for notice in notices:
+            note(notice)
         yield store
     finally:
         store.close()
+        for notice in store.take_notices():
+            note(notice)
 
 
 def _agreed(context: click.Context, question: str) -> bool:

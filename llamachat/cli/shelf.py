@@ -4,32 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from llamachat import paths
 from llamachat.chat.names import model_files
 from llamachat.cli import pull
-from llamachat.cli.invocation import Invocation
-
-if TYPE_CHECKING:
-    from llamachat.engine.base import ModelSource
 
 
 class Shelf:
     """The models there are, and the one that can be fetched; ``llamachat.tui.models.ModelShelf`` says for whom."""
 
-    def __init__(self, invocation: Invocation) -> None:
-        self._invocation = invocation
-        self.folder = paths.models_dir(invocation.data_dir)
+    def __init__(self, data_dir: Path) -> None:
+        self.folder = paths.models_dir(data_dir)
         self.offer = pull.DEFAULT.description
 
     def files(self) -> Sequence[Path]:
         """The model files there are, by name."""
         return model_files(self.folder)
-
-    def source(self, path: Path) -> ModelSource:
-        """How to open a model file: as the command line says."""
-        return self._invocation.source_as_before(path)
 
     def fetch(self, progress: Callable[[int, int], None], cancelled: Callable[[], bool]) -> Path:
         """Fetches the default model; blocks. ``Cancelled`` if stopped, ``LlamachatError`` if it fails."""

@@ -14,11 +14,11 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from llamachat.engine.bandwidth import read_bandwidth
-from llamachat.engine.base import KvType, ModelSource
 from llamachat.engine.context import Context
 from llamachat.engine.core import StopFlag, select_isa
 from llamachat.engine.events import LoadProgress, ModelInfo
 from llamachat.engine.model import Model
+from llamachat.engine.source import KvType, ModelSource
 from llamachat.errors import Cancelled
 from llamachat.vocabulary import TokenKind, Vocabulary
 

@@ -6,10 +6,10 @@ import time
 from collections.abc import Generator, Sequence
 from typing import Any
 
-from llamachat.engine.base import KvType, Rounding
 from llamachat.engine.core import StopFlag, check, ffi, lib
 from llamachat.engine.events import Alternative, PrefillProgress
 from llamachat.engine.model import Model
+from llamachat.engine.source import KvType, Rounding
 from llamachat.errors import EngineError
 
 # Tokens evaluated in one call: the larger, the more often unpacked weights are used again; the

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from llamachat._native import ffi, lib
+from llamachat.engine.cgroups import OWN, ROOT, groups
 from llamachat.errors import Cancelled, EngineError
 
 __all__ = ["Pool", "StopFlag", "check", "default_threads", "ffi", "lib", "select_isa"]
@@ -80,22 +81,9 @@ def _core_of(cpu: int) -> str:
         return str(cpu)
 
 
-def _quota(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> int | None:
+def _quota(root: Path = ROOT, own: Path = OWN) -> int | None:
     """Whole processors of the least quota of this process's cgroups and those above them, or None."""
-    shares: list[float] = []
-    try:
-        lines = own.read_text().splitlines()
-    except OSError:
-        lines = ["0::/"]
-    for line in lines:
-        _, controllers, path = [*line.split(":", 2), "", ""][:3]
-        if controllers and "cpu" not in controllers.split(","):
-            continue
-        base = root / controllers
-        folder = base / path.strip("/")
-        for group in {folder, *folder.parents, base}:  # in a container the path may be one of the machine outside
-            if group.is_relative_to(base):
-                shares += _share(group)
+    shares = [share for group in groups("cpu", root, own) for share in _share(group)]
     return max(1, round(min(shares))) if shares else None
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from llamachat.engine.source import ModelSource
+
 
 class StopReason(StrEnum):
     """Why an answer ended."""
@@ -77,6 +79,7 @@ class Loaded:
     """The model is ready."""
 
     info: ModelInfo
+    source: ModelSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,7 @@ class LoadFailed:
     """The model could not be loaded, or loading was stopped; the one before, if any, still serves."""
 
     message: str
+    source: ModelSource
     cancelled: bool = False
 
 

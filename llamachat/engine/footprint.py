@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from llamachat.engine.base import KvType
 from llamachat.engine.memory import cache_bytes_per_token
+from llamachat.engine.source import KvType
 
 if TYPE_CHECKING:
     from llamachat.weights import Hyperparameters

@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llamachat.engine.base import KvType
+from llamachat.engine.cgroups import OWN, ROOT, groups
+from llamachat.engine.source import KvType
 
 if TYPE_CHECKING:
     from llamachat.weights import Hyperparameters
@@ -15,23 +16,64 @@ if TYPE_CHECKING:
 # whoever does says so with --n-ctx.
 _DEFAULT_MOST = 32_768
 
+#: A cgroup's limit, what it has used, and the entry of memory.stat for files' pages that can be given back (of the
+#: groups below it as well, as the usage is), in version 2 and in version 1.
+_FILES = (
+    ("memory.max", "memory.current", "inactive_file"),
+    ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+)
 
-def available_bytes() -> int:
-    """Memory that can be had without swapping: the machine's, or the cgroup's limit where it is less."""
+
+def available_bytes(meminfo: Path = Path("/proc/meminfo"), root: Path = ROOT, own: Path = OWN) -> int:
+    """Memory that can be had without swapping: the machine's, or what a cgroup has left where that is less."""
+    rooms = [room for group in groups("memory", root, own) for room in _room(group)]
+    return min([_machine_bytes(meminfo), *rooms])
+
+
+def _machine_bytes(meminfo: Path) -> int:
     try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
+        for line in meminfo.read_text().splitlines():
             if line.startswith("MemAvailable:"):
-                return min(int(line.split()[1]) * 1024, _cgroup_bytes())
+                return int(line.split()[1]) * 1024
     except (OSError, ValueError, IndexError):
         pass
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
 
 
-def _cgroup_bytes() -> int:
+def _room(group: Path) -> list[int]:
+    """Bytes that a cgroup may still take, by the files of version 2 or 1; empty for no limit.
+
+    (Version 1 says "none" with almost 2^63, of which more is left than any machine has.)
+
+    Pages of files count as used, but those that nobody looked at again are given back when memory is asked
+    for: without them a model file that was just read would make the limit look exhausted.
+    """
+    for limit_name, usage_name, inactive_name in _FILES:
+        limit = _count(group / limit_name)
+        if limit is not None:
+            used = (_count(group / usage_name) or 0) - _inactive_bytes(group, inactive_name)
+            return [max(0, limit - max(0, used))]
+    return []
+
+
+def _count(path: Path) -> int | None:
+    """The number of bytes that a file tells; None for "max", for one that is broken and for none."""
     try:
-        return int(Path("/sys/fs/cgroup/memory.max").read_text())
-    except (OSError, ValueError):  # "max", or no cgroup
-        return 2**63 - 1
+        number = int(path.read_text())
+    except (OSError, ValueError):
+        return None
+    return number if number >= 0 else None
+
+
+def _inactive_bytes(group: Path, name: str) -> int:
+    try:
+        for line in (group / "memory.stat").read_text().splitlines():
+            key, _, value = line.partition(" ")
+            if key == name:
+                return max(0, int(value))
+    except (OSError, ValueError):
+        pass
+    return 0
 
 
 def cache_bytes_per_token(h: Hyperparameters, kv_type: KvType) -> int:

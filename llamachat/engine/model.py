@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llamachat.engine.base import ModelSource, Rounding
 from llamachat.engine.core import Pool, check, default_threads, ffi, lib, select_isa
 from llamachat.engine.events import ModelInfo
 from llamachat.engine.loading import Loading
 from llamachat.engine.memory import cache_bytes_per_token, choose_n_ctx
+from llamachat.engine.source import ModelSource, Rounding
 from llamachat.errors import EngineError, TokenizerError, WeightsError
 from llamachat.tokenizer import Tokenizer, load_tokenizer
 from llamachat.weights import WeightFile, open_weights

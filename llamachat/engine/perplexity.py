@@ -25,11 +25,11 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import Any
 
-from llamachat.engine.base import ModelSource, Rounding
 from llamachat.engine.context import Context
 from llamachat.engine.core import StopFlag, check, ffi, lib
 from llamachat.engine.events import LoadProgress, ModelInfo
 from llamachat.engine.model import Model
+from llamachat.engine.source import ModelSource, Rounding
 from llamachat.errors import EngineError
 from llamachat.tokenizer import Tokenizer
 

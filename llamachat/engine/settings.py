@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -15,8 +16,7 @@ class Parameter:
     """One number that a person may turn.
 
     ``step`` is what an arrow key adds. ``none_label`` is the word for "no value" (a random seed);
-    a parameter without it always has a number. ``fine_step`` serves where the interesting part of the
-    range is small (``max_tokens`` up to a million is not turned in ones).
+    a parameter without it always has a number.
     """
 
     name: str
@@ -132,22 +132,19 @@ class SamplingSettings:
 
     def with_value(self, name: str, value: object) -> SamplingSettings:
         """A copy with one checked value; ``LlamachatError`` names the range or the known names."""
-        parameter = parameter_named(name)
-        change: dict[str, Any] = {parameter.name: parameter.check(value)}
+        return self.with_values({name: value})
+
+    def with_values(self, values: Mapping[str, object]) -> SamplingSettings:
+        """The same of several, by name."""
+        change: dict[str, Any] = {}
+        for name, value in values.items():
+            parameter = parameter_named(name)
+            change[parameter.name] = parameter.check(value)
         return replace(self, **change)
 
     def to_dict(self) -> dict[str, Number | None]:
         """Plain values by name, for sessions and JSON."""
         return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> SamplingSettings:
-        """Settings from plain values; unknown names are ignored (a newer version may have written them)."""
-        settings = cls()
-        for name, value in values.items():
-            if name in PARAMETER:
-                settings = settings.with_value(name, value)
-        return settings
 
 
 def _check_defaults() -> None:

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, cast
 
-from llamachat.engine.base import ModelSource
 from llamachat.engine.core import StopFlag
 from llamachat.engine.events import (
     Event,
@@ -22,6 +21,7 @@ from llamachat.engine.events import (
     Timings,
 )
 from llamachat.engine.settings import SamplingSettings
+from llamachat.engine.source import ModelSource
 from llamachat.errors import Cancelled, EngineError, LlamachatError
 
 if TYPE_CHECKING:  # the worker thread imports these: a screen can be there before numpy is
@@ -121,15 +121,15 @@ class LocalEngine:
                 model.close()
                 raise
         except Cancelled:
-            return LoadFailed("loading was stopped", cancelled=True)
+            return LoadFailed("loading was stopped", source, cancelled=True)
         except LlamachatError as error:
-            return LoadFailed(str(error))
+            return LoadFailed(str(error), source)
         except Exception as error:
             _log.exception("loading %s", source.path)
-            return LoadFailed(f"{source.path}: {_unexpected(error)}")
+            return LoadFailed(f"{source.path}: {_unexpected(error)}", source)
         self._free()
         self._context = context
-        return Loaded(model.info)
+        return Loaded(model.info, source)
 
     def _tell_progress(self, done: int, total: int) -> None:
         self._tell(LoadProgress(done, total))

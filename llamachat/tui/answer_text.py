@@ -122,7 +122,14 @@ class AnswerText(LaidOutOnce, Widget):
         return self.render_lines(Region(0, y, self.size.width, 1))[0]
 
     def render_lines(self, crop: Region) -> list[Strip]:
-        """Rows in colours, kept until they change. There is no border, and nothing else that stands around them."""
+        """Rows in colours, kept until they change. There is no border, and nothing else that stands around them.
+
+        Textual asks for a height at widths that it then does not lay out, and not at one whose layout it still knows:
+        what is drawn are the rows of the width that there is.
+        """
+        if self.document.set_width(self.size.width):
+            self._strips.clear()
+            self._room = self.size.height
         try:
             selection = self.text_selection
         except NoScreen:  # removed since the last layout

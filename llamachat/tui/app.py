@@ -20,7 +20,7 @@ from textual.screen import Screen
 from llamachat import paths
 from llamachat.chat.session import ChatSession
 from llamachat.display import clean_line
-from llamachat.engine.base import ModelSource
+from llamachat.engine.source import ModelSource
 from llamachat.errors import LlamachatError
 from llamachat.signals import ENDING_SIGNALS
 from llamachat.tui.chat_screen import ChatScreen

@@ -94,7 +94,7 @@ class ChatScreen(ChatView):
             command = commands.find_command(name)
             if command.available(self.session):
                 takes = bool(command.argument) and not argument
-                needs = takes and not command.argument.startswith("[")
+                needs = takes and command.needs_argument
                 proposals.append(Proposal(line, "" if argument else command.help, takes, needs))
         return proposals
 
@@ -134,7 +134,7 @@ class ChatScreen(ChatView):
         self.query_one(ComposerPane).begin_edit(message.text, f"Editing {whose}, esc leaves it as it is")
 
     def _copy_code(self, view: MessageView) -> None:
-        from llamachat.tui.code_blocks import code_blocks
+        from llamachat.chat.code_blocks import code_blocks
 
         blocks = code_blocks(view.message.text)
         if blocks:
@@ -142,6 +142,8 @@ class ChatScreen(ChatView):
             self._copied = {view.message.id: at}
             self.program.copy_text(blocks[at % len(blocks)])
             self.flash(f"copied code block {at % len(blocks) + 1} of {len(blocks)}")
+        else:
+            self.flash("there is no code block in this message")
 
     def on_answer_text_link_clicked(self, event: AnswerText.LinkClicked) -> None:
         """Opens a link after asking; only what a browser or a mail program opens."""
@@ -209,7 +211,7 @@ class ChatScreen(ChatView):
             self.session.stop()
             self.refresh_figures()
         elif pane.editing:
-            pane.end_edit()
+            pane.leave_edit()
             self.focus_composer()
         elif self.focused is not pane.composer:
             self.focus_composer()

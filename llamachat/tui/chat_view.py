@@ -15,7 +15,7 @@ from textual.timer import Timer
 from llamachat.chat.conversation import Message, Role
 from llamachat.chat.session import ChatSession, Phase
 from llamachat.display import is_long
-from llamachat.engine.events import LoadFailed
+from llamachat.engine.events import LoadFailed, Timings
 from llamachat.errors import LlamachatError
 from llamachat.tui.composer_pane import ComposerPane, Proposal
 from llamachat.tui.context_meter import ContextMeter
@@ -242,8 +242,8 @@ class ChatView(Panes):
         self.query_one(SamplingPanel).show_settings(session.settings)
         meter = self.query_one(ContextMeter)
         meter.used, meter.total, meter.dropped = session.context_used, session.context_total, session.dropped
-        if session.timings is not None:
-            meter.reused, meter.prompt = session.timings.reused_tokens, session.timings.prompt_tokens
+        timings = session.timings or Timings()
+        meter.reused, meter.prompt = timings.reused_tokens, timings.prompt_tokens
         if not len(session.conversation):
             self.query_one(Welcome).show_session(session)
         if session.queued is None and self.query_one(ComposerPane).trouble == WAITS_FOR_MODEL:

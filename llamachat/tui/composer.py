@@ -149,12 +149,12 @@ A line that begins with **/** is a command: **Tab** completes it.
             self.screen.focus_next()
 
     def action_cursor_up(self, select: bool = False) -> None:
-        """Up: in the menu, in the text, or back in history from the first row."""
+        """Up: in the menu, in the text, or back in history from the first row, or on from what was just recalled."""
         if self.menu("up"):
             return
-        if not select and self._row == 0:
+        if not select and (self._row == 0 or self._just_recalled):
             self._settle_history()
-            if not self._walk(self.history_of_prompts.earlier(self.prompt), to_end=False):
+            if not self._walk(self.history_of_prompts.earlier(self.prompt)):
                 super().action_cursor_up(select)
         else:
             super().action_cursor_up(select)
@@ -165,7 +165,7 @@ A line that begins with **/** is a command: **Tab** completes it.
             return
         if not select and self._row == self.wrapped_document.height - 1:
             self._settle_history()
-            if not self._walk(self.history_of_prompts.later(), to_end=True):
+            if not self._walk(self.history_of_prompts.later()):
                 super().action_cursor_down(select)
         else:
             super().action_cursor_down(select)
@@ -174,16 +174,20 @@ A line that begins with **/** is a command: **Tab** completes it.
     def _row(self) -> int:
         return self.wrapped_document.location_to_offset(self.selection.end).y
 
+    @property
+    def _just_recalled(self) -> bool:
+        """Whether an earlier prompt stands here as it came, the cursor at its end."""
+        unchanged = self.history_of_prompts.walking and self._walked_text == self.text
+        return unchanged and self.cursor_location == self.document.end
+
     def _settle_history(self) -> None:
         """A recalled prompt that was changed since is a new draft: walking on must not throw it away."""
         if self.history_of_prompts.walking and self._walked_text != self.text:
             self.history_of_prompts.leave()
 
-    def _walk(self, prompt: str | None, *, to_end: bool) -> bool:
+    def _walk(self, prompt: str | None) -> bool:
         if prompt is None:
             return False
         self.show_prompt(prompt)
-        if not to_end:
-            self.move_cursor((0, 0))
         self._walked_text = self.text
         return True

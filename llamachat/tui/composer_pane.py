@@ -64,6 +64,8 @@ class ComposerPane(Vertical):
         self._draft_timer_runs = False
         self._saved_draft = ""
         self._kept_draft: str | None = None  #: what was in the composer before a message came in to be edited
+        self._edit_began = ""  #: that message, as it came in
+        self._gives_up = False  #: what was changed in it: the next Escape does
         self._trouble_text = ""
         self._looked_at = ""
 
@@ -89,6 +91,7 @@ class ComposerPane(Vertical):
     def on_text_area_changed(self, event: TextArea.Changed) -> None:
         """Keeps the draft, and looks for commands."""
         event.stop()
+        self._gives_up = False
         self._look_for_commands()
         if self._kept_draft is None and not self._draft_timer_runs:
             self._draft_timer_runs = True
@@ -130,8 +133,18 @@ class ComposerPane(Vertical):
         if self._kept_draft is None:
             self._kept_draft = self.composer.prompt
         self.composer.show_prompt(text)
+        self._edit_began = self.composer.prompt
         self.show_trouble(label, notice=True)
         self.composer.focus()
+
+    def leave_edit(self) -> bool:
+        """Leaves the message as it was; where it was changed, only the second time. False if editing goes on."""
+        if self._gives_up or self.composer.prompt == self._edit_began:
+            self.end_edit()
+            return True
+        self._gives_up = True
+        self.show_trouble("It was changed: enter saves that, esc again gives it up", notice=True)
+        return False
 
     def end_edit(self) -> None:
         """Brings the draft back."""

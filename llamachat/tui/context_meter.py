@@ -6,6 +6,8 @@ from textual.content import Content
 from textual.reactive import reactive
 from textual.widget import Widget
 
+from llamachat.display import left_out
+
 
 class ContextMeter(Widget):
     """A bar and its figures: exact token counts, never an estimate."""
@@ -37,6 +39,5 @@ class ContextMeter(Widget):
         if self.reused:
             lines.append(Content.assemble((f"{self.reused:,} of {self.prompt:,} reused from the cache", "$faint")))
         if self.dropped:
-            plural = "s" if self.dropped > 1 else ""
-            lines.append(Content.assemble((f"the first {self.dropped:,} message{plural} left out", "$warning")))
+            lines.append(Content.assemble((left_out(self.dropped), "$warning")))
         return Content("\n").join(lines)

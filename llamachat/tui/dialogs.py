@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import ClassVar, TypeVar
 
 from textual.app import ComposeResult
@@ -13,6 +15,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Static, TextArea
 
 from llamachat.display import clean, clean_line
+from llamachat.tui.path_completion import complete_path
 from llamachat.tui.row_list import Row, RowList
 
 Result = TypeVar("Result")
@@ -37,6 +40,7 @@ class Dialog(ModalScreen[Result]):
             padding: 1 2;
             & > .heading { color: $text; text-style: bold; height: auto; }
             & > .body { color: $soft; height: auto; margin-top: 1; }
+            & > .trouble { color: $warning; height: auto; }
             & > .keys { color: $faint; height: 1; margin-top: 1; }
             & > VerticalScroll { height: auto; max-height: 65vh; scrollbar-size-vertical: 1; }
             & > RowList { height: auto; max-height: 16; margin-top: 1; scrollbar-background: $pane; }
@@ -92,15 +96,13 @@ class ReadScreen(Dialog[None]):
         Binding("enter,q", "cancel", "Close", show=False, id="read.close"),
     ]
 
-    def __init__(self, text: str, heading: str = "") -> None:
+    def __init__(self, text: str) -> None:
         super().__init__()
-        self._text, self._heading = clean(text), clean_line(heading)
+        self._text = clean(text)
 
     def compose(self) -> ComposeResult:
         """The text, scrolled if need be."""
         with Vertical(id="dialog"):
-            if self._heading:
-                yield Static(self._heading, classes="heading", markup=False)
             with VerticalScroll():
                 yield Static(self._text[:60_000], markup=False)
             yield self.keys_line(("esc", "close"))
@@ -120,6 +122,7 @@ class EditScreen(Dialog[str]):
     def __init__(self, label: str, text: str) -> None:
         super().__init__()
         self._label, self._text = clean_line(label), clean(text)
+        self._gives_up = False  # what was changed: the next Escape does
 
     def compose(self) -> ComposeResult:
         """Label, text area, keys."""
@@ -128,32 +131,58 @@ class EditScreen(Dialog[str]):
             area = TextArea(self._text, soft_wrap=True, tab_behavior="focus", highlight_cursor_line=False)
             area.cursor_blink = False
             yield area
+            yield Static("", classes="trouble", markup=False)
             yield self.keys_line(("^s", "save"), ("esc", "cancel"))
+
+    def action_cancel(self) -> None:
+        """Leaves the text as it was; where it was changed, only the second time."""
+        if self._gives_up or clean(self.query_one(TextArea).text) == self._text:
+            self.dismiss(None)
+        else:
+            self._gives_up = True
+            self.query_one(".trouble", Static).update("esc again gives the change up")
+
+    def on_text_area_changed(self) -> None:
+        """Goes on, so nothing is given up."""
+        self._gives_up = False
+        self.query_one(".trouble", Static).update("")
 
     def action_save(self) -> None:
         """Hands the text over."""
         self.dismiss(clean(self.query_one(TextArea).text))
 
 
-class LineScreen(Dialog[str]):
-    """One line to type."""
+class ModelFileScreen(Dialog[Path]):
+    """The path of a model file to type. Tab completes it; one that is not there stays to be mended."""
 
-    def __init__(self, label: str, text: str = "", placeholder: str = "", word: str = "take it") -> None:
-        super().__init__()
-        self._label, self._text, self._placeholder, self._word = clean_line(label), text, placeholder, word
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("tab", "complete", "Complete the path", show=False, id="file.complete", priority=True),
+    ]
 
     def compose(self) -> ComposeResult:
-        """Label, field, keys."""
+        """Label, field, what is wrong with it, keys."""
         with Vertical(id="dialog"):
-            yield Static(self._label, classes="heading", markup=False)
-            yield Input(clean_line(self._text, 4000), placeholder=self._placeholder)
-            yield self.keys_line(("enter", self._word), ("esc", "cancel"))
+            yield Static("Open a model file", classes="heading", markup=False)
+            yield Input(placeholder="~/models/model.gguf")
+            yield Static("", classes="trouble", markup=False)
+            yield self.keys_line(("enter", "open"), ("tab", "complete"), ("esc", "cancel"))
+
+    def action_complete(self) -> None:
+        """Writes what all paths have in common that the typed one may become."""
+        field = self.query_one(Input)
+        field.value = complete_path(field.value)
+        field.cursor_position = len(field.value)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Enter takes what is there."""
+        """Enter takes what is there, if it is there."""
         event.stop()
-        if event.value.strip():
-            self.dismiss(event.value.strip())
+        typed = event.value.strip()
+        if typed:
+            path = Path(os.path.expanduser(typed))  # noqa: PTH111 - pathlib fails at an unknown user
+            if os.path.lexists(path):
+                self.dismiss(path)
+            else:
+                self.query_one(".trouble", Static).update(Content(f"{clean_line(typed)}: no such file"))
 
 
 class PickScreen(Dialog[str]):

@@ -17,7 +17,7 @@ from textual.widgets import Static
 
 from llamachat.display import clean_line
 from llamachat.errors import Cancelled, LlamachatError
-from llamachat.tui.dialogs import LineScreen
+from llamachat.tui.dialogs import ModelFileScreen
 from llamachat.tui.models import ModelShelf
 from llamachat.tui.words import file_size, short_path
 
@@ -158,8 +158,8 @@ class FirstRunScreen(Screen[Path]):
     def action_open(self) -> None:
         """Asks for a file."""
 
-        def opened(text: str | None) -> None:
-            if text:
-                self.dismiss(Path(text).expanduser())
+        def opened(path: Path | None) -> None:
+            if path is not None:
+                self.dismiss(path)
 
-        self.app.push_screen(LineScreen("Open a model file", placeholder="~/models/model.gguf", word="open"), opened)
+        self.app.push_screen(ModelFileScreen(), opened)

@@ -17,7 +17,7 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from llamachat.chat.conversation import Message, Role, Status
-from llamachat.display import clean, clean_line
+from llamachat.display import clean, clean_line, left_out
 from llamachat.tui.laid_out_once import LaidOutOnce
 from llamachat.tui.own_keys import run_own_binding
 from llamachat.tui.plain_text import plain_content
@@ -216,8 +216,8 @@ The cursor walks the messages with **Up** and **Down**. A message with several v
 
     def _show_ending(self) -> None:
         note = ending(self.message)
-        goes_on = note and self.message.status is not Status.CONTEXT
-        self._set_note(f"{note} · {CONTINUE_KEY} goes on" if goes_on else note)
+        goes_on = f"{CONTINUE_KEY} goes on" if note and self.message.status is not Status.CONTEXT else ""
+        self._set_note(" · ".join(filter(None, (left_out(self.message.dropped), note, goes_on))))
 
     def _set_note(self, words: str) -> None:
         if words == self._note_words:  # called with every look: an update lays the whole screen out
@@ -258,7 +258,7 @@ The cursor walks the messages with **Up** and **Down**. A message with several v
         if action == "go_on":
             return not self._you and self.message.status.unfinished
         if action == "copy_code":
-            return "```" in self.message.text
+            return any(fence in self.message.text for fence in ("```", "~~~"))  # what else may be none is told
         if action == "edit":
             return self.message.status is not Status.STREAMING
         return True

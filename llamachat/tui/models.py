@@ -6,8 +6,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from llamachat.engine.base import ModelSource
-
 
 class ModelShelf(Protocol):
     """The models folder, and the one model that can be fetched."""
@@ -22,9 +20,6 @@ class ModelShelf(Protocol):
 
     def files(self) -> Sequence[Path]:
         """The model files there are."""
-
-    def source(self, path: Path) -> ModelSource:
-        """How to open a model file."""
 
     def fetch(self, progress: Callable[[int, int], None], cancelled: Callable[[], bool]) -> Path:
         """Fetches the offered model; blocks, so it is called on a thread.

@@ -87,6 +87,8 @@ class PaletteScreen(Dialog[int]):
         label = entry.label.lower()
         if typed.lower() in label:  # words as they stand come before letters that are strewn about
             return 1000.0 - label.index(typed.lower())
+        if typed.lower() in entry.detail.lower():
+            return 500.0 - entry.detail.lower().index(typed.lower())
         return max(self._search.match(typed, text)[0] for text in (entry.label, f"{entry.label} {entry.search}"))
 
     def action_move(self, step: int) -> None:

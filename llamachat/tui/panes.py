@@ -61,8 +61,7 @@ class Panes(Screen[None]):
 
     def action_pane(self, name: str) -> None:
         """Goes to a pane; from inside it, hides it."""
-        inside = self.focused is not None and any(type(node).__name__ == _PANE[name] for node in self.focused.ancestors)
-        if inside and self.pane_shown(name):
+        if self._is_inside(name) and self.pane_shown(name):
             self._show_pane(name, False)
             self.focus_composer()
             return
@@ -74,6 +73,14 @@ class Panes(Screen[None]):
             self._focus_pane(name)
         else:
             self.call_after_refresh(self._focus_pane, name)
+
+    def _is_inside(self, name: str) -> bool:
+        return self.focused is not None and any(type(node).__name__ == _PANE[name] for node in self.focused.ancestors)
+
+    def on_resize(self) -> None:
+        """No key goes to a pane that the narrower screen has no room for."""
+        if any(self._is_inside(name) and not self.pane_shown(name) for name in _PANE):
+            self.focus_composer()
 
     def _focus_pane(self, name: str) -> None:
         self.set_focus(self.query(_FIRST[name]).first())

@@ -16,7 +16,7 @@ from llamachat.errors import LlamachatError
 from llamachat.tui.own_keys import run_own_binding
 from llamachat.tui.status_line import Keys
 
-_LABEL_WIDTH = 15
+_LABEL_WIDTH = 16  # with the mark of the row in focus before it
 _VALUE_WIDTH = 7
 _BIG_STEP = 10
 
@@ -175,8 +175,9 @@ It counts from the next token on, in the middle of an answer too.
         changed = self.value != self.parameter.default
         style = "$accent" if typed else "bold $text" if changed else "$text"
         track, width = ((), self.size.width - _LABEL_WIDTH) if self._span is None else (self._track(), _VALUE_WIDTH)
-        label = self.parameter.label[: _LABEL_WIDTH - 1].ljust(_LABEL_WIDTH)
-        return Content.assemble(label, *track, (text[-max(width, 1) :].rjust(width), style))
+        mark = "›" if self.has_focus else " "  # the background alone is not seen where colours are few
+        label = self.parameter.label[: _LABEL_WIDTH - 2].ljust(_LABEL_WIDTH - 1)
+        return Content.assemble((mark, "$accent"), label, *track, (text[-max(width, 1) :].rjust(width), style))
 
     def _track(self) -> tuple[tuple[str, str], ...]:
         if self._span is None or self._track_width < 2:

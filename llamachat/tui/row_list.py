@@ -175,7 +175,7 @@ class RowList(ScrollView, can_focus=True):
         if lit:
             base = self.get_visual_style("rows--cursor")
         text = "rows--heading" if not row.key else "rows--label"
-        bar = "▎" if row.marked or (lit and self.always_lit) else " "
+        bar = "›" if lit else "▎" if row.marked else " "  # the background alone is not seen where colours are few
         line = Content.assemble(
             (bar, self.get_visual_style("rows--marked", partial=True)),
             (self._label(row, width - 2), self.get_visual_style(text, partial=True)),

@@ -27,11 +27,12 @@ class SamplingPanel(VerticalScroll, can_focus=False):
     DEFAULT_CSS = """
     SamplingPanel {
         background: $pane;
-        padding: 1 2;
+        padding: 1 2 1 1;
         scrollbar-size-vertical: 1;
-        & > .title { color: $faint; margin-bottom: 1; }
+        & > .title { color: $faint; margin-bottom: 1; padding-left: 1; }
         & > #context-title { margin-top: 2; }
-        & > #parameter-help { color: $faint; height: auto; margin-top: 1; }
+        & > ContextMeter { margin-left: 1; }
+        & > #parameter-help { color: $faint; height: auto; margin-top: 1; padding-left: 1; }
     }
     """
 
@@ -58,7 +59,3 @@ class SamplingPanel(VerticalScroll, can_focus=False):
         """Shows these values."""
         for row in self.query(ParameterRow):
             row.value = settings.to_dict()[row.parameter.name]
-
-    def focus_first(self) -> None:
-        """Puts the cursor on the first parameter."""
-        self.query(ParameterRow).first().focus()

@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 
 from llamachat.chat import commands
 from llamachat.display import clean_line
-from llamachat.engine.base import ModelSource
 from llamachat.errors import LlamachatError
 from llamachat.tui.row_list import Row
 from llamachat.tui.words import day_group, file_size, local_day
@@ -71,7 +70,7 @@ class ScreenFace:
 
         self._screen.app.push_screen(ConfirmScreen(question), answered)
 
-    def edit_text(self, label: str, text: str, action: Callable[[str], None]) -> None:
+    def edit_text(self, label: str, text: str, action: Callable[[str], object]) -> None:
         """Lets a person edit a text."""
         from llamachat.tui.dialogs import EditScreen
 
@@ -118,20 +117,17 @@ class ScreenFace:
     # ---- beyond the Face ------------------------------------------------------
 
     def _ask_for_model(self) -> None:
-        from llamachat.tui.dialogs import LineScreen
+        from llamachat.tui.dialogs import ModelFileScreen
 
-        def typed(text: str | None) -> None:
-            if text:
-                self.open_model(Path(text).expanduser())
+        def typed(path: Path | None) -> None:
+            if path is not None:
+                self.open_model(path)
 
-        label, hint = "Open a model file", "~/models/model.gguf"
-        self._screen.app.push_screen(LineScreen(label, placeholder=hint, word="open"), typed)
+        self._screen.app.push_screen(ModelFileScreen(), typed)
 
     def open_model(self, path: Path) -> None:
         """Begins to load a model file."""
-        shelf = self._screen.program.models
-        source = shelf.source(path) if shelf is not None else ModelSource(path)
-        self._screen.try_to(lambda: self._screen.session.open_model(source))
+        self._screen.try_to(lambda: self._screen.session.open_file(path))
         self._screen.call_later(self._screen.after_operation)
 
     def open_link(self, url: str) -> None:
@@ -180,7 +176,7 @@ class ScreenFace:
 
     def _command(self, command: commands.Command) -> Callable[[], None]:
         def run() -> None:
-            if command.argument and not command.argument.startswith("["):  # the rest is typed in the composer
+            if command.needs_argument:  # the rest is typed in the composer
                 self._screen.begin_line(f"/{command.name} ")
             else:
                 command.run(self._screen.session, self, "")

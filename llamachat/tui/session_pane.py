@@ -171,7 +171,6 @@ class SessionPane(Vertical):
     def __init__(self) -> None:
         super().__init__()
         self._renaming = ""
-        self._total = 0
 
     def compose(self) -> ComposeResult:
         """Title, list, foot, and the field for titles."""
@@ -188,7 +187,8 @@ class SessionPane(Vertical):
     def show_sessions(self, sessions: Sequence[SessionSummary], open_id: str) -> None:
         """Shows these chats; the cursor stays on its chat, or goes to the open one."""
         rows = self.query_one(SessionList)
-        keep = rows.current.key if rows.current is not None and rows.has_focus else open_id
+        stays = rows.current is not None and self.screen.focused is rows  # has_focus is told a moment later
+        keep = rows.current.key if stays and rows.current is not None else open_id
         rows.set_rows(session_rows(sessions, open_id, date.today()), keep=keep)
         foot = self.query_one(".foot", Static)
         if rows.filter_text:
@@ -219,9 +219,8 @@ class SessionPane(Vertical):
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Enter takes the title."""
         event.stop()
-        field = self.query_one(TitleInput)
-        field.remove_class("-open")
-        self.query_one(SessionList).focus()
+        self.query_one(TitleInput).remove_class("-open")
+        self.screen.set_focus(self.query_one(SessionList))
         if self._renaming and event.value.strip():
             self.post_message(self.Renamed(self._renaming, event.value.strip()))
 

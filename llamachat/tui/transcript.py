@@ -62,10 +62,6 @@ class Transcript(LaidOutOnce, VerticalScroll, can_focus=False):
         """The mounted messages, in order."""
         return list(self._views)
 
-    def view_of(self, message: Message | None) -> MessageView | None:
-        """The mounted view of a message."""
-        return next((view for view in self._views if view.message is message), None)
-
     @property
     def _stop(self) -> int:
         return self._start + len(self._views)

@@ -32,8 +32,6 @@ from llamachat.weights.rows import ConvertedRows, JoinedColumns, Rows, StackedRo
 from llamachat.weights.tensors import Hyperparameters, Tensor, TensorType
 from llamachat.weights.tokens import classify_by_id, llama_scores
 
-MAGICS = (b"lmgg", b"fmgg", b"tjgg")
-
 _U32 = struct.Struct("<I")
 _HPARAMS = struct.Struct("<7I")
 _TOKENS = RecordLayout(_U32)

@@ -51,7 +51,7 @@ class NotingFace:
         if self.agrees:
             action()
 
-    def edit_text(self, label: str, text: str, action: Callable[[str], None]) -> None:
+    def edit_text(self, label: str, text: str, action: Callable[[str], object]) -> None:
         self.edits.append((label, text))
         if self.typed is not None:
             action(self.typed)
@@ -238,9 +238,18 @@ def test_copying(open_session: Open, face: NotingFace) -> None:
     finish(session)
     for argument in ("", " code", " question"):
         run_line(session, face, f"/copy{argument}")
-    assert face.copied == [answer, "plain\n", "how?"]
+    assert face.copied == [answer, "plain", "how?"]
     with pytest.raises(LlamachatError, match="takes nothing"):
         run_line(session, face, "/copy all")
+
+
+@pytest.mark.parametrize("answer", ["- item\n  ```\n  code\n  ```", "> ~~~py\n> code\n> ~~~", "```\ncode"])
+def test_copying_code_wherever_it_stands(open_session: Open, face: NotingFace, answer: str) -> None:
+    session = open_session(ScriptedEngine([answer], loaded=True))
+    session.send("how?")
+    finish(session)
+    run_line(session, face, "/copy code")
+    assert face.copied == ["code"]
 
 
 def test_sampling(session: ChatSession, face: NotingFace) -> None:

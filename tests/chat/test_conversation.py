@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from llamachat.chat.conversation import Conversation, Message, Role, Status, title_from
@@ -118,6 +120,31 @@ def test_siblings_are_in_order_whatever_came_first() -> None:
     for sequence in (5, 1, 3):
         conversation.add(Message(str(sequence), None, Role.USER, sequence=sequence))
     assert [m.id for m in conversation.children(None)] == ["1", "3", "5"]
+
+
+def test_siblings_of_any_order_are_as_if_sorted() -> None:
+    rng, conversation = random.Random(5), Conversation()
+    added: list[Message] = []
+    for number in range(300):
+        message = Message(f"{rng.getrandbits(64):x}-{number}", None, Role.USER, sequence=rng.randint(0, 40))
+        added.append(conversation.add(message, select=bool(number % 2)))
+        if number % 7 == 0:
+            conversation.remove(added.pop(rng.randrange(len(added))))
+    assert conversation.children(None) == sorted(added, key=lambda m: (m.sequence, m.id))
+
+
+def test_a_new_sibling_is_not_compared_with_all_of_them() -> None:
+    class Counted(Message):
+        reads = 0
+
+        def __getattribute__(self, name: str) -> object:
+            Counted.reads += name == "sequence"
+            return super().__getattribute__(name)
+
+    conversation = Conversation()
+    for number in range(1000):
+        conversation.add(Counted(f"{number:04}", None, Role.USER, sequence=number))
+    assert Counted.reads <= 20 * 1000  # sorting each time: 500,000
 
 
 def test_no_cycles_and_no_strangers() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from llamachat.chat.conversation import Role
-from llamachat.chat.detect import choose_writer, detect_format, guess, recognise
+from llamachat.chat.detect import choose_writer, guess, recognise
 from llamachat.chat.jinja_template import TemplateWriter
 from llamachat.chat.prompt_formats import FORMATS, Turn, shown
 from llamachat.engine.events import ModelInfo
@@ -40,9 +40,9 @@ def _info(name: str, template: str | None = None) -> ModelInfo:
     ],
 )
 def test_templates_of_known_families(template: str, name: str) -> None:
-    assert detect_format(template, _vocabulary()) is FORMATS[name]
+    assert recognise(template, _vocabulary()) is FORMATS[name]
     spelled = template.replace("\n", "\\n")  # some files spell the line ends
-    assert detect_format(spelled, _vocabulary()) is FORMATS[name]
+    assert recognise(spelled, _vocabulary()) is FORMATS[name]
 
 
 def test_mistral_by_its_tokens() -> None:

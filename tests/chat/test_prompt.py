@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from llamachat.chat.conversation import Message, Role
-from llamachat.chat.prompt import build_prompt, check_length, encode_prompt, message_room, prompt_room, turns_of
+from llamachat.chat.prompt import (
+    _KEPT_SHARE,
+    _MARKERS,
+    _starts,
+    build_prompt,
+    check_length,
+    encode_prompt,
+    message_room,
+    prompt_room,
+    turns_of,
+)
 from llamachat.chat.prompt_formats import FORMATS, Special, Text, Turn
 from llamachat.errors import PromptError
 from llamachat.tokenizer import load_tokenizer
@@ -85,6 +97,71 @@ def test_the_window_stays_while_it_fits() -> None:
 def test_a_merged_question_counts_its_messages() -> None:
     turns = [Turn(Role.USER, "a" + " w" * 200, n_messages=3), Turn(Role.ASSISTANT, "b"), Turn(Role.USER, "c")]
     assert build_prompt(CHATML, ScriptedTokenizer(), "", turns, n_ctx=100, max_tokens=20).dropped == 4
+
+
+def test_windows_begin_where_the_plain_sums_say() -> None:
+    rng = random.Random(7)
+    for _ in range(500):
+        n_turns = rng.randint(1, 30)
+        sizes = [rng.randint(0, 40) for _ in range(rng.randint(0, n_turns))]
+        questions = sorted(rng.sample(range(n_turns), rng.randint(0, n_turns)))
+        spare = rng.randint(-50, 1200)
+        plain = [
+            start
+            for start in questions
+            if start > 0
+            and n_turns - start <= len(sizes)
+            and sum(sizes[len(sizes) - (n_turns - start) :]) + _MARKERS * (n_turns - start) <= _KEPT_SHARE * spare
+        ]
+        assert _starts(sizes, questions, n_turns, spare) == plain
+
+
+def test_dropped_is_the_plain_sum_over_the_turns_before() -> None:
+    rng, tokenizer = random.Random(8), ScriptedTokenizer()
+    kept = 0
+    for _ in range(200):
+        turns = [
+            Turn(turn.role, turn.text, n_messages=rng.randint(1, 4) if turn.role is Role.USER else 1)
+            for turn in _talk(rng.randint(0, 20), words=rng.randint(0, 9))
+        ]
+        before = sum(turn.n_messages for turn in turns[: rng.randrange(len(turns))])
+        n_ctx = rng.randint(60, 500)
+        prompt = build_prompt(CHATML, tokenizer, "", turns, n_ctx=n_ctx, max_tokens=20, dropped=before)
+        windows = {sum(turn.n_messages for turn in turns[:start]): turns[start:] for start in range(len(turns))}
+        assert prompt.ids == encode_prompt(CHATML.render("", windows[prompt.dropped]), tokenizer)
+        old = encode_prompt(CHATML.render("", windows[before]), tokenizer)
+        begins_well = before > 0 and windows[before][0].role is Role.USER
+        if prompt.dropped and begins_well and len(old) <= prompt_room(n_ctx, 20):
+            assert prompt.dropped == before
+            kept += 1
+    assert kept > 5  # the window of the answer before was tried
+
+
+def test_a_long_chat_is_counted_once() -> None:
+    class Counted(Turn):
+        reads = 0
+
+        def __getattribute__(self, name: str) -> object:
+            Counted.reads += name == "n_messages"
+            return super().__getattribute__(name)
+
+    turns = [Counted(turn.role, turn.text) for turn in _talk(500)]
+    build_prompt(CHATML, ScriptedTokenizer(), "", turns, n_ctx=400, max_tokens=100)
+    assert Counted.reads <= 2 * len(turns)
+
+
+def test_tokens_of_a_long_chat_are_added_up_once() -> None:
+    class Counted(int):
+        additions = 0
+
+        def __add__(self, other: int) -> int:
+            Counted.additions += 1
+            return int(self) + other
+
+        __radd__ = __add__
+
+    assert len(_starts([Counted(1)] * 1000, list(range(0, 1000, 2)), 1000, 1 << 20)) == 499
+    assert Counted.additions <= 2 * 1000
 
 
 def test_one_message_may_leave_a_short_answer() -> None:

@@ -8,9 +8,9 @@ import pytest
 
 from llamachat.chat.conversation import Role, Status
 from llamachat.chat.session import ChatSession, Phase
-from llamachat.engine.base import ModelSource
 from llamachat.engine.events import Finished, PrefillProgress, StopReason, TokenEvent
 from llamachat.engine.settings import SamplingSettings
+from llamachat.engine.source import ModelSource
 from llamachat.errors import LlamachatError, PromptError
 from tests.chat.conftest import Open
 from tests.support.scripted_engine import ScriptedEngine

@@ -8,8 +8,8 @@ import pytest
 
 from llamachat.chat.conversation import Status
 from llamachat.chat.session import ChatSession, Phase
-from llamachat.engine.base import ModelSource
 from llamachat.engine.settings import SamplingSettings
+from llamachat.engine.source import ModelSource
 from llamachat.errors import LlamachatError
 from tests.chat.conftest import Open
 from tests.support.scripted_engine import ScriptedEngine
@@ -49,6 +49,17 @@ def test_edit_a_question(talk: ChatSession) -> None:
     assert talk.conversation.siblings(copy) == (1, 2)
     talk.select_sibling(copy.id, -1)
     assert texts(talk) == ["first question", "One.", "second question", "Two."]
+
+
+def test_a_message_that_was_not_changed_is_no_branch(open_session: Open) -> None:
+    session = open_session(ScriptedEngine(["a\r\nb"], loaded=True))
+    session.send("question")
+    finish(session)
+    for message in session.conversation.path:
+        shown = message.text.replace("\r\n", "\n")  # as every face shows it
+        assert session.edit(message.id, shown) is message
+        assert session.conversation.siblings(message) == (0, 1)
+    assert texts(session) == ["question", "a\r\nb"]
 
 
 def test_edit_an_answer_and_go_on_from_it(open_session: Open) -> None:

@@ -9,8 +9,8 @@ import pytest
 
 from llamachat.chat.conversation import Status
 from llamachat.chat.session import ChatSession, Phase
-from llamachat.engine.base import ModelSource
 from llamachat.engine.events import Finished, Loaded, LoadFailed, LoadProgress
+from llamachat.engine.source import ModelSource
 from llamachat.errors import LlamachatError, StoreError
 from tests.chat.conftest import Open
 from tests.support.scripted_engine import ScriptedEngine
@@ -52,6 +52,21 @@ def test_each_chat_has_its_settings(talk: ChatSession, engine: ScriptedEngine) -
 
 
 # ---- models ----------------------------------------------------------------------
+
+
+def test_a_tokenizer_file_belongs_to_one_model(open_session: Open) -> None:
+    """All files are opened as the command line says, but for the tokenizer file that came with the first."""
+    engine = ScriptedEngine()
+    words, first, other = Path("/models/words.bin"), Path("/models/model.bin"), Path("/models/chat.gguf")
+    session = open_session(engine, source_of=lambda path: ModelSource(path, tokenizer=words, n_ctx=77))
+    for path in (first, other, first):
+        session.open_file(path)
+        finish(session)
+    assert engine.loads == [
+        ModelSource(first, tokenizer=words, n_ctx=77),
+        ModelSource(other, n_ctx=77),
+        ModelSource(first, tokenizer=words, n_ctx=77),
+    ]
 
 
 def test_a_question_waits_for_the_model(open_session: Open) -> None:

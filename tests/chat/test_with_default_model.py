@@ -11,9 +11,9 @@ import pytest
 from llamachat.chat.conversation import Message, Status
 from llamachat.chat.session import ChatSession
 from llamachat.chat.store import SessionStore
-from llamachat.engine.base import ModelSource
 from llamachat.engine.events import Request
 from llamachat.engine.settings import SamplingSettings
+from llamachat.engine.source import ModelSource
 from llamachat.engine.worker import LocalEngine
 from tests.support.default_model import DEFAULT_MODEL, needs_default_model
 from tests.support.sessions import finish, said, until

@@ -14,7 +14,7 @@ from llamachat.chat.session import ChatSession
 from llamachat.chat.store import SessionStore
 from llamachat.cli import line_mode
 from llamachat.cli.failures import run
-from llamachat.engine.base import ModelSource
+from llamachat.engine.source import ModelSource
 from tests.support.scripted_engine import ScriptedEngine
 
 

@@ -42,6 +42,13 @@ def test_help_tells_what_there_is() -> None:
     assert tuple(CHOICES) == TYPE_NAMES
 
 
+def test_quantize_wants_to_know_as_what(llamachat: Run, model: Path) -> None:
+    done = llamachat("quantize", model, model.with_name("new.gguf"))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert_one_line(done.stderr, "Give --type, such as q4_0")
+    assert not model.with_name("new.gguf").exists()
+
+
 @pytest.mark.parametrize("command", ["convert", "quantize"])
 def test_a_type(llamachat: Run, model: Path, command: str) -> None:
     done = llamachat(command, model, model.with_name("new.gguf"), "--type", "Q8_0")

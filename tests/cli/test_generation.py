@@ -8,9 +8,9 @@ import pytest
 
 from llamachat.cli import generation
 from llamachat.cli.generation import OneModel, Printer
-from llamachat.engine.base import ModelSource
 from llamachat.engine.events import Finished, Request, StopReason, Timings, TokenEvent
 from llamachat.engine.settings import SamplingSettings
+from llamachat.engine.source import ModelSource
 from tests.support.scripted_engine import ScriptedEngine
 
 

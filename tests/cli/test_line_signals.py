@@ -37,7 +37,7 @@ def test_ctrl_c_before_the_answer_begins_says_how_to_ask_again(talk: Talk, store
     terminal.press("go" + ENTER)
     terminal.wait_for("reading the prompt")
     terminal.press(CTRL_C)
-    terminal.wait_for("stopped before it began; /again asks again")
+    terminal.wait_for("stopped before it began; /regenerate asks again")
     assert "0 t/s" not in terminal.output
     ready(terminal).press("/again" + ENTER)
     terminal.wait_for("At last.")

@@ -184,6 +184,14 @@ def test_a_full_context_ends_the_answer(llamachat: Run, model: Path) -> None:
     assert len(found["prompt_ids"]) + len(found["tokens"]) <= 17
 
 
+def test_an_answer_that_is_cut_is_told_so(llamachat: Run, chat_model: Path) -> None:
+    done = llamachat("ask", "-m", chat_model, "--n-ctx", "64", "--seed", "3", "What?")
+    assert (done.returncode, done.stderr.count("\n")) == (0, 1)
+    assert "cut: the context is full" in done.stderr
+    done = llamachat("ask", "-m", chat_model, "-n", "4", "--seed", "3", "What?")
+    assert (done.returncode, done.stderr) == (0, "")  # as long as was asked for
+
+
 def test_without_a_model_the_next_command_is_named(llamachat: Run) -> None:
     for command in ("ask", "complete", "tokenize"):
         done = llamachat(command, "hello")

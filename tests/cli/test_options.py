@@ -11,8 +11,8 @@ import pytest
 from llamachat.cli.help import HelpCommand
 from llamachat.cli.invocation import Invocation
 from llamachat.cli.options import COMMON, with_options
-from llamachat.engine.base import KvType, ModelSource, Rounding
 from llamachat.engine.settings import PARAMETERS, Parameter
+from llamachat.engine.source import KvType, ModelSource, Rounding
 from llamachat.errors import FileError
 from tests.cli.program import Run, assert_one_line
 

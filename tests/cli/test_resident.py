@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from llamachat.engine.base import KvType
 from llamachat.engine.memory import available_bytes, cache_bytes_per_token
+from llamachat.engine.source import KvType
 from llamachat.weights import open_weights
 from tests.cli.program import COMMAND
 from tests.support.huge_files import write_huge_gguf

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from llamachat.engine.base import ModelSource
 from llamachat.engine.context import Context
 from llamachat.engine.model import Model
+from llamachat.engine.source import ModelSource
 from tests.support.tiny_models import TinyShape, random_model, write_gguf
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from llamachat.engine import bandwidth
-from llamachat.engine.base import ModelSource
 from llamachat.engine.bench import (
     BenchEvent,
     Measurement,
@@ -28,6 +27,7 @@ from llamachat.engine.context import Context
 from llamachat.engine.core import StopFlag, lib, select_isa, supported_isas
 from llamachat.engine.events import LoadProgress
 from llamachat.engine.model import Model, weight_bytes_per_token
+from llamachat.engine.source import ModelSource
 from llamachat.errors import Cancelled, EngineError
 from llamachat.vocabulary import TokenKind
 from llamachat.weights import open_weights

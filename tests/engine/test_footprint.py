@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from llamachat.engine.base import ModelSource
 from llamachat.engine.footprint import footprint
 from llamachat.engine.model import Model
+from llamachat.engine.source import ModelSource
 from llamachat.weights import Hyperparameters
 from llamachat.weights.inspection import inspect_weights
 from tests.support.core import SLOTS, CoreContext, CoreModel, Pool, ffi, lib, ok

@@ -4,13 +4,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from llamachat.engine.base import ModelSource
 from llamachat.engine.context import Context
 from llamachat.engine.core import StopFlag, ffi
 from llamachat.engine.events import Finished, PrefillProgress, Request, StopReason, TokenEvent
 from llamachat.engine.generate import generate
 from llamachat.engine.model import Model
 from llamachat.engine.settings import SamplingSettings
+from llamachat.engine.source import ModelSource
 from llamachat.errors import Cancelled, EngineError
 
 PROMPT = tuple(range(10, 40))

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 from llamachat.engine import loading as loading_module
-from llamachat.engine.base import ModelSource, Rounding
 from llamachat.engine.context import Context
 from llamachat.engine.core import StopFlag
 from llamachat.engine.loading import Loading, Placed
 from llamachat.engine.model import Model, slot_of
+from llamachat.engine.source import ModelSource, Rounding
 from llamachat.errors import Cancelled, EngineError, WeightsError
 from llamachat.weights import WeightFile, open_weights
 from tests.support.core import CoreModel, ffi, lib

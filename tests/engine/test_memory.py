@@ -7,12 +7,15 @@ from pathlib import Path
 import pytest
 
 from llamachat.engine import memory
-from llamachat.engine.base import KvType, ModelSource
 from llamachat.engine.context import Context
 from llamachat.engine.core import lib
-from llamachat.engine.memory import cache_bytes_per_token, choose_n_ctx
+from llamachat.engine.memory import available_bytes, cache_bytes_per_token, choose_n_ctx
 from llamachat.engine.model import Model
+from llamachat.engine.source import KvType, ModelSource
 from llamachat.weights import Hyperparameters, open_weights
+
+MACHINE = 1 << 40  # bytes that are free outside any group
+V1_NONE = str(2**63 - 4096)
 
 
 @pytest.mark.parametrize("kv_type", KvType)
@@ -42,3 +45,104 @@ def test_a_context_is_as_long_as_memory_allows(monkeypatch: pytest.MonkeyPatch) 
     assert choose_n_ctx(None, 1 << 20, 1000) == 32_768
     assert choose_n_ctx(None, 32_768, 1 << 20) == 1024
     assert choose_n_ctx(77, 32_768, 1 << 20) == 77
+
+
+def available(tmp_path: Path, own: str, meminfo: str = f"MemTotal: 9 kB\nMemAvailable: {MACHINE >> 10} kB\n") -> int:
+    (tmp_path / "own").write_text(own)
+    (tmp_path / "meminfo").write_text(meminfo)
+    return available_bytes(tmp_path / "meminfo", tmp_path / "cgroup", tmp_path / "own")
+
+
+def group_v2(folder: Path, limit: str, used: str = "0", stat: str = "") -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in {"max": limit, "current": used, "stat": stat}.items():
+        (folder / f"memory.{name}").write_text(text + "\n")
+
+
+def group_v1(folder: Path, limit: str, used: str = "0", stat: str = "") -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in {"limit_in_bytes": limit, "usage_in_bytes": used, "stat": stat}.items():
+        (folder / f"memory.{name}").write_text(text + "\n")
+
+
+def test_a_nested_group_of_version_2_leaves_what_it_has_not_used(tmp_path: Path) -> None:
+    root = tmp_path / "cgroup"
+    root.mkdir()
+    (root / "memory.stat").write_text("inactive_file 5\n")  # the root has no limit, and no file for one
+    group_v2(root / "a", "max", "7000")
+    group_v2(root / "a" / "b", "5000", "1200")
+    assert available(tmp_path, "0::/a/b\n") == 3800
+    assert available(tmp_path, "0::/a\n") == MACHINE
+
+
+def test_the_least_room_on_the_way_up_counts(tmp_path: Path) -> None:
+    root = tmp_path / "cgroup"
+    group_v2(root / "a", "6000", "5500")
+    group_v2(root / "a" / "b", "5000", "1200")
+    group_v2(root / "a" / "beside", "1")
+    assert available(tmp_path, "0::/a/b\n") == 500
+    assert available(tmp_path, "0::/a/b\n", "MemAvailable: 0 kB\n") == 0
+
+
+def test_a_nested_group_of_version_1(tmp_path: Path) -> None:
+    root = tmp_path / "cgroup" / "memory"
+    group_v1(root, V1_NONE, "900000")
+    group_v1(root / "docker", "9000", "4000")
+    group_v1(root / "docker" / "job", "8000", "1000")
+    group_v1(tmp_path / "cgroup" / "cpu" / "job", "1")  # of another controller's tree
+    assert available(tmp_path, "5:cpu:/job\n4:memory:/docker/job\n0::/\n") == 5000
+
+
+def test_a_container_sees_its_group_as_the_root(tmp_path: Path) -> None:
+    """Without a namespace of its own, the path that a process reads is one of the machine outside."""
+    group_v1(tmp_path / "cgroup" / "memory", "8000", "1000")
+    assert available(tmp_path, "4:memory:/docker/0123abc\n") == 7000
+    group_v2(tmp_path / "cgroup", "6000", "1000")
+    assert available(tmp_path, "0::/\n") == 5000
+    assert available_bytes(tmp_path / "meminfo", tmp_path / "cgroup", tmp_path / "absent") == 5000
+
+
+def test_pages_of_files_can_be_given_back(tmp_path: Path) -> None:
+    """A model file that was just read fills the page cache, which counts as used."""
+    group_v2(tmp_path / "cgroup", "5000", "4900", "anon 900\ninactive_file 4000\nactive_file 50")
+    assert available(tmp_path, "0::/\n") == 4100
+    stat = "inactive_file 1\ntotal_inactive_file 3000\ntotal_active_file 50"  # the first is without the groups below
+    group_v1(tmp_path / "cgroup" / "memory", "5000", "4900", stat)
+    assert available(tmp_path, "4:memory:/\n") == 3100
+
+
+def test_room_is_between_nothing_and_the_limit(tmp_path: Path) -> None:
+    group_v2(tmp_path / "cgroup", "5000", "5100")
+    assert available(tmp_path, "0::/\n") == 0
+    group_v2(tmp_path / "cgroup", "5000", "100", "inactive_file 300")
+    assert available(tmp_path, "0::/\n") == 5000
+
+
+@pytest.mark.parametrize("limit", ["max", "", "many", "-1", "1.5", "9" * 5000, V1_NONE, str(2**63 - 65536)])
+def test_no_limit(tmp_path: Path, limit: str) -> None:
+    group_v2(tmp_path / "cgroup", limit, "4000")
+    group_v1(tmp_path / "cgroup" / "memory", limit, "4000")
+    for own in ("0::/\n", "4:memory:/\n", "", "nonsense\n", "4:memory\n"):
+        assert available(tmp_path, own) == MACHINE
+
+
+@pytest.mark.parametrize("broken", ["many", "", "-5", "inactive_file many", "inactive_file -5"])
+def test_a_limit_holds_where_the_usage_cannot_be_read(tmp_path: Path, broken: str) -> None:
+    group_v2(tmp_path / "cgroup", "5000", broken, "inactive_file 9")
+    assert available(tmp_path, "0::/\n") == 5000
+    group_v2(tmp_path / "cgroup", "5000", "1000", broken)
+    assert available(tmp_path, "0::/\n") == 4000
+    for name in ("current", "stat"):
+        (tmp_path / "cgroup" / f"memory.{name}").unlink()
+    assert available(tmp_path, "0::/\n") == 5000
+
+
+def test_files_that_are_no_text_are_no_limit(tmp_path: Path) -> None:
+    group_v2(tmp_path / "cgroup", "5000")
+    (tmp_path / "cgroup" / "memory.max").write_bytes(b"\xff\x00")
+    assert available(tmp_path, "0::/\n") == MACHINE
+
+
+def test_a_limit_holds_where_the_machine_tells_nothing(tmp_path: Path) -> None:
+    group_v2(tmp_path / "cgroup", "5000", "1000")
+    assert available(tmp_path, "0::/\n", "nothing\n") == 4000

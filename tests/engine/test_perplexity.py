@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from llamachat.engine.base import ModelSource, Rounding
 from llamachat.engine.core import StopFlag
 from llamachat.engine.perplexity import (
     Estimate,
@@ -27,6 +26,7 @@ from llamachat.engine.perplexity import (
     perplexity,
     text_ids,
 )
+from llamachat.engine.source import ModelSource, Rounding
 from llamachat.errors import Cancelled, EngineError
 from llamachat.tokenizer import load_tokenizer
 from llamachat.vocabulary import Vocabulary

@@ -3,7 +3,6 @@ from dataclasses import replace
 
 import pytest
 
-from llamachat.engine.base import ModelSource
 from llamachat.engine.events import (
     Finished,
     Loaded,
@@ -15,6 +14,7 @@ from llamachat.engine.events import (
     TokenEvent,
 )
 from llamachat.engine.settings import SamplingSettings
+from llamachat.engine.source import ModelSource
 from llamachat.engine.worker import LocalEngine
 from llamachat.errors import EngineError
 

@@ -29,10 +29,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from llamachat.engine.base import ModelSource
 from llamachat.engine.context import Context
 from llamachat.engine.core import StopFlag
 from llamachat.engine.model import Model
+from llamachat.engine.source import ModelSource
 from llamachat.errors import LlamachatError
 from tests.hostile.mutations import mutated
 from tests.hostile.specimens import FORMATS, Good, good_models

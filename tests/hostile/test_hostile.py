@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from llamachat.engine.base import ModelSource
 from llamachat.engine.model import Model
+from llamachat.engine.source import ModelSource
 from llamachat.errors import FileError, LlamachatError, WeightsError
 from llamachat.weights import open_weights
 from tests.hostile.cases import Case, Verdict

@@ -18,8 +18,8 @@ from textual.widget import Widget
 from llamachat.chat.conversation import Message
 from llamachat.chat.session import ChatSession
 from llamachat.chat.store import SessionStore
-from llamachat.engine.base import ModelSource
 from llamachat.engine.events import Request
+from llamachat.engine.source import ModelSource
 from llamachat.tui.app import ChatApp
 from llamachat.tui.composer import Composer
 from llamachat.tui.composer_pane import ComposerPane
@@ -149,6 +149,7 @@ async def open_chat(
     source: ModelSource | None = MODEL,
     data: Path | None = None,
     loaded: bool = True,
+    source_of: Callable[[Path], ModelSource] = ModelSource,
     prepare: Callable[[ChatSession], object] | None = None,
     app_options: dict[str, Any] | None = None,
     **engine_options: Any,
@@ -156,7 +157,7 @@ async def open_chat(
     """The application, started; the model is loaded unless ``loaded`` is False (then ``source`` is being loaded)."""
     with TemporaryDirectory() as folder:
         engine = ScriptedEngine(answers, loaded=loaded, **engine_options)
-        session = ChatSession(SessionStore(data or Path(folder)), engine)
+        session = ChatSession(SessionStore(data or Path(folder)), engine, source_of=source_of)
         if prepare is not None:
             prepare(session)
         app = ChatApp(session, source=None if loaded else source, **(app_options or {}))

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from llamachat.engine.base import ModelSource
 from llamachat.engine.context import Context
 from llamachat.engine.core import StopFlag, ffi
 from llamachat.engine.model import Model
+from llamachat.engine.source import ModelSource
 from tests.support.blocks import Floats
 
 THREADS = 1  # so that sums are added in one order

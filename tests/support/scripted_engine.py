@@ -9,7 +9,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from llamachat.engine.base import ModelSource
 from llamachat.engine.events import (
     Event,
     Finished,
@@ -24,6 +23,7 @@ from llamachat.engine.events import (
     TokenEvent,
 )
 from llamachat.engine.settings import SamplingSettings
+from llamachat.engine.source import ModelSource
 from llamachat.engine.stop_texts import StopTexts
 from llamachat.errors import EngineError
 from llamachat.tokenizer import Tokenizer
@@ -194,13 +194,13 @@ class ScriptedEngine:
         total, steps = 98_362_432, 4
         for step in range(steps + 1):
             if not self._pass(self.load_seconds / steps):
-                return LoadFailed("loading was stopped", cancelled=True)
+                return LoadFailed("loading was stopped", source, cancelled=True)
             self._tell(LoadProgress(total * step // steps, total))
         if self.load_error:
-            return LoadFailed(self.load_error)
+            return LoadFailed(self.load_error, source)
         self._info = self._make_info(source.path, source.n_ctx)
         self._cache = ()
-        return Loaded(self._info)
+        return Loaded(self._info, source)
 
     def _answer(self, request: Request) -> Event:
         prompt = request.prompt_ids

@@ -115,6 +115,32 @@ async def test_renaming_happens_in_place() -> None:
         assert titles(chat) == ["[bold]Cats[/nope] and more"]
 
 
+async def test_the_cursor_stays_on_a_chat_that_gets_another_title() -> None:
+    async with open_chat() as chat:
+        await chat.ask("All about cats")
+        await chat.press("ctrl+n")
+        await chat.ask("All about dogs")
+        await chat.press("ctrl+b", "down", "f2")
+        await chat.until(lambda: isinstance(chat.app.focused, TitleInput))
+        await chat.press("enter")
+        await chat.settle()
+        await chat.press("delete")
+        await chat.until(lambda: "Delete “" in chat.text)
+        assert "Delete “All about cats”?" in chat.text
+
+
+async def test_the_cursor_is_seen_without_colours() -> None:
+    async with open_chat() as chat:
+        await chat.ask("All about cats")
+        await chat.press("ctrl+n")
+        await chat.ask("All about dogs")
+        await chat.press("ctrl+b", "down")
+        await chat.until(lambda: any("›All about cats" in line for line in chat.lines))
+        assert any("▎All about dogs" in line for line in chat.lines)  # that one is open
+        await chat.press("ctrl+t", "down")
+        await chat.until(lambda: any("›Top-p" in line for line in chat.lines))
+
+
 async def test_deleting_asks_first() -> None:
     async with open_chat() as chat:
         await chat.ask("All about cats")

@@ -212,11 +212,11 @@ async def test_a_recalled_prompt_that_was_changed_is_a_draft() -> None:
     async with open_chat() as chat:
         await chat.ask("question")
         await chat.press("up", "x")
-        assert chat.composer.text == "xquestion"
+        assert chat.composer.text == "questionx"
         await chat.press("up")
         assert chat.composer.text == "question"
         await chat.press("down")
-        assert chat.composer.text == "xquestion"
+        assert chat.composer.text == "questionx"
 
 
 async def test_history_is_there_again_when_a_chat_is_opened(tmp_path: Path) -> None:

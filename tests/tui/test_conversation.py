@@ -6,6 +6,7 @@ import pytest
 
 from llamachat.chat.conversation import Role, Status
 from llamachat.chat.session import Phase
+from llamachat.tui.dialogs import EditScreen
 from tests.support.chat_app import open_chat
 
 LONG = " ".join(f"word{number}" for number in range(400))
@@ -170,6 +171,36 @@ async def test_an_edit_is_left_with_escape() -> None:
         await chat.press("escape")
         assert chat.composer.text == "draft"
         assert len(chat.session.conversation) == 2
+
+
+async def test_a_changed_text_is_given_up_by_the_second_escape_alone() -> None:
+    async with open_chat() as chat:
+        await chat.ask("Question")
+        await chat.press("ctrl+up", "e")
+        await chat.until(lambda: chat.composer.text == "Hello there.")
+        await chat.paste(" General.")
+        await chat.press("escape")
+        assert chat.composer.text == "Hello there. General."
+        await chat.until(lambda: "esc again gives it up" in chat.text)
+        await chat.press("x", "escape")  # going on counts anew
+        assert chat.composer.text == "Hello there. General.x"
+        await chat.press("escape")
+        assert chat.composer.text == ""
+        await chat.send("/correct")
+        await chat.until(lambda: isinstance(chat.app.screen, EditScreen))
+        await chat.press("y", "escape")
+        await chat.until(lambda: "esc again gives the change up" in chat.text)
+        await chat.press("escape")
+        await chat.until(lambda: not isinstance(chat.app.screen, EditScreen))
+        assert len(chat.session.conversation) == 2
+
+
+async def test_what_the_model_does_not_see_is_said_under_the_answer() -> None:
+    async with open_chat(["word " * 60], size=(90, 30), n_ctx=300) as chat:  # no pane, no meter
+        for number in range(4):
+            await chat.ask(f"question {number}")
+        assert chat.path[-1].dropped
+        assert f"the first {chat.path[-1].dropped} messages left out" in chat.text
 
 
 async def test_an_edited_answer_is_kept_beside_the_old_one_without_generating() -> None:
@@ -351,3 +382,9 @@ async def test_the_meter_is_exact() -> None:
         assert chat.session.phase is Phase.READY
         assert f"{used} of 2,048 tokens" in chat.text
         assert f"{chat.session.context_used} of 2,048 tokens" in chat.text
+        await chat.ask("And now")
+        assert "reused from the cache" in chat.text
+        await chat.press("ctrl+n")
+        await chat.settle()
+        assert "0 of 2,048 tokens" in chat.text
+        assert "reused" not in chat.text  # it was another chat's

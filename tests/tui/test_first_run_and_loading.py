@@ -7,14 +7,18 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
+import pytest
+from textual.widgets import Input
+
 from llamachat.chat.session import ChatSession
 from llamachat.chat.store import SessionStore
-from llamachat.engine.base import ModelSource
+from llamachat.engine.source import ModelSource
 from llamachat.errors import Cancelled, LlamachatError
 from llamachat.tui.app import ChatApp
 from llamachat.tui.chat_screen import ChatScreen
 from llamachat.tui.first_run import FirstRunScreen
 from llamachat.tui.palette import PaletteScreen
+from llamachat.tui.path_completion import complete_path
 from tests.support.chat_app import Chat, open_chat
 from tests.support.scripted_engine import ScriptedEngine
 
@@ -35,9 +39,6 @@ class Shelf:
     def files(self) -> Sequence[Path]:
         return self._files
 
-    def source(self, path: Path) -> ModelSource:
-        return ModelSource(path, n_ctx=1234)
-
     def fetch(self, progress: Callable[[int, int], None], cancelled: Callable[[], bool]) -> Path:
         self.fetched += 1
         progress(31_000_000, 93_000_000)
@@ -49,8 +50,14 @@ class Shelf:
         return Path("/data/models/smol.gguf")
 
 
+def source_of(path: Path) -> ModelSource:
+    return ModelSource(path, n_ctx=1234)
+
+
 def first_run(shelf: Shelf | None = None, size: tuple[int, int] = (80, 24)) -> AbstractAsyncContextManager[Chat]:
-    return open_chat(loaded=False, source=None, size=size, app_options={"models": shelf or Shelf()})
+    return open_chat(
+        loaded=False, source=None, size=size, source_of=source_of, app_options={"models": shelf or Shelf()}
+    )
 
 
 async def test_without_a_model_one_key_fetches_one() -> None:
@@ -92,24 +99,45 @@ async def test_a_failed_fetch_says_why_and_what_next() -> None:
         assert "enter tries again" in chat.text
 
 
-async def test_a_file_is_opened_by_its_path() -> None:
+async def test_a_file_is_opened_by_its_path(tmp_path: Path) -> None:
+    (tmp_path / "model.gguf").touch()
     async with first_run() as chat:
         await chat.press("o")
         await chat.until(lambda: "Open a model file" in chat.text)
-        await chat.paste("/somewhere/model.gguf")
+        await chat.paste(f"{tmp_path}/modem.gguf")
+        await chat.press("enter")
+        await chat.until(lambda: "no such file" in chat.text)  # and it stays, to be mended
+        await chat.press(*["backspace"] * 6, "l", "tab")
+        await chat.until(lambda: chat.one(Input).value == f"{tmp_path}/model.gguf")
         await chat.press("enter")
         await chat.until(lambda: chat.session.model is not None)
-        assert chat.engine.loads[0].path == Path("/somewhere/model.gguf")
+        assert chat.engine.loads[0].path == tmp_path / "model.gguf"
 
 
-async def test_a_file_that_cannot_be_opened_brings_the_offer_back() -> None:
+def test_completing_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("models", "models/deep", ".hidden"):
+        (tmp_path / name).mkdir()
+    for name in ("moss.gguf", "models/tiny-q4.gguf", "models/tiny-q8.gguf"):
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for typed, whole in (
+        ("m", "mo"), ("mod", "models/"), ("models/t", "models/tiny-q"), ("~/mos", "~/moss.gguf"), ("x", "x"),
+        (".h", ".hidden/"), (f"{tmp_path}/models/d", f"{tmp_path}/models/deep/"), ("nowhere/x", "nowhere/x"),
+        ("~nobody-of-that-name/x", "~nobody-of-that-name/x"), ("a\0b/", "a\0b/"),
+    ):  # fmt: skip
+        assert complete_path(typed) == whole
+
+
+async def test_a_file_that_cannot_be_opened_brings_the_offer_back(tmp_path: Path) -> None:
     shelf = Shelf()
     shelf.go_on.set()
     async with first_run(shelf) as chat:
-        chat.engine.load_error = "/somewhere/broken.gguf: is no model file"
+        chat.engine.load_error = "broken.gguf: is no model file"
+        (tmp_path / "broken.gguf").touch()
         await chat.press("o")
         await chat.until(lambda: "Open a model file" in chat.text)
-        await chat.paste("/somewhere/broken.gguf")
+        await chat.paste(f"{tmp_path}/broken.gguf")
         await chat.press("enter")
         await chat.until(lambda: isinstance(chat.app.screen, FirstRunScreen) and "is no model file" in chat.text)
         assert "fetch SmolLM2-135M-Instruct" in chat.text
@@ -250,7 +278,7 @@ async def test_a_failed_load_is_one_sentence_under_the_composer() -> None:
 
 
 async def test_another_model_is_chosen_from_the_folder() -> None:
-    async with open_chat(app_options={"models": Shelf(files=TWO)}) as chat:
+    async with open_chat(source_of=source_of, app_options={"models": Shelf(files=TWO)}) as chat:
         await chat.press("ctrl+o")
         await chat.until(lambda: "another file" in chat.text)
         assert "one" in chat.text

@@ -96,6 +96,37 @@ async def test_a_screen_that_narrows_hides_the_panes_and_widening_brings_them_ba
         await chat.until(lambda: shown(chat, SessionPane) and shown(chat, SamplingPanel))
 
 
+@pytest.mark.parametrize("key", ["ctrl+b", "ctrl+t"])
+async def test_no_key_goes_to_a_pane_that_a_narrower_screen_hides(key: str) -> None:
+    async with open_chat() as chat:
+        await chat.press(key)
+        assert chat.app.focused is not chat.composer
+        await chat.pilot.resize_terminal(80, 24)
+        await chat.until(lambda: chat.app.focused is chat.composer)
+        await chat.press(*"hey")
+        assert chat.composer.text == "hey"
+
+
+async def test_an_answer_is_whole_at_every_width_in_any_order() -> None:
+    """Textual keeps layouts by size: a width seen before is not asked for again."""
+    text = "\n\n".join(
+        f"Paragraph {number} of a text that wraps on every screen there is, ends." for number in range(9)
+    )
+    async with open_chat([text], size=(120, 40)) as chat:
+        await chat.ask("tell")
+        seen: dict[object, list[str]] = {}
+        for size in (120, 160, 60, 160, 60, 120, 160):
+            await chat.pilot.resize_terminal(size, 40)
+            await chat.settle()
+            assert seen.setdefault(size, chat.lines) == chat.lines
+            assert "Paragraph 8" in chat.text
+        for _ in range(3):  # goes there, hides it, shows it
+            await chat.press("ctrl+t")
+            await chat.settle()
+            assert "Paragraph 8" in chat.text
+            assert chat.text.count("ends.") == 9
+
+
 async def test_the_composer_stays_in_sight_on_a_tiny_screen() -> None:
     async with open_chat(size=(30, 8)) as chat:
         await chat.ask("hi")

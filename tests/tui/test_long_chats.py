@@ -55,7 +55,7 @@ async def test_scrolling_up_brings_earlier_messages_without_a_jump(tmp_path: Pat
             kept = [line for line in before[:2] if line.strip()]
             assert all(line in after for line in kept), "a page up must keep the lines at its seam"
             assert len(transcript.views) <= MOST
-        assert transcript.view_of(chat.path[-1]) is None  # what is far below is no longer mounted
+        assert transcript.views[-1].message is not chat.path[-1]  # what is far below is no longer mounted
         await chat.press("ctrl+end")
         await chat.until(lambda: "answer 499" in chat.text)
         assert transcript.following

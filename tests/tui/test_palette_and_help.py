@@ -56,6 +56,13 @@ async def test_letters_strewn_about_find_too_and_nothing_says_so() -> None:
         assert isinstance(chat.app.screen, ChatScreen)
 
 
+async def test_what_a_command_does_finds_it_too() -> None:
+    async with open_chat() as chat:
+        await chat.ask("Hello")
+        await chat.press("ctrl+p", *"branch")
+        await chat.until(lambda: "/edit [TEXT]" in labels(chat)[:2])
+
+
 async def test_a_chat_is_opened_from_the_palette() -> None:
     async with open_chat(["Answer one.", "Answer two."]) as chat:
         await chat.ask("All about cats")

@@ -87,7 +87,7 @@ async def test_wheel_and_drag() -> None:
         await chat.pilot._post_mouse_events([events.MouseScrollDown], offset=place, button=0)
         await chat.pilot._post_mouse_events([events.MouseScrollDown], offset=place, button=0)
         assert chat.session.settings.temperature == pytest.approx(0.75)
-        track = temperature.region.x + 15
+        track = temperature.region.x + 16
         await chat.pilot.mouse_down(offset=(track, temperature.region.y))
         assert chat.session.settings.temperature == 0.0
         await chat.pilot.hover(offset=(track + 9, temperature.region.y))

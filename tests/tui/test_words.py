@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from llamachat.chat.code_blocks import code_blocks
 from llamachat.chat.conversation import Message, Role, Status
 from llamachat.chat.session import Phase, Progress
-from llamachat.tui.code_blocks import code_blocks
 from llamachat.tui.status_line import StatusFacts, fit
 from llamachat.tui.words import (
     count,

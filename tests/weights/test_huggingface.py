@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from llamachat.engine.base import ModelSource
 from llamachat.engine.model import Model
+from llamachat.engine.source import ModelSource
 from llamachat.errors import WeightsError
 from llamachat.weights import open_weights
 from tests.support.blocks import Floats, dequantize

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from llamachat.engine.base import ModelSource, Rounding
 from llamachat.engine.core import StopFlag
 from llamachat.engine.perplexity import Measured, PerplexityEvent, Plan, perplexity, text_ids
+from llamachat.engine.source import ModelSource, Rounding
 from llamachat.errors import WeightsError
 from llamachat.tokenizer import load_tokenizer
 from llamachat.weights import open_weights

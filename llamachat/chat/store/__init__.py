@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from llamachat.chat.store.store import SessionStore, SessionSummary
+from llamachat.chat.store.store import SessionStore
+from llamachat.chat.store.summary import SessionSummary
 
 __all__ = ["SessionStore", "SessionSummary"]

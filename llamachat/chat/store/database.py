@@ -33,6 +33,7 @@ class Database:
     connection: sqlite3.Connection
     writer: Writer | None = None
     notices: list[str] = field(default_factory=list)
+    reason: str = ""  #: why nothing reaches a disk
 
     @property
     def in_memory(self) -> bool:
@@ -51,13 +52,13 @@ def open_database(data_dir: Path) -> Database:
         data_dir.mkdir(parents=True, exist_ok=True)
         writer = Writer(data_dir)
     except OSError as error:
-        return _in_memory(path, f"{data_dir} cannot be written ({reason_of(error)})")
+        return _in_memory(path, data_dir, reason_of(error))
     try:
         with opening(data_dir):
             return _open(path, writer)
     except (OSError, sqlite3.OperationalError) as error:
         writer.close()
-        return _in_memory(path, f"{path} cannot be written ({reason_of(error)})")
+        return _in_memory(path, path, reason_of(error))
     except BaseException:
         writer.close()
         raise
@@ -195,13 +196,15 @@ def _free_name(path: Path) -> Path:
     return next(path.with_name(name) for name in names if not os.path.lexists(path.with_name(name)))
 
 
-def _in_memory(path: Path, problem: str) -> Database:
+def _in_memory(path: Path, unwritable: Path, reason: str) -> Database:
     """A database in memory, with a copy of what can be read, so that old chats can still be looked at."""
     connection = memory_database()
     with contextlib.suppress(sqlite3.Error), contextlib.closing(_read_only(path)) as source:
         if schema_version(source) == schema_version(connection):
             source.backup(connection)
-    return Database(connection, None, [f"{problem}: chats are not saved this time; --data-dir names another folder"])
+    problem = f"{unwritable} cannot be written ({reason})"
+    notice = f"{problem}: chats are not saved this time; --data-dir names another folder"
+    return Database(connection, None, [notice], reason)
 
 
 def _read_only(path: Path) -> sqlite3.Connection:
@@ -210,9 +213,11 @@ def _read_only(path: Path) -> sqlite3.Connection:
 
 def reason_of(error: Exception) -> str:
     """Why the system or SQLite refused, in a person's words."""
-    full = getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL
-    if full or (isinstance(error, OSError) and error.errno == errno.ENOSPC):
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_FULL or (isinstance(error, OSError) and error.errno == errno.ENOSPC):
         return "the disk is full"
+    if code == sqlite3.SQLITE_BUSY:
+        return "another program is writing"
     if isinstance(error, OSError) and error.errno is not None:
         return os.strerror(error.errno).lower()
     return str(error)

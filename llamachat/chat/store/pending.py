@@ -74,12 +74,16 @@ class Pending:
 
     def drop_session(self, session_id: str) -> None:
         """A session that is to be deleted with all it has."""
+        self.withdraw_session(session_id)
+        self._dropped_sessions.add(session_id)
+
+    def withdraw_session(self, session_id: str) -> None:
+        """A session of which nothing is to be written."""
         self._sessions.pop(session_id, None)
         self._inserts.discard(session_id)
         self._touched.pop(session_id, None)
         self._messages = {i: row for i, row in self._messages.items() if row["session_id"] != session_id}
         self._choices = {key: child for key, child in self._choices.items() if key[0] != session_id}
-        self._dropped_sessions.add(session_id)
 
     # ---- answering for what is not written yet ----------------------------------
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sqlite3
 import threading
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from llamachat.chat.conversation import UNTITLED, Conversation, Message, Status, title_from
+from llamachat.chat.conversation import Conversation, Message, Status
 from llamachat.chat.store.database import memory_database, open_database, reason_of
+from llamachat.chat.store.inbox import Inbox, Snapshot, snapshot_of, without
 from llamachat.chat.store.pending import Pending
-from llamachat.chat.store.rows import Row, checksum, conversation_from, message_from, message_row, session_row
+from llamachat.chat.store.rows import Row, checksum, conversation_from, message_from, session_row
+from llamachat.chat.store.summary import DRAFT_CHARS, SessionSummary, summary_from
 from llamachat.errors import StoreError
 
 _log = logging.getLogger(__name__)
@@ -22,25 +25,8 @@ _log = logging.getLogger(__name__)
 _COALESCE_S = 0.25
 #: How often writing is tried again while the disk is full.
 _RETRY_S = 1.0
-#: How much of an unsent text a list shows at most.
-_DRAFT_CHARS = 200
-
-
-@dataclass(frozen=True, slots=True)
-class SessionSummary:
-    """A stored chat in a list."""
-
-    id: str
-    title: str
-    updated: float  #: seconds since 1970, for display; lists are ordered by use, not by clock
-    n_messages: int
-    model: str = ""  #: the model file last used in it, without folder and suffix
-    draft: str = ""  #: how its unsent text begins
-
-    @property
-    def shown_title(self) -> str:
-        """The title; of a chat that is nothing but an unsent text, how that begins."""
-        return self.title or title_from(self.draft) or UNTITLED
+#: How long a look at whether others wrote may wait for a write of this program: less than a person notices.
+_GLANCE_S = 0.05
 
 
 class SessionStore:
@@ -48,24 +34,31 @@ class SessionStore:
 
     Opening it never destroys anything: a damaged database is moved aside and a notice says where; where
     the folder cannot be written, chats live in memory, and a notice says so. While the disk is full,
-    everything goes on in memory and is written as soon as there is space. ``StoreError`` is raised only
-    for a database that a newer version wrote.
+    everything goes on in memory and is written as soon as there is space.
 
-    ``save`` returns when its messages are on disk. ``save_soon`` returns at once; a background thread
-    writes what has gathered a quarter of a second later. Any thread may call any method.
+    ``StoreError`` is raised on opening a database that a newer version wrote, by all that reads where the
+    database cannot be read, by ``load`` also for a chat that is not there, and by ``delete_now``. The rest of
+    what writes never raises it: what cannot be written waits, and a notice says so.
+
+    ``save`` returns when its messages are on disk. ``save_soon``, ``forget`` and ``take_notices`` return at
+    once, however long the disk takes; a background thread writes what has gathered a quarter of a second
+    later. Any thread may call any method; a chat's own changes come from one thread.
     """
 
     def __init__(self, data_dir: Path | None) -> None:
         """Opens or makes the database in ``data_dir``; None keeps everything in memory, silently."""
-        self._lock = threading.RLock()
-        self._notices: list[str] = []
+        self._lock = threading.RLock()  # over all but the inbox and the notices; held while writing
+        self._inbox = Inbox()
+        self._notices: deque[str] = deque()
         self._writer = None
+        self._reason = ""  # why nothing reaches a disk
         if data_dir is None:
             self._connection = memory_database()
         else:
             database = open_database(data_dir)
             self._connection, self._writer = database.connection, database.writer
             self._notices += database.notices
+            self._reason = database.reason
         self._writer_id = self._writer.id if self._writer else "memory"
         self.data_dir = data_dir
         self.in_memory = self._writer is None  #: whether nothing reaches a disk
@@ -74,8 +67,9 @@ class SessionStore:
         self._known_choices: dict[str, dict[str | None, str]] = {}
         self._failing = ""
         self._data_version = self._read_data_version()
-        self._work = threading.Condition(self._lock)
-        self._closed = False
+        self._work = threading.Event()  # there is something to write
+        self._closing = threading.Event()
+        self._starting = threading.Lock()
         self._saver: threading.Thread | None = None
         with self._lock:
             self._mark_interrupted()
@@ -85,30 +79,34 @@ class SessionStore:
     # ---- looking ------------------------------------------------------------
 
     def take_notices(self) -> list[str]:
-        """What a person should know about the storage; each notice is handed out once."""
-        with self._lock:
-            notices, self._notices = self._notices, []
+        """What a person should know about the storage; each notice is handed out once. Also after closing."""
+        notices: list[str] = []
+        with contextlib.suppress(IndexError):
+            while True:
+                notices.append(self._notices.popleft())
         return notices
 
     def sessions(self, filter: str = "") -> list[SessionSummary]:  # noqa: A002
         """All chats, the last used first; ``filter`` keeps those whose shown titles hold all its words."""
-        with self._lock:
+        with self._held():
             self.flush()
             rows = self._pending.unwritten_sessions() if self._failing else []
             rows += self._query(
-                f"SELECT s.id, s.title, s.updated, s.model_path, substr(s.draft, 1, {_DRAFT_CHARS}) AS draft,"  # noqa: S608
+                f"SELECT s.id, s.title, s.updated, s.model_path, substr(s.draft, 1, {DRAFT_CHARS}) AS draft,"  # noqa: S608
                 " COALESCE(m.n, 0) AS n_messages FROM sessions AS s"
                 " LEFT JOIN (SELECT session_id, COUNT(*) AS n FROM messages GROUP BY session_id) AS m"
                 " ON m.session_id = s.id ORDER BY s.touched DESC, s.rowid DESC"
             )
         words = filter.casefold().split()
         return [
-            summary for summary in map(_summary, rows) if all(word in summary.shown_title.casefold() for word in words)
+            summary
+            for summary in map(summary_from, rows)
+            if all(word in summary.shown_title.casefold() for word in words)
         ]
 
     def load(self, session_id: str) -> Conversation:
         """A chat as it was left; ``StoreError`` if it is not there."""
-        with self._lock:
+        with self._held():
             self.flush()
             self._mark_interrupted()
             row = self._session(session_id)
@@ -123,7 +121,7 @@ class SessionStore:
 
     def adopt_draft(self) -> Conversation | None:
         """Takes up a chat that is nothing but an unsent text whose program is gone, if there is one."""
-        with self._lock:
+        with self._held():
             rows = self._query(
                 "SELECT id, writer FROM sessions WHERE draft <> ''"
                 " AND NOT EXISTS (SELECT 1 FROM messages WHERE session_id = sessions.id) ORDER BY rowid DESC"
@@ -137,10 +135,17 @@ class SessionStore:
         return None
 
     def changed(self) -> bool:
-        """Whether another program wrote to the database since this was asked last."""
-        with self._lock:
+        """Whether another program wrote to the database since this was asked last.
+
+        While something is being written here nobody can look: then the answer is no, and the next one tells.
+        """
+        if not self._lock.acquire(timeout=_GLANCE_S):
+            return False
+        try:
             before, self._data_version = self._data_version, self._read_data_version()
             return before != self._data_version
+        finally:
+            self._lock.release()
 
     def update(self, conversation: Conversation, own: Iterable[str] = ()) -> bool:
         """Takes over what other programs wrote to a chat; True if it changed anything.
@@ -149,7 +154,7 @@ class SessionStore:
         ``own`` are being written here and stay as they are.
         """
         kept = set(own)
-        with self._lock:
+        with self._held():
             self.flush()
             self._mark_interrupted()
             stored = {message.id: message for message in self._messages(conversation.id)}
@@ -176,49 +181,64 @@ class SessionStore:
         A chat that another window deleted meanwhile is written again, whole: nobody's words are lost.
         On a full disk a notice is given instead, and writing is tried again until it works.
         """
-        with self._lock:
+        with self._held():
             if self._is_gone(conversation.id):
                 del self._known[conversation.id], self._known_choices[conversation.id]
                 messages = tuple(conversation.messages.values())
-            self._gather(conversation, messages, touch=True)
+            self._inbox.put(snapshot_of(conversation, messages, self._writer_id, touch=True))
             self.flush()
 
     def save_soon(self, conversation: Conversation, *messages: Message) -> None:
-        """Takes a chat's fields, choices and these messages down, to be written within half a second."""
-        with self._lock:
-            self._gather(conversation, messages, touch=False)
-            self._wake_saver()
+        """Takes a chat's fields, choices and these messages down as they are now, to be written in half a second."""
+        self._inbox.put(snapshot_of(conversation, messages, self._writer_id, touch=False))
+        self._wake_saver()
 
     def forget(self, conversation: Conversation, message: Message) -> None:
         """Takes back a message that was taken out of its conversation."""
-        with self._lock:
-            self._pending.drop_message(message.id)
-            self._gather_choices(conversation)
-            self._wake_saver()
+        self._inbox.put(without(conversation, message))
+        self._wake_saver()
 
     def rename(self, session_id: str, title: str) -> None:
         """Gives a stored chat another title."""
-        with self._lock:
+        with self._held():
             self._pending.session({"id": session_id, "title": title}, insert=False)
             self.flush()
 
-    def delete(self, session_id: str) -> None:
-        """Deletes a chat with all its messages."""
-        with self._lock:
+    def delete(self, session_id: str) -> bool:
+        """Deletes a chat with all its messages; False if that could not be written now, and waits to be."""
+        with self._held():
             self._pending.drop_session(session_id)
-            self._known.pop(session_id, None)
-            self._known_choices.pop(session_id, None)
-            self.flush()
+            self._unknow(session_id)
+            return self.flush()
+
+    def delete_now(self, session_id: str) -> None:
+        """Deletes a chat with all its messages on disk; ``StoreError`` if it is still there, and then stays."""
+        deletion = Pending()
+        deletion.drop_session(session_id)
+        with self._held():
+            self.check_deletable()
+            try:
+                deletion.write(self._connection)
+            except sqlite3.Error as error:
+                raise StoreError(_not_deleted(reason_of(error))) from None
+            self._pending.withdraw_session(session_id)
+            self._unknow(session_id)
+
+    def check_deletable(self) -> None:
+        """``StoreError`` if nothing can be deleted on disk, because the chats are only a copy in memory."""
+        if self._reason:
+            raise StoreError(_not_deleted(self._reason))
 
     def flush(self) -> bool:
         """Writes everything that waits, in one transaction; False if it could not be written now."""
-        with self._lock:
+        with self._held():
             if not self._pending:
                 return True
             try:
                 self._pending.write(self._connection)
             except sqlite3.Error as error:
                 self._failed(error)
+                self._wake_saver()
                 return False
             self._pending.clear()
             if self._failing:
@@ -228,11 +248,11 @@ class SessionStore:
 
     def close(self) -> None:
         """Writes what waits and closes the database; a notice tells what could not be written."""
-        with self._lock:
-            if self._closed:
+        with self._starting:
+            if self._closing.is_set():
                 return
-            self._closed = True
-            self._work.notify_all()
+            self._closing.set()
+            self._work.set()
         if self._saver is not None:
             self._saver.join()
         with self._lock:
@@ -244,23 +264,35 @@ class SessionStore:
 
     # ---- inside -------------------------------------------------------------
 
-    def _gather(self, conversation: Conversation, messages: Iterable[Message], *, touch: bool) -> None:
-        row = session_row(conversation)
-        row["writer"] = "" if len(conversation) else self._writer_id
-        known = self._known.get(conversation.id)
-        # Only what changed here is written: another window may have renamed the chat, say.
-        changed = {name: value for name, value in row.items() if known is None or known.get(name) != value}
-        self._pending.session({"id": conversation.id} | changed, insert=known is None, touch=touch)
-        self._known[conversation.id] = row
-        for message in messages:
-            self._pending.message(message_row(message, conversation.id, self._writer_id))
-        self._gather_choices(conversation)
+    @contextlib.contextmanager
+    def _held(self) -> Iterator[None]:
+        """The store for one thread at a time, with all that was taken down so far."""
+        with self._lock:
+            self._inbox.empty(self._take_in)
+            yield
 
-    def _gather_choices(self, conversation: Conversation) -> None:
-        known, now = self._known_choices.get(conversation.id, {}), dict(conversation.choices)
-        changed = now.items() - known.items()
-        self._pending.choices(conversation.id, dict(changed))
-        self._known_choices[conversation.id] = now
+    def _take_in(self, snapshot: Snapshot) -> None:
+        session_id = snapshot.session_id
+        if snapshot.session is not None:
+            known = self._known.get(session_id)
+            # Only what changed here is written: another window may have renamed the chat, say.
+            changed = {
+                name: value for name, value in snapshot.session.items() if known is None or known.get(name) != value
+            }
+            self._pending.session({"id": session_id} | changed, insert=known is None, touch=snapshot.touch)
+            self._known[session_id] = snapshot.session
+        for message_id, row in snapshot.messages.items():
+            if row is None:
+                self._pending.drop_message(message_id)
+            else:
+                self._pending.message(row)
+        chosen = snapshot.choices.items() - self._known_choices.get(session_id, {}).items()
+        self._pending.choices(session_id, dict(chosen))
+        self._known_choices[session_id] = snapshot.choices
+
+    def _unknow(self, session_id: str) -> None:
+        self._known.pop(session_id, None)
+        self._known_choices.pop(session_id, None)
 
     def _session(self, session_id: str) -> Row | None:
         stored = self._query("SELECT * FROM sessions WHERE id = ?", session_id)
@@ -292,8 +324,7 @@ class SessionStore:
             raise StoreError(f"the chats cannot be read: {error}") from None
 
     def _read_data_version(self) -> int:
-        (version,) = self._connection.execute("PRAGMA data_version").fetchone()
-        return int(version)
+        return int(self._query("PRAGMA data_version")[0]["data_version"])
 
     def _mark_interrupted(self) -> None:
         """Answers whose writer is gone will not go on: they say so from now on."""
@@ -316,28 +347,27 @@ class SessionStore:
         reason = reason_of(error)
         if not self._failing:
             _log.warning("saving chats: %s", reason)
+        if not self._failing and not self._closing.is_set():  # there is no later after closing, which says so itself
             self._notices.append(f"chats cannot be saved just now ({reason}): they go on in memory and are saved later")
         self._failing = reason
 
     # ---- the saver thread -----------------------------------------------------
 
     def _wake_saver(self) -> None:
-        if self._saver is None and not self._closed:
-            self._saver = threading.Thread(target=self._save_in_background, name="llamachat-saver", daemon=True)
-            self._saver.start()
-        self._work.notify_all()
+        with self._starting:
+            if self._saver is None and not self._closing.is_set():
+                self._saver = threading.Thread(target=self._save_in_background, name="llamachat-saver", daemon=True)
+                self._saver.start()
+        self._work.set()
 
     def _save_in_background(self) -> None:
-        with self._lock:
-            while not self._closed:
-                self._work.wait_for(lambda: self._closed or bool(self._pending))
-                # Gather for a moment; while writing fails, let some time pass before the next try.
-                self._work.wait_for(lambda: self._closed, _RETRY_S if self._failing else _COALESCE_S)
+        while not self._closing.is_set():
+            self._work.wait()
+            self._work.clear()
+            # Gather for a moment; while writing fails, let some time pass before the next try. Closing writes itself.
+            if not self._closing.wait(_RETRY_S if self._failing else _COALESCE_S):
                 self.flush()
 
 
-def _summary(row: Row) -> SessionSummary:
-    model = Path(row["model_path"]).stem
-    return SessionSummary(
-        row["id"], row["title"], row["updated"], row["n_messages"], model, row["draft"][:_DRAFT_CHARS]
-    )
+def _not_deleted(reason: str) -> str:
+    return f"nothing was deleted: the chats cannot be written now ({reason}); try again once that is over"
