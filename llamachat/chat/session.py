@@ -111,6 +111,11 @@ class ChatSession(SessionState):
         """The stored chats, the last used first; ``filter`` keeps titles that hold all its words."""
         return self.store.sessions(filter)
 
+    def questions(self, most: int) -> list[str]:
+        """The last questions asked, oldest first: those of the other chats, then this one's."""
+        asked = [message.text for message in self.conversation.path if message.role is Role.USER]
+        return [*self.store.questions(most, besides=self.conversation.id), *asked[-most:]]
+
     def new(self) -> Conversation:
         """Starts an empty chat with the sampling of this one. It is stored with its first message."""
         self._leave()

@@ -14,15 +14,18 @@ from llamachat.cli.invocation import Invocation
 from llamachat.cli.model_files import chosen_model
 from llamachat.cli.oneshot import OUTPUT, text_or_input
 from llamachat.cli.options import TOKENS, flag, with_options
+from llamachat.display import clean
 from llamachat.errors import LlamachatError, TokenizerError, WeightsError
 
 if TYPE_CHECKING:
     from llamachat.vocabulary import Vocabulary
 
 _BOS = flag("bos", "Put the token that begins a text in front.", OUTPUT)
+_PIECES = flag("pieces", "A line for each token: its id, and what it stands for.", OUTPUT)
 
 _EXAMPLES = """\
 llamachat tokenize "Hello, world"
+llamachat tokenize --pieces "Hello, world"
 llamachat tokenize --bos -m model.gguf "Hello, world"
 llamachat tokenize --tokenizer tokenizer.model < notes.txt | jq length
 """
@@ -32,27 +35,33 @@ enough. What looks like a control token is letters here, as in everything that a
 """
 
 
-@with_options([_BOS], TOKENS)
+@with_options([_BOS, _PIECES], TOKENS)
 @click.command(cls=HelpCommand, context_settings=CONTEXT, examples=_EXAMPLES, note=_NOTE)
 @click.argument("text", required=False)
 @click.pass_context
 def tokenize(context: click.Context, /, text: str | None, **_options: object) -> None:
     """Show the token ids of a text as a JSON list."""
-    invocation = Invocation.of(context, [_BOS])
+    invocation = Invocation.of(context, [_BOS, _PIECES])
     given = text_or_input(text, context, lambda: sys.stdin.buffer.read().decode("utf-8", "replace"))
     vocabulary, path = _vocabulary(invocation)
 
     from llamachat.tokenizer import load_tokenizer
 
     try:
-        ids = load_tokenizer(vocabulary).encode(given)
+        tokenizer = load_tokenizer(vocabulary)
+        ids = tokenizer.encode(given)
     except TokenizerError as error:
         raise WeightsError(path, str(error)) from None
     if invocation.get("bos"):
         if vocabulary.bos_id is None:
             raise WeightsError(path, "this vocabulary has no token that begins a text")
         ids.insert(0, vocabulary.bos_id)
-    print(json.dumps(ids))
+    if not invocation.get("pieces"):
+        print(json.dumps(ids))
+        return
+    for id_ in ids:
+        text = tokenizer.piece(id_) or vocabulary.pieces[id_]  # a control token stands for nothing
+        print(f"{id_:>7}  {clean(json.dumps(text, ensure_ascii=False))}")
 
 
 def _vocabulary(invocation: Invocation) -> tuple[Vocabulary, Path]:

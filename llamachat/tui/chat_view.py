@@ -52,6 +52,7 @@ waits for it, and right after a key the next one is the furthest away."""
 _AFTER_KEY = 0.025
 """A key's letter is drawn by then (7 ms in the median)."""
 _LOOK_AROUND = 2.0
+_RECALLED = 200  # questions of this chat, and of all others, that Up brings back
 WAITS_FOR_MODEL = "Your message waits for a model: /pull fetches a small one, ^o opens a file."
 
 
@@ -219,15 +220,13 @@ class ChatView(Panes):
 
     async def show_conversation(self) -> None:
         """Shows the session's conversation, which may be another one now: draft, history, parameters."""
-        conversation = self.session.conversation
         self._shown_tree = ()
         await self.refresh_chat()
         pane = self.query_one(ComposerPane)
         pane.show_draft(self.session.draft)
         if is_long(self.session.draft):
             self.say_notice(f"{len(self.session.draft):,} characters that were not sent: ^u takes them out, ^z back in")
-        asked = [message.text for message in conversation.path if message.role is Role.USER]
-        pane.composer.history_of_prompts.fill(asked[-200:])
+        pane.composer.history_of_prompts.fill(self.try_to(lambda: self.session.questions(_RECALLED)) or [])
 
     def refresh_sessions(self) -> None:
         """Shows the list of chats."""

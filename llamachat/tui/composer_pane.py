@@ -143,7 +143,7 @@ class ComposerPane(Vertical):
             self.end_edit()
             return True
         self._gives_up = True
-        self.show_trouble("It was changed: enter saves that, esc again gives it up", notice=True)
+        self.show_trouble("Changed: enter saves it, esc again gives it up", notice=True)
         return False
 
     def end_edit(self) -> None:

@@ -89,7 +89,7 @@ def test_what_looking_brought_up_is_said(other: sqlite3.Connection, capsys: pyte
     assert _llamachat("sessions", "show", "a") == 0
     done = capsys.readouterr()
     assert "jello" in done.out
-    assert done.err == "llamachat: 1 messages of this chat were changed by a failing disk\n"
+    assert done.err == "llamachat: 1 message of this chat was changed by a failing disk\n"
 
 
 @pytest.mark.parametrize("screen", [True, False], ids=["full screen", "line mode"])

@@ -43,6 +43,16 @@ def test_ids_come_as_a_json_list(llamachat: Run, model: Path) -> None:
     ) == (with_bos)
 
 
+def test_pieces_stand_beside_their_ids(llamachat: Run, model: Path) -> None:
+    done = llamachat("tokenize", "-m", model, "--bos", "--pieces", TEXT)
+    lines = [line.split(maxsplit=1) for line in done.stdout.splitlines()]
+    assert [int(id_) for id_, _ in lines] == json.loads(llamachat("tokenize", "-m", model, "--bos", TEXT).stdout)
+    assert lines[0][1] == '"<s>"'
+    written = [json.loads(piece) for _, piece in lines[1:]]
+    assert "".join(written).startswith(" Hello  w")
+    assert written[-1] == "\n"
+
+
 def test_standard_input_is_read_to_the_letter(llamachat: Run, model: Path) -> None:
     given = llamachat("tokenize", "-m", model, TEXT).stdout
     assert llamachat("tokenize", "-m", model, stdin=TEXT).stdout == given

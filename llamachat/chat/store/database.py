@@ -13,6 +13,7 @@ from pathlib import Path
 from llamachat.chat.store.salvage import salvage
 from llamachat.chat.store.schema import APPLICATION_ID, migrate, schema_version
 from llamachat.chat.store.writers import Writer, opening
+from llamachat.display import counted
 
 FILE_NAME = "sessions.db"
 
@@ -80,7 +81,9 @@ def _open(path: Path, writer: Writer) -> Database:
         aside = _move_aside(path)
         connection = _open_sound(path)
         n_messages = salvage(aside, connection)
-        rescued = f"{n_messages:,} messages could be read from it" if n_messages else "nothing could be read from it"
+        rescued = (
+            f"{counted(n_messages, 'message')} could be read from it" if n_messages else "nothing could be read from it"
+        )
         notices.append(f"the chats in {path} were damaged ({damage}): kept as {aside.name}; {rescued}")
     return Database(connection, writer, notices)
 

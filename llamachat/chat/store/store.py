@@ -17,6 +17,7 @@ from llamachat.chat.store.inbox import Inbox, Snapshot, snapshot_of, without
 from llamachat.chat.store.pending import Pending
 from llamachat.chat.store.rows import Row, checksum, conversation_from, message_from, session_row
 from llamachat.chat.store.summary import DRAFT_CHARS, SessionSummary, summary_from
+from llamachat.display import LONG_CHARS, counted
 from llamachat.errors import StoreError
 
 _log = logging.getLogger(__name__)
@@ -118,6 +119,18 @@ class SessionStore:
             self._known[session_id] = session_row(conversation)
             self._known_choices[session_id] = dict(conversation.choices)
         return conversation
+
+    def questions(self, most: int, besides: str) -> list[str]:
+        """The last questions of all chats but one, oldest first, without those too long to be edited."""
+        with self._held():
+            rows = self._query(
+                "SELECT text FROM messages WHERE role = 'user' AND session_id <> ? AND length(text) <= ?"
+                " ORDER BY rowid DESC LIMIT ?",
+                besides,
+                LONG_CHARS,
+                most,
+            )
+        return [row["text"] for row in reversed(rows)]
 
     def adopt_draft(self) -> Conversation | None:
         """Takes up a chat that is nothing but an unsent text whose program is gone, if there is one."""
@@ -302,7 +315,8 @@ class SessionStore:
         rows = self._query("SELECT * FROM messages WHERE session_id = ? ORDER BY sequence, id", session_id)
         damaged = sum(checksum(row) != row["checksum"] for row in rows)
         if damaged:
-            self._notices.append(f"{damaged:,} messages of this chat were changed by a failing disk")
+            were = "was" if damaged == 1 else "were"
+            self._notices.append(f"{counted(damaged, 'message')} of this chat {were} changed by a failing disk")
         return [message_from(row) for row in self._pending.over_messages(rows, session_id)]
 
     def _choices(self, session_id: str) -> dict[str | None, str]:

@@ -187,7 +187,7 @@ def test_a_changed_message_is_told(sound: Path, tmp_path: Path) -> None:
         connection.execute("UPDATE messages SET text = 'wordz' WHERE rowid = 3")
         connection.commit()
     notices, _ = _opened(folder)
-    assert notices == ["1 messages of this chat were changed by a failing disk"]
+    assert notices == ["1 message of this chat was changed by a failing disk"]
 
 
 # ---- where nothing can be written ------------------------------------------------
