@@ -24,8 +24,9 @@ class Composer(TextArea):
     """Enter sends, a few keys make a new line, up and down on the outer rows walk the history."""
 
     HELP = """\
-Write here. **Enter** sends; **Ctrl+J**, **Alt+Enter** or **Shift+Enter** makes a new line, and pasted
-newlines never send. **Up** on the first row brings back what you sent before; **Down** returns to your draft.
+Write here. **Enter** sends (a running answer is ended, and stays as it is); **Ctrl+J**, **Alt+Enter** or
+**Shift+Enter** makes a new line, and pasted newlines never send. **Up** on the first row brings back what you sent
+before, in other chats too; **Down** returns to your draft.
 **Ctrl+Z** undoes, **Ctrl+Y** does it again.
 
 A line that begins with **/** is a command: **Tab** completes it.
