@@ -35,9 +35,9 @@ Result = TypeVar("Result")
 
 CADENCE = 0.06
 """Seconds between two looks at what the engine said."""
-_SHORTEST_PAUSE = 0.095
-"""Between two frames of an answer: ten a second look fluent, and all waiting tokens are drawn at once, so that the
-cost of drawing does not grow with tokens a second."""
+_SHORTEST_PAUSE = 0.105
+"""Between two frames of an answer: more than nine a second look fluent, and all waiting tokens are drawn at once, so
+that the cost of drawing does not grow with tokens a second."""
 _SHARE = 28
 """Drawing may take a 28th of the time while an answer is written: the model needs all cores, and loses somewhat more
 than what is counted here. The pace follows what the last frame cost, from the look at the events to the screen: 3 ms,
