@@ -46,8 +46,8 @@ class Welcome(Widget):
         if session.source is not None:
             return [Content(f"opening {clean_line(session.source.path.name, 60)}")]
         return [
-            Content("No model yet."),
-            Content.assemble(("^o", "$text"), " opens a model file, ", ("/pull", "$text"), " fetches a small one"),
+            Content("No model is open."),
+            Content.assemble(("^o", "$text"), " chooses one, ", ("/pull", "$text"), " fetches a small one"),
         ]
 
     def render(self) -> Content:

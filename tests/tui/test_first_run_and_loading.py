@@ -208,7 +208,7 @@ async def test_the_chats_can_be_read_without_a_model() -> None:
     async with first_run() as chat:
         await chat.press("escape")
         await chat.until(lambda: isinstance(chat.app.screen, ChatScreen))
-        assert "No model yet." in chat.text
+        assert "No model is open." in chat.text
         assert "no model" in chat.status
 
 
