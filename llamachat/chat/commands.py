@@ -12,7 +12,17 @@ from llamachat.errors import LlamachatError
 if TYPE_CHECKING:
     from llamachat.chat.session import ChatSession
 
-__all__ = ["COMMANDS", "Command", "Face", "as_message", "complete_line", "find_command", "is_command", "run_line"]
+__all__ = [
+    "COMMANDS",
+    "Command",
+    "Face",
+    "as_message",
+    "as_typed",
+    "complete_line",
+    "find_command",
+    "is_command",
+    "run_line",
+]
 
 
 def is_command(text: str) -> bool:
@@ -23,6 +33,11 @@ def is_command(text: str) -> bool:
 def as_message(text: str) -> str:
     """Typed text as the message it means: the first of two leading slashes is taken off."""
     return text[1:] if text.startswith("//") else text
+
+
+def as_typed(message: str) -> str:
+    """A message as it is typed: the opposite of ``as_message``."""
+    return f"/{message}" if message.startswith("/") else message
 
 
 def run_line(session: ChatSession, face: Face, line: str) -> None:

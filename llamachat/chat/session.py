@@ -94,7 +94,6 @@ class ChatSession(SessionState):
         self.error = self.load_stopped = None
         self._let_go()
         self._runner.stop()
-        self._tokenizers[source.path.absolute()] = source.tokenizer
         self._load_wanted = source
         self._go_on()
 
@@ -208,11 +207,12 @@ class ChatSession(SessionState):
     def edit(self, message_id: str, text: str) -> Message:
         """A changed copy beside a message, as a new branch; returns it, or the message itself where nothing changed.
 
-        An edited question is answered at once.
+        An edited question is answered at once, one without an answer also where nothing changed.
         """
         message = self._message(message_id)
         if clean(text) == clean(message.text):  # what a face cannot show is no change
-            return message
+            unanswered = message.role is Role.USER and not self.conversation.children(message)
+            return self._ask(message) if unanswered else message
         if message.role is Role.USER:
             self._check(text)
         self._let_go()
@@ -260,7 +260,7 @@ class ChatSession(SessionState):
         if text or len(conversation):
             self.store.save_soon(conversation)
         else:
-            self.store.delete(conversation.id)  # it was nothing but this text
+            self.store.delete_soon(conversation.id)  # it was nothing but this text
 
     def close(self) -> None:
         """Stops what runs, saves everything, closes engine and store."""
@@ -291,6 +291,7 @@ class ChatSession(SessionState):
         for event, answer in self._runner.events():
             if isinstance(event, Loaded):
                 self._source = event.source
+                self._tokenizers[event.source.path.absolute()] = event.source.tokenizer
                 self._on_loaded(event.source)
                 self._take_model()
                 self._notices += event.info.notices

@@ -21,7 +21,7 @@ from llamachat.cli.line_face import LineFace, wrapped
 from llamachat.cli.line_reader import PlainReader, Reader
 from llamachat.cli.model_files import no_choice
 from llamachat.cli.status_line import StatusLine, bar, is_terminal
-from llamachat.display import clean, left_out
+from llamachat.display import clean, counted, left_out
 from llamachat.engine.events import Event, Finished, LoadFailed, StopReason
 from llamachat.errors import LlamachatError
 
@@ -224,7 +224,7 @@ class LineMode:
     def _show_path(self) -> None:
         """Shows which chat this is and where it was left: its last question and answer."""
         path = self._session.conversation.path
-        self._note(f"{self._session.conversation.shown_title} ({len(path)} messages)")
+        self._note(f"{self._session.conversation.shown_title} ({counted(len(path), 'message')})")
         for message in path[-2:]:
             _print(_quoted(message))
 

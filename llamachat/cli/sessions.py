@@ -17,7 +17,7 @@ from llamachat.cli.help import CONTEXT, HelpCommand, HelpMixin
 from llamachat.cli.invocation import Invocation
 from llamachat.cli.options import FOLDERS, PROGRAM, flag, with_options
 from llamachat.cli.table import print_table
-from llamachat.display import clean, clean_line
+from llamachat.display import clean, clean_line, counted
 
 if TYPE_CHECKING:
     from llamachat.chat.conversation import Message
@@ -100,7 +100,7 @@ def delete(context: click.Context, /, session: str, **_options: object) -> None:
     with _store(invocation, to_delete=True) as store:
         found = find_session(store.sessions(), session)
         if not invocation.get("yes") and not _agreed(
-            context, f"Delete {found.shown_title!r} ({found.n_messages} messages)?"
+            context, f"Delete {found.shown_title!r} ({counted(found.n_messages, 'message')})?"
         ):
             return
         store.delete_now(found.id)

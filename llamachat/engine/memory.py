@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 # whoever does says so with --n-ctx.
 _DEFAULT_MOST = 32_768
 
-#: A cgroup's limit, what it has used, and the entry of memory.stat for files' pages that can be given back (of the
-#: groups below it as well, as the usage is), in version 2 and in version 1.
+#: A cgroup's limit, what it has used, and the entries of memory.stat for files' pages (of the groups below it as well,
+#: as the usage is), in version 2 and in version 1.
 _FILES = (
-    ("memory.max", "memory.current", "inactive_file"),
-    ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    ("memory.max", "memory.current", ("inactive_file", "active_file")),
+    ("memory.limit_in_bytes", "memory.usage_in_bytes", ("total_inactive_file", "total_active_file")),
 )
 
 
@@ -45,13 +45,13 @@ def _room(group: Path) -> list[int]:
 
     (Version 1 says "none" with almost 2^63, of which more is left than any machine has.)
 
-    Pages of files count as used, but those that nobody looked at again are given back when memory is asked
-    for: without them a model file that was just read would make the limit look exhausted.
+    Pages of files count as used, but are given back when memory is asked for, those that were read twice
+    (active) too: with them a model file that was just read would make the limit look exhausted.
     """
-    for limit_name, usage_name, inactive_name in _FILES:
+    for limit_name, usage_name, file_names in _FILES:
         limit = _count(group / limit_name)
         if limit is not None:
-            used = (_count(group / usage_name) or 0) - _inactive_bytes(group, inactive_name)
+            used = (_count(group / usage_name) or 0) - _file_bytes(group, file_names)
             return [max(0, limit - max(0, used))]
     return []
 
@@ -65,15 +65,13 @@ def _count(path: Path) -> int | None:
     return number if number >= 0 else None
 
 
-def _inactive_bytes(group: Path, name: str) -> int:
+def _file_bytes(group: Path, names: tuple[str, ...]) -> int:
+    """The entries of memory.stat with these names, together; nothing where one cannot be read."""
     try:
-        for line in (group / "memory.stat").read_text().splitlines():
-            key, _, value = line.partition(" ")
-            if key == name:
-                return max(0, int(value))
+        lines = [line.partition(" ") for line in (group / "memory.stat").read_text().splitlines()]
+        return sum(max(0, int(value)) for key, _, value in lines if key in names)
     except (OSError, ValueError):
-        pass
-    return 0
+        return 0
 
 
 def cache_bytes_per_token(h: Hyperparameters, kv_type: KvType) -> int:

@@ -61,9 +61,12 @@ class ChatScreen(ChatView):
         pane.flush_draft()  # of this chat: the command may open another
         as_command = not pane.editing and commands.is_command(event.text)
         if pane.editing:
-            done = self.try_to(lambda: self.session.edit(self._edited, event.text)) is not None
-            if done:
+            edited = self.try_to(lambda: self.session.edit(self._edited, pane.true_text(event.text)))
+            done = edited is not None
+            if edited is not None:
                 pane.end_edit()
+                if edited.id == self._edited and not self.session.busy:
+                    self.flash("nothing was changed")
         elif as_command:
             pane.close_menu()
             done = self._run_line(event.text)
@@ -125,6 +128,8 @@ class ChatScreen(ChatView):
                 await self.after_operation()
 
     def _begin_edit(self, message: Message) -> None:
+        if not self.query_one(ComposerPane).leave_edit():
+            return
         self._edited = message.id
         whose = (
             "your message: enter sends it as a new version"
@@ -154,6 +159,8 @@ class ChatScreen(ChatView):
 
     async def on_session_pane_opened(self, event: SessionPane.Opened) -> None:
         """Opens a chat."""
+        if not self.query_one(ComposerPane).leave_edit():
+            return
         self.query_one(ComposerPane).flush_draft()
         if event.session_id != self.session.conversation.id:
             self.try_to(lambda: self.session.open(event.session_id))
@@ -239,6 +246,8 @@ class ChatScreen(ChatView):
 
     async def action_new(self) -> None:
         """Begins another chat."""
+        if not self.query_one(ComposerPane).leave_edit():
+            return
         self.query_one(ComposerPane).flush_draft()
         self.try_to(self.session.new)
         await self.after_operation()

@@ -12,6 +12,7 @@ from textual.containers import Horizontal, Vertical
 from textual.message import Message as TextualMessage
 from textual.timer import Timer
 
+from llamachat.chat.commands import as_typed
 from llamachat.chat.conversation import Message, Role
 from llamachat.chat.session import ChatSession, Phase
 from llamachat.display import is_long
@@ -226,7 +227,8 @@ class ChatView(Panes):
         pane.show_draft(self.session.draft)
         if is_long(self.session.draft):
             self.say_notice(f"{len(self.session.draft):,} characters that were not sent: ^u takes them out, ^z back in")
-        pane.composer.history_of_prompts.fill(self.try_to(lambda: self.session.questions(_RECALLED)) or [])
+        asked = self.try_to(lambda: self.session.questions(_RECALLED)) or []
+        pane.composer.history_of_prompts.fill([as_typed(question) for question in asked])
 
     def refresh_sessions(self) -> None:
         """Shows the list of chats."""

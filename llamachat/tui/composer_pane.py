@@ -64,7 +64,8 @@ class ComposerPane(Vertical):
         self._draft_timer_runs = False
         self._saved_draft = ""
         self._kept_draft: str | None = None  #: what was in the composer before a message came in to be edited
-        self._edit_began = ""  #: that message, as it came in
+        self._edit_began = ("", "")  #: that message: its text, and how it came in
+        self._edit_label = ""
         self._gives_up = False  #: what was changed in it: the next Escape does
         self._trouble_text = ""
         self._looked_at = ""
@@ -91,7 +92,9 @@ class ComposerPane(Vertical):
     def on_text_area_changed(self, event: TextArea.Changed) -> None:
         """Keeps the draft, and looks for commands."""
         event.stop()
-        self._gives_up = False
+        if self._gives_up:
+            self._gives_up = False
+            self.show_trouble(self._edit_label, notice=True)
         self._look_for_commands()
         if self._kept_draft is None and not self._draft_timer_runs:
             self._draft_timer_runs = True
@@ -115,7 +118,9 @@ class ComposerPane(Vertical):
 
     def show_draft(self, text: str) -> None:
         """Puts a chat's draft in."""
-        self._kept_draft = None
+        if self.editing:
+            self.show_trouble("")
+        self._kept_draft, self._gives_up = None, False
         self._saved_draft = text
         self.composer.remove_class("-editing")
         self.composer.show_prompt(text)
@@ -133,22 +138,30 @@ class ComposerPane(Vertical):
         if self._kept_draft is None:
             self._kept_draft = self.composer.prompt
         self.composer.show_prompt(text)
-        self._edit_began = self.composer.prompt
+        self._edit_began = (text, self.composer.prompt)
+        self._edit_label, self._gives_up = label, False
         self.show_trouble(label, notice=True)
         self.composer.focus()
 
     def leave_edit(self) -> bool:
-        """Leaves the message as it was; where it was changed, only the second time. False if editing goes on."""
-        if self._gives_up or self.composer.prompt == self._edit_began:
+        """Leaves a message as it was; one that was changed only the second time. False if editing goes on."""
+        if not self.editing:
+            return True
+        if self._gives_up or self.composer.prompt == self._edit_began[1]:
             self.end_edit()
             return True
         self._gives_up = True
-        self.show_trouble("Changed: enter saves it, esc again gives it up", notice=True)
+        self.show_trouble("Changed: enter saves it, once more gives it up", notice=True)
         return False
+
+    def true_text(self, sent: str) -> str:
+        """What was sent, or the message as it was where nothing was changed: some of it does not show as it is."""
+        text, shown = self._edit_began
+        return text if sent == shown.rstrip() else sent
 
     def end_edit(self) -> None:
         """Brings the draft back."""
-        draft, self._kept_draft = self._kept_draft or "", None
+        draft, self._kept_draft, self._gives_up = self._kept_draft or "", None, False
         self.composer.show_prompt(draft)
         self.show_trouble("")
 

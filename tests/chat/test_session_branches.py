@@ -62,6 +62,15 @@ def test_a_message_that_was_not_changed_is_no_branch(open_session: Open) -> None
     assert texts(session) == ["question", "a\r\nb"]
 
 
+def test_a_question_without_an_answer_is_asked_again_as_it_is(open_session: Open) -> None:
+    session = open_session(ScriptedEngine(["Here."]))
+    question = session.send("question")
+    session.stop()
+    assert session.queued is None
+    assert session.edit(question.id, "question") is question
+    assert session.queued is question
+
+
 def test_edit_an_answer_and_go_on_from_it(open_session: Open) -> None:
     engine = ScriptedEngine(["The sky is green.", " and wide."], loaded=True)
     session = open_session(engine)

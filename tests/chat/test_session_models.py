@@ -56,13 +56,16 @@ def test_each_chat_has_its_settings(talk: ChatSession, engine: ScriptedEngine) -
 
 def test_a_tokenizer_file_belongs_to_one_model(open_session: Open) -> None:
     """All files are opened as the command line says, but for the tokenizer file that came with the first."""
-    engine = ScriptedEngine()
+    engine = ScriptedEngine(load_error="no such file")
     words, first, other = Path("/models/words.bin"), Path("/models/model.bin"), Path("/models/chat.gguf")
     session = open_session(engine, source_of=lambda path: ModelSource(path, tokenizer=words, n_ctx=77))
+    session.open_file(Path("/models/typo.bin"))  # which does not take it away
+    finish(session)
+    engine.load_error = ""
     for path in (first, other, first):
         session.open_file(path)
         finish(session)
-    assert engine.loads == [
+    assert engine.loads[1:] == [
         ModelSource(first, tokenizer=words, n_ctx=77),
         ModelSource(other, n_ctx=77),
         ModelSource(first, tokenizer=words, n_ctx=77),

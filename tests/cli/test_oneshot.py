@@ -13,7 +13,10 @@ from typing import Any
 
 import pytest
 
-from llamachat.engine.events import StopReason
+from llamachat.cli.generation import Answer
+from llamachat.cli.invocation import Invocation
+from llamachat.cli.oneshot import _cut
+from llamachat.engine.events import Finished, StopReason, Timings, TokenEvent
 from llamachat.tokenizer import load_tokenizer
 from tests.cli.program import COMMAND, Run, assert_one_line, cpu_seconds_and_state, needs_proc
 from tests.support.default_model import DEFAULT_MODEL, needs_default_model
@@ -190,6 +193,13 @@ def test_an_answer_that_is_cut_is_told_so(llamachat: Run, chat_model: Path) -> N
     assert "cut: the context is full" in done.stderr
     done = llamachat("ask", "-m", chat_model, "-n", "4", "--seed", "3", "What?")
     assert (done.returncode, done.stderr) == (0, "")  # as long as was asked for
+
+
+def test_the_usual_reply_length_is_told_too() -> None:
+    answer = Answer([TokenEvent(1, "a")] * 512, Finished(StopReason.LENGTH, Timings()))
+    assert _cut(answer, Invocation({})) == "cut after 512 tokens: -n allows more"
+    assert _cut(answer, Invocation({"max_tokens": 512})) == ""
+    assert _cut(Answer([], Finished(StopReason.END, Timings())), Invocation({})) == ""
 
 
 def test_without_a_model_the_next_command_is_named(llamachat: Run) -> None:

@@ -104,9 +104,10 @@ def test_a_container_sees_its_group_as_the_root(tmp_path: Path) -> None:
 
 def test_pages_of_files_can_be_given_back(tmp_path: Path) -> None:
     """A model file that was just read fills the page cache, which counts as used."""
-    group_v2(tmp_path / "cgroup", "5000", "4900", "anon 900\ninactive_file 4000\nactive_file 50")
-    assert available(tmp_path, "0::/\n") == 4100
-    stat = "inactive_file 1\ntotal_inactive_file 3000\ntotal_active_file 50"  # the first is without the groups below
+    group_v2(tmp_path / "cgroup", "5000", "4900", "anon 900\ninactive_file 3000\nactive_file 1000")
+    assert available(tmp_path, "0::/\n") == 4100  # what is read a second time is active from then on
+    # The first two are without the groups below.
+    stat = "inactive_file 1\nactive_file 2\ntotal_inactive_file 2900\ntotal_active_file 100"
     group_v1(tmp_path / "cgroup" / "memory", "5000", "4900", stat)
     assert available(tmp_path, "4:memory:/\n") == 3100
 

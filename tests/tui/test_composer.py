@@ -224,16 +224,17 @@ async def test_history_is_there_again_when_a_chat_is_opened(tmp_path: Path) -> N
         await chat.ask("asked before")
         chat_id = chat.session.conversation.id
         await chat.press("ctrl+n")
-        await chat.ask("asked elsewhere")
+        await chat.send("//asked elsewhere")
+        await chat.settle()
     async with open_chat(data=tmp_path) as chat:
         await chat.press("up")
-        assert chat.composer.text == "asked elsewhere"  # a new chat has that of all others
+        assert chat.composer.text == "//asked elsewhere"  # a new chat has that of all others, as it was typed
         chat.session.open(chat_id)
         await chat.app.chat_screen.after_operation()
         await chat.press("up")
         assert chat.composer.text == "asked before"
         await chat.press("up")
-        assert chat.composer.text == "asked elsewhere"
+        assert chat.composer.text == "//asked elsewhere"
 
 
 async def test_a_draft_is_kept_within_a_second_and_comes_back(tmp_path: Path) -> None:

@@ -181,8 +181,10 @@ async def test_a_changed_text_is_given_up_by_the_second_escape_alone() -> None:
         await chat.paste(" General.")
         await chat.press("escape")
         assert chat.composer.text == "Hello there. General."
-        await chat.until(lambda: "esc again gives it up" in chat.text)
-        await chat.press("x", "escape")  # going on counts anew
+        await chat.until(lambda: "once more gives it up" in chat.text)
+        await chat.press("x")  # going on counts anew
+        await chat.until(lambda: "Editing the answer" in chat.text)
+        await chat.press("escape")
         assert chat.composer.text == "Hello there. General.x"
         await chat.press("escape")
         assert chat.composer.text == ""
@@ -193,6 +195,32 @@ async def test_a_changed_text_is_given_up_by_the_second_escape_alone() -> None:
         await chat.press("escape")
         await chat.until(lambda: not isinstance(chat.app.screen, EditScreen))
         assert len(chat.session.conversation) == 2
+
+
+async def test_another_chat_takes_no_changed_text_away_unasked() -> None:
+    async with open_chat() as chat:
+        await chat.ask("Question")
+        first = chat.session.conversation.id
+        await chat.press("ctrl+up", "e")
+        await chat.until(lambda: chat.composer.text == "Hello there.")
+        await chat.press("x", "ctrl+n")
+        assert chat.session.conversation.id == first
+        assert chat.composer.text == "Hello there.x"
+        await chat.press("ctrl+n")
+        await chat.until(lambda: chat.session.conversation.id != first)
+        assert (chat.composer.text, chat.trouble) == ("", "")
+
+
+@pytest.mark.parametrize("text", ["a\tb", "ends in a line\n", "a\r\nb"])
+async def test_a_message_that_is_sent_as_it_was_makes_no_branch(text: str) -> None:
+    """What the composer shows of it differs."""
+    async with open_chat([text]) as chat:
+        await chat.ask("Question")
+        await chat.press("ctrl+up", "e")
+        await chat.until(lambda: chat.composer.text)
+        await chat.press("enter")
+        await chat.until(lambda: "nothing was changed" in chat.text)
+        assert [message.text for message in chat.session.conversation.messages.values()] == ["Question", text]
 
 
 async def test_what_the_model_does_not_see_is_said_under_the_answer() -> None:

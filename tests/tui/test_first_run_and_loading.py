@@ -119,11 +119,13 @@ def test_completing_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         (tmp_path / name).mkdir()
     for name in ("moss.gguf", "models/tiny-q4.gguf", "models/tiny-q8.gguf"):
         (tmp_path / name).touch()
+    (tmp_path / "models/deep/a\x1b]0;no\x07b").touch()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     for typed, whole in (
         ("m", "mo"), ("mod", "models/"), ("models/t", "models/tiny-q"), ("~/mos", "~/moss.gguf"), ("x", "x"),
         (".h", ".hidden/"), (f"{tmp_path}/models/d", f"{tmp_path}/models/deep/"), ("nowhere/x", "nowhere/x"),
+        ("models/deep/a", "models/deep/a"),
         ("~nobody-of-that-name/x", "~nobody-of-that-name/x"), ("a\0b/", "a\0b/"),
     ):  # fmt: skip
         assert complete_path(typed) == whole

@@ -19,6 +19,7 @@ class Snapshot:
     messages: dict[str, Row | None]  #: those to be saved, by id; None for one that is to be deleted
     choices: dict[str | None, str]
     touch: bool  #: whether the chat was used
+    dropped: bool = False  #: whether the chat is to be deleted, before all else
 
     def add(self, newer: Snapshot) -> None:
         """Becomes a later state of the same chat."""
@@ -40,6 +41,11 @@ def without(conversation: Conversation, message: Message) -> Snapshot:
     return Snapshot(conversation.id, None, {message.id: None}, dict(conversation.choices), touch=False)
 
 
+def dropped(session_id: str) -> Snapshot:
+    """A chat that is to be deleted."""
+    return Snapshot(session_id, None, {}, {}, touch=False, dropped=True)
+
+
 class Inbox:
     """Snapshots in the order they came in. Its lock is held for moments, never while anything is written."""
 
@@ -48,10 +54,12 @@ class Inbox:
         self._snapshots: list[Snapshot] = []
 
     def put(self, snapshot: Snapshot) -> None:
-        """Adds a snapshot. One chat has only its newest state here: a long wait fills no memory with old ones."""
+        """Adds a snapshot. Of a chat that is saved again and again only the newest state is here: a long wait fills no
+        memory with old ones."""
         with self._lock:
-            if self._snapshots and self._snapshots[-1].session_id == snapshot.session_id:
-                self._snapshots[-1].add(snapshot)
+            last = self._snapshots[-1] if self._snapshots else None
+            if last is not None and last.session_id == snapshot.session_id and not (last.dropped or snapshot.dropped):
+                last.add(snapshot)
             else:
                 self._snapshots.append(snapshot)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from llamachat.chat.conversation import Conversation, Message, Status
 from llamachat.chat.store.database import memory_database, open_database, reason_of
-from llamachat.chat.store.inbox import Inbox, Snapshot, snapshot_of, without
+from llamachat.chat.store.inbox import Inbox, Snapshot, dropped, snapshot_of, without
 from llamachat.chat.store.pending import Pending
 from llamachat.chat.store.rows import Row, checksum, conversation_from, message_from, session_row
 from llamachat.chat.store.summary import DRAFT_CHARS, SessionSummary, summary_from
@@ -121,8 +121,13 @@ class SessionStore:
         return conversation
 
     def questions(self, most: int, besides: str) -> list[str]:
-        """The last questions of all chats but one, oldest first, without those too long to be edited."""
-        with self._held():
+        """The last questions of all chats but one, oldest first, without those too long to be edited.
+
+        While something is being written here there are none: nobody shall wait for them.
+        """
+        if not self._lock.acquire(timeout=_GLANCE_S):
+            return []
+        try:
             rows = self._query(
                 "SELECT text FROM messages WHERE role = 'user' AND session_id <> ? AND length(text) <= ?"
                 " ORDER BY rowid DESC LIMIT ?",
@@ -130,6 +135,8 @@ class SessionStore:
                 LONG_CHARS,
                 most,
             )
+        finally:
+            self._lock.release()
         return [row["text"] for row in reversed(rows)]
 
     def adopt_draft(self) -> Conversation | None:
@@ -224,6 +231,11 @@ class SessionStore:
             self._unknow(session_id)
             return self.flush()
 
+    def delete_soon(self, session_id: str) -> None:
+        """Deletes a chat in half a second."""
+        self._inbox.put(dropped(session_id))
+        self._wake_saver()
+
     def delete_now(self, session_id: str) -> None:
         """Deletes a chat with all its messages on disk; ``StoreError`` if it is still there, and then stays."""
         deletion = Pending()
@@ -286,6 +298,10 @@ class SessionStore:
 
     def _take_in(self, snapshot: Snapshot) -> None:
         session_id = snapshot.session_id
+        if snapshot.dropped:
+            self._pending.drop_session(session_id)
+            self._unknow(session_id)
+            return
         if snapshot.session is not None:
             known = self._known.get(session_id)
             # Only what changed here is written: another window may have renamed the chat, say.
