@@ -84,14 +84,34 @@ def _titles(store: SessionStore) -> list[str]:
 # ---- nobody waits who need not -------------------------------------------------
 
 
-@pytest.mark.parametrize("what", ["save_soon", "forget", "take_notices", "changed"])
+@pytest.mark.parametrize("what", ["save_soon", "forget", "delete_soon", "take_notices", "changed", "questions"])
 def test_the_screen_does_not_wait_for_a_write(store: SessionStore, disk: SlowDisk, what: str) -> None:
     chat = _chat("t")
     (message,) = chat.path
     disk.hold(store)
-    arguments = {"save_soon": (chat, message), "forget": (chat, message)}.get(what, ())
-    _at_once(lambda: getattr(store, what)(*arguments))
+    both = (chat, message)
+    arguments: dict[str, tuple[object, ...]] = {
+        "save_soon": both, "forget": both, "delete_soon": (chat.id,), "questions": (9, chat.id),
+    }  # fmt: skip
+    _at_once(lambda: getattr(store, what)(*arguments.get(what, ())))
     assert not disk.goes_on.is_set()
+
+
+def test_saving_and_deleting_soon_keep_their_order(store: SessionStore, disk: SlowDisk, data_dir: Path) -> None:
+    gone, back = _chat("gone"), _chat("back")
+    store.save(gone, *gone.path)
+    store.save(back, *back.path)
+    disk.hold(store)
+    for chat in (gone, back):
+        store.save_soon(chat, *chat.path)
+        store.delete_soon(chat.id)
+    store.save_soon(back, *back.path)
+    disk.goes_on.set()
+    assert sorted(_titles(store)) == ["back", "in the way"]
+    assert len(store.load(back.id)) == 1
+    with pytest.raises(StoreError):
+        store.load(gone.id)
+    assert store.questions(9, besides="") == ["hello"]
 
 
 def test_a_look_during_a_write_is_made_up_for(store: SessionStore, disk: SlowDisk, data_dir: Path) -> None:
