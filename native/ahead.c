@@ -7,8 +7,8 @@
 #include "x86/cpu.h"
 #endif
 
-/* Where answers were measured on two kinds of processor the first-level cache decides, since that is where weights wait
- * beside the activations.  48 KB (Zen 5), shares of the bandwidth that answers of a 1.1B model get with 6, 8, 10 and
+/* The first-level cache decides, since weights wait there, beside the activations: so it was on the two kinds of
+ * processor that were measured.  48 KB (Zen 5), shares of the bandwidth that answers of a 1.1B model get with 6, 8, 10 and
  * 12 KB: Q4_0 at 54 GB/s 96, 95, 93 and 92 %, but Q5_K at 80 GB/s 86, 91, 92 and 92 %; with 6 and 8 KB Q8_0 at 54 GB/s
  * 99 and 98 %, while F16 at 80 GB/s does not care.  32 KB (Zen 4): 30-31 GB/s with 4 KB, 27-28 with 12 KB, 21 with
  * 32 KB. */

@@ -187,9 +187,8 @@ class SessionPane(Vertical):
     def show_sessions(self, sessions: Sequence[SessionSummary], open_id: str) -> None:
         """Shows these chats; the cursor stays on its chat, or goes to the open one."""
         rows = self.query_one(SessionList)
-        stays = rows.current is not None and self.screen.focused is rows  # has_focus is told a moment later
-        keep = rows.current.key if stays and rows.current is not None else open_id
-        rows.set_rows(session_rows(sessions, open_id, date.today()), keep=keep)
+        stays = rows.current if self.screen.focused is rows else None  # has_focus is told a moment later
+        rows.set_rows(session_rows(sessions, open_id, date.today()), keep=stays.key if stays else open_id)
         foot = self.query_one(".foot", Static)
         if rows.filter_text:
             found = f"{len(sessions):,} found" if sessions else "none found"

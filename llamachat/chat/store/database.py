@@ -36,11 +36,6 @@ class Database:
     notices: list[str] = field(default_factory=list)
     reason: str = ""  #: why nothing reaches a disk
 
-    @property
-    def in_memory(self) -> bool:
-        """Whether nothing reaches a disk."""
-        return self.writer is None
-
 
 def open_database(data_dir: Path) -> Database:
     """Opens or makes ``sessions.db`` in a folder.

@@ -62,7 +62,6 @@ _VERSION_1 = (
 
 #: ``MIGRATIONS[n]`` are the statements that lead from version n to n + 1.
 MIGRATIONS: tuple[tuple[str, ...], ...] = (_VERSION_1,)
-SCHEMA_VERSION = len(MIGRATIONS)
 
 
 def schema_version(connection: sqlite3.Connection) -> int:
