@@ -151,7 +151,7 @@ class ComposerPane(Vertical):
             self.end_edit()
             return True
         self._gives_up = True
-        self.show_trouble("Changed: enter saves it, once more gives it up", notice=True)
+        self.show_trouble("Changed: enter saves it, the same key drops it", notice=True)
         return False
 
     def true_text(self, sent: str) -> str:

@@ -181,7 +181,7 @@ async def test_a_changed_text_is_given_up_by_the_second_escape_alone() -> None:
         await chat.paste(" General.")
         await chat.press("escape")
         assert chat.composer.text == "Hello there. General."
-        await chat.until(lambda: "once more gives it up" in chat.text)
+        await chat.until(lambda: "the same key drops it" in chat.text)
         await chat.press("x")  # going on counts anew
         await chat.until(lambda: "Editing the answer" in chat.text)
         await chat.press("escape")
