@@ -13,6 +13,9 @@
 #define PART_KEYS 256
 #define PART_CHUNKS 32
 
+/* One token's keys and values are asked for so many bytes, in whole blocks, before they are read. */
+#define AHEAD_BYTES 8192
+
 /* ---- the cache ---- */
 
 LC_INLINE size_t first_block_of(const lc_context *ctx, int32_t layer, int32_t kv_head)
@@ -20,9 +23,9 @@ LC_INLINE size_t first_block_of(const lc_context *ctx, int32_t layer, int32_t kv
     return ((size_t)layer * (size_t)ctx->model->hparams.n_kv_heads + (size_t)kv_head) * ctx->n_blocks;
 }
 
-/* n numbers, n <= 32, as a record's f16 scale and int8s, `step` bytes apart.  Like the file's Q8_0, but for the scale
- * being rounded before the numbers are divided by it. */
-static void quantize(const float *x, int32_t n, uint16_t *scale, uint8_t *q, int32_t step)
+/* n numbers, n <= 32, as a record's f16 scale and int8s.  Like the file's Q8_0, but for the scale being rounded before
+ * the numbers are divided by it. */
+static void quantize(const float *x, int32_t n, uint16_t *scale, uint8_t *q)
 {
     uint32_t most = 0; /* compared as integers: a NaN is above all numbers, and stays */
     for (int32_t i = 0; i < n; i++) {
@@ -34,30 +37,20 @@ static void quantize(const float *x, int32_t n, uint16_t *scale, uint8_t *q, int
     const float inverse = d > 0.0f ? 1.0f / d : 0.0f;
     for (int32_t i = 0; i < n; i++) {
         const float rounded = rintf(fmaxf(-127.0f, fminf(127.0f, x[i] * inverse))); /* a NaN becomes a number */
-        q[i * step] = (uint8_t)(int8_t)rounded;
+        q[i] = (uint8_t)(int8_t)rounded;
     }
 }
 
-/* Puts a key and a value, rotated, [head_dim] each, at place i of a block of 16. */
-static void store_f16(const lc_context *ctx, const float *key, const float *value, int32_t i, uint16_t *halves,
-                      uint16_t *k, uint16_t *v)
+/* Rounds a key or a value, [head_dim], to the cache's type, laid out as the first value of a block. */
+static void round_row(const lc_context *ctx, const float *x, uint8_t *row)
 {
-    const lc_kernels *kernels = ctx->model->kernels;
-    kernels->to_f16(key, ctx->head_stride, halves);
-    for (int32_t d = 0; d < ctx->model->hparams.head_dim; d++)
-        k[d * LC_KEY_BLOCK + i] = halves[d];
-    kernels->to_f16(value, ctx->head_stride, v + i * ctx->head_stride);
-}
-
-static void store_q8(const lc_context *ctx, const float *key, const float *value, int32_t i, uint8_t *k, uint8_t *v)
-{
+    if (!ctx->kv_q8) {
+        ctx->model->kernels->to_f16(x, ctx->head_stride, (uint16_t *)(void *)row);
+        return;
+    }
     const int32_t head_dim = ctx->model->hparams.head_dim;
-    for (int32_t d = 0; d < head_dim; d += LC_BLOCK, k += LC_KV_RECORD, v += LC_KV_RECORD) {
-        const int32_t n = (int32_t)lc_min(LC_BLOCK, head_dim - d);
-        uint16_t *k_scales = (uint16_t *)(void *)k, *v_scales = (uint16_t *)(void *)v;
-        quantize(key + d, n, k_scales + i, k + 2 * LC_KEY_BLOCK + i, LC_KEY_BLOCK);
-        quantize(value + d, n, v_scales + i, v + 2 * LC_KEY_BLOCK + i * LC_BLOCK, 1);
-    }
+    for (int32_t d = 0; d < head_dim; d += LC_BLOCK, row += LC_KV_RECORD)
+        quantize(x + d, (int32_t)lc_min(LC_BLOCK, head_dim - d), (uint16_t *)(void *)row, row + 2 * LC_KEY_BLOCK);
 }
 
 typedef struct kv_block {
@@ -71,27 +64,40 @@ static kv_block block_of(const lc_context *ctx, int32_t layer, int32_t kv_head, 
     return (kv_block){ctx->k + block * ctx->k_block, ctx->v + block * ctx->v_block};
 }
 
-static void copy_block(const lc_context *ctx, kv_block to, kv_block from)
-{
-    memcpy(to.k, from.k, ctx->k_block);
-    memcpy(to.v, from.v, ctx->v_block);
-}
-
-/* Puts one token's key and value of one head in a block of that position. */
-static void store_head(const lc_batch *b, const lc_scratch *scratch, int32_t kv_head, int32_t token, kv_block to)
+/* Rotates one token's key of one head, and rounds it and the value, to the thread's own rows. */
+static void make_rows(const lc_batch *b, const lc_scratch *scratch, int32_t kv_head, int32_t token)
 {
     const lc_context *ctx = b->context;
-    const int32_t stride = ctx->head_stride, position = b->start + token;
+    const int32_t stride = ctx->head_stride;
     const int64_t from = token * ctx->kv_stride + (int64_t)kv_head * ctx->model->hparams.head_dim;
-    const float *key = scratch->q, *value = ctx->values + from;
 
     ctx->model->kernels->rope(ctx->keys + from, ctx->cosine + token * stride, ctx->sine + token * stride, stride, 1.0f,
                               scratch->q);
-    if (ctx->kv_q8)
-        store_q8(ctx, key, value, position % LC_KEY_BLOCK, to.k, to.v);
-    else
-        store_f16(ctx, key, value, position % LC_KEY_BLOCK, (uint16_t *)(void *)scratch->acc, (uint16_t *)(void *)to.k,
-                  (uint16_t *)(void *)to.v);
+    round_row(ctx, scratch->q, scratch->own_k);
+    round_row(ctx, ctx->values + from, scratch->own_v);
+}
+
+/* Puts the thread's own rows at place i of a block. */
+static void store_rows(const lc_context *ctx, const lc_scratch *scratch, kv_block to, int32_t i)
+{
+    const int32_t head_dim = ctx->model->hparams.head_dim;
+    const uint8_t *key = scratch->own_k, *value = scratch->own_v;
+    if (!ctx->kv_q8) {
+        const size_t row_bytes = (size_t)ctx->head_stride * 2;
+        for (int32_t d = 0; d < head_dim; d++)
+            memcpy(to.k + (d * LC_KEY_BLOCK + i) * 2, key + d * 2, 2);
+        memcpy(to.v + (size_t)i * row_bytes, value, row_bytes);
+        return;
+    }
+    for (int32_t d = 0; d < head_dim; d += LC_BLOCK) {
+        const int32_t n = (int32_t)lc_min(LC_BLOCK, head_dim - d), q = 2 * LC_KEY_BLOCK;
+        memcpy(to.k + i * 2, key, 2);
+        memcpy(to.v + i * 2, value, 2);
+        for (int32_t j = 0; j < n; j++)
+            to.k[q + j * LC_KEY_BLOCK + i] = key[q + j];
+        memcpy(to.v + q + i * LC_BLOCK, value + q, (size_t)n);
+        to.k += LC_KV_RECORD, to.v += LC_KV_RECORD, key += LC_KV_RECORD, value += LC_KV_RECORD;
+    }
 }
 
 void lc_attention_store(const lc_batch *b, lc_team *team, int32_t layer)
@@ -108,8 +114,10 @@ void lc_attention_store(const lc_batch *b, lc_team *team, int32_t layer)
         const int32_t position = (first_block + chunk) * LC_KEY_BLOCK;
         const int32_t begin = (int32_t)lc_max(position, b->start), end = (int32_t)lc_min(position + LC_KEY_BLOCK, last);
         for (int32_t head = 0; head < n_kv_heads; head++)
-            for (int32_t p = begin; p < end; p++)
-                store_head(b, scratch, head, p - b->start, block_of(ctx, layer, head, p));
+            for (int32_t p = begin; p < end; p++) {
+                make_rows(b, scratch, head, p - b->start);
+                store_rows(ctx, scratch, block_of(ctx, layer, head, p), p % LC_KEY_BLOCK);
+            }
     }
 }
 
@@ -136,8 +144,9 @@ static void gather_queries(const lc_batch *b, const lc_scratch *scratch, int32_t
 /* Which keys of a KV head are attended. */
 typedef struct key_span {
     int32_t first, last; /* up to last - 1 */
-    int32_t own_block;   /* the block that is in the thread's own memory; -1: none */
-    kv_block next;       /* what the thread attends after them; NULL: not known */
+    bool own;            /* and the newest one, which is in the thread's own rows */
+    const uint8_t *next; /* the keys that the thread attends after them */
+    int32_t n_next;      /* so many; 0: not known */
 } key_span;
 
 /* Attends the rows gathered. */
@@ -158,11 +167,11 @@ static void attend(const lc_batch *b, const lc_scratch *scratch, int32_t layer, 
         .v_bytes = ctx->v_block,
         .k = ctx->k + first_block_of(ctx, layer, kv_head) * ctx->k_block,
         .v = ctx->v + first_block_of(ctx, layer, kv_head) * ctx->v_block,
-        .own_block = keys->own_block,
-        .own_k = scratch->own_k,
+        .own_k = keys->own ? scratch->own_k : NULL,
         .own_v = scratch->own_v,
-        .next_k = keys->next.k,
-        .next_v = keys->next.v,
+        .next_k = keys->next,
+        .n_next = keys->n_next,
+        .ahead = (int32_t)lc_max(AHEAD_BYTES / (int64_t)ctx->k_block, 1),
         .acc = scratch->acc,
         .top = scratch->top,
         .sum = scratch->sum,
@@ -186,7 +195,7 @@ static void attend_tokens(const lc_batch *b, lc_team *team, int32_t layer, int32
         const lc_scratch *scratch = &ctx->scratch[lc_team_rank(team)];
         const int32_t kv_head = chunk / n_spans;
         const int32_t end = b->n - chunk % n_spans * tokens, begin = (int32_t)lc_max(end - tokens, first);
-        const key_span keys = {0, b->start + end, -1, {NULL, NULL}};
+        const key_span keys = {0, b->start + end, false, NULL, 0};
         gather_queries(b, scratch, kv_head, begin, end);
         attend(b, scratch, layer, kv_head, (end - begin) * group, &keys);
 
@@ -250,31 +259,54 @@ static void deliver_part(const lc_context *ctx, const lc_scratch *scratch, int32
     }
 }
 
-/* The stage is one of trials: the newest key of an answer stands in a copy of its block until it is delivered.  (That
- * of a prompt's last token is in the cache already.)  Chunks are the parts of one KV head after the other, so that a
- * thread walks through its keys from end to end. */
+/* The newest key of an answer is the thread's own.  (That of a prompt's last token is in the cache already.) */
+static key_span part_span(const lc_batch *b, const parts *p, int32_t part)
+{
+    const int32_t first = part * p->keys, length = b->start + b->n;
+    const bool own = b->n == 1 && part == p->n - 1;
+    return (key_span){.first = first, .last = (int32_t)lc_min(first + p->keys, length - own), .own = own};
+}
+
+/* What comes after the keys of one chunk, for most of them: the next one's. */
+static void expect_span(const lc_batch *b, const parts *p, int32_t layer, int32_t chunk, key_span *keys)
+{
+    const key_span next = part_span(b, p, chunk % p->n);
+    keys->next = block_of(b->context, layer, chunk / p->n, next.first).k;
+    keys->n_next = next.last - next.first;
+}
+
+/* Where the newest key goes, and its value. */
+static void expect_newest(const lc_context *ctx, kv_block block, int32_t i)
+{
+    const size_t row_bytes = (size_t)ctx->head_stride * 2;
+    lc_ahead_written(block.k, ctx->k_block);
+    if (ctx->kv_q8)
+        lc_ahead_written(block.v, ctx->v_block);
+    else
+        lc_ahead_written(block.v + (size_t)i * row_bytes, row_bytes);
+}
+
+/* The stage is one of trials: the newest key stays in the thread's own memory until it is delivered.  Chunks are the
+ * parts of one KV head after the other, so that a thread walks through its keys from end to end. */
 static void attend_parts(const lc_batch *b, lc_team *team, int32_t layer)
 {
     const lc_context *ctx = b->context;
     const lc_hparams *h = &ctx->model->hparams;
     const lc_scratch *scratch = &ctx->scratch[lc_team_rank(team)];
-    const kv_block own = {scratch->own_k, scratch->own_v};
     const int32_t group = h->n_heads / h->n_kv_heads, length = b->start + b->n;
     const parts p = parts_of(h, length);
     const int64_t n_chunks = (int64_t)p.n * h->n_kv_heads, part_ns = lc_ceil_div(p.keys, LC_KEY_TILE) * LC_TILE_NS;
     int32_t chunk;
 
     while ((chunk = lc_team_try(team, n_chunks, part_ns)) >= 0) {
-        const int32_t kv_head = chunk / p.n, part = chunk % p.n, after = chunk + 1;
-        const bool newest = b->n == 1 && part == p.n - 1;
+        const int32_t kv_head = chunk / p.n, part = chunk % p.n, place = (length - 1) % LC_KEY_BLOCK;
         const kv_block block = block_of(ctx, layer, kv_head, length - 1);
-        key_span keys = {part * p.keys, (int32_t)lc_min((part + 1) * p.keys, length), -1, {NULL, NULL}};
-        if (after < n_chunks)
-            keys.next = block_of(ctx, layer, after / p.n, after % p.n * p.keys);
-        if (newest) {
-            keys.own_block = (length - 1) / LC_KEY_BLOCK;
-            copy_block(ctx, own, block);
-            store_head(b, scratch, kv_head, 0, own);
+        key_span keys = part_span(b, &p, part);
+        if (chunk + 1 < n_chunks)
+            expect_span(b, &p, layer, chunk + 1, &keys);
+        if (keys.own) {
+            expect_newest(ctx, block, place);
+            make_rows(b, scratch, kv_head, 0);
         }
         expect_part(ctx, kv_head, part);
         gather_queries(b, scratch, kv_head, b->n - 1, b->n);
@@ -282,8 +314,8 @@ static void attend_parts(const lc_batch *b, lc_team *team, int32_t layer)
         if (!lc_team_win(team))
             continue;
         deliver_part(ctx, scratch, kv_head, part);
-        if (newest)
-            copy_block(ctx, block, own);
+        if (keys.own)
+            store_rows(ctx, scratch, block, place);
     }
 }
 

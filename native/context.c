@@ -29,8 +29,9 @@ static bool alloc_cache(lc_context *ctx)
     const size_t stride = (size_t)ctx->head_stride;
 
     ctx->n_blocks = (size_t)lc_round_up(ctx->n_ctx, LC_KEY_TILE) / LC_KEY_BLOCK;
-    ctx->k_block = ctx->kv_q8 ? stride / LC_BLOCK * LC_KV_RECORD : (size_t)h->head_dim * LC_KEY_BLOCK * 2;
     ctx->v_block = ctx->kv_q8 ? stride / LC_BLOCK * LC_KV_RECORD : stride * LC_KEY_BLOCK * 2;
+    ctx->k_block = ctx->kv_q8 ? ctx->v_block
+                              : (size_t)lc_round_up(h->head_dim, LC_KEY_DIMS) * LC_KEY_BLOCK * 2;
     claim(&ctx->k_bytes, heads, (int64_t)ctx->n_blocks, ctx->k_block);
     claim(&ctx->v_bytes, heads, (int64_t)ctx->n_blocks, ctx->v_block);
     ctx->k = ctx->k_bytes == SIZE_MAX ? NULL : lc_pages_alloc(ctx->k_bytes, false);
@@ -86,7 +87,7 @@ static bool alloc_scratch(lc_context *ctx)
     claim(claim(claim(&one, wide, LC_TILE, 4), rows, stride, 4), rows, stride, 4); /* rows, q, acc */
     claim(claim(claim(&one, rows, 1, 4), rows, 1, 4), rows, 1, 4);           /* top, sum, visible */
     claim(claim(&one, lc_attention_scratch(rows, stride), 1, 4), (int64_t)lc_multiply_scratch_bytes(), 1, 1);
-    claim(claim(&one, (int64_t)ctx->k_block, 1, 1), (int64_t)ctx->v_block, 1, 1);
+    claim(claim(&one, (int64_t)ctx->v_block, 1, 1), (int64_t)ctx->v_block, 1, 1);
     ctx->scratch = calloc((size_t)n_threads, sizeof *ctx->scratch);
     if (one == SIZE_MAX || !ctx->scratch || !lc_mul(one, (size_t)n_threads, &ctx->scratch_bytes))
         return false;
@@ -104,7 +105,7 @@ static bool alloc_scratch(lc_context *ctx)
         s->sum = (float *)(void *)(memory + at), claim(&at, rows, 1, 4);
         s->visible = (int32_t *)(void *)(memory + at), claim(&at, rows, 1, 4);
         s->attention = (float *)(void *)(memory + at), claim(&at, lc_attention_scratch(rows, stride), 1, 4);
-        s->own_k = memory + at, claim(&at, (int64_t)ctx->k_block, 1, 1);
+        s->own_k = memory + at, claim(&at, (int64_t)ctx->v_block, 1, 1);
         s->own_v = memory + at, claim(&at, (int64_t)ctx->v_block, 1, 1);
         s->product = memory + at;
         if (!lc_activations_alloc(&s->activations, ctx->model->kernels, widest_row(ctx), 1))

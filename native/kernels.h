@@ -86,10 +86,12 @@ typedef enum lc_precision { LC_EXACT, LC_FAST, LC_N_PRECISIONS } lc_precision;
 /* ---- attention ---- */
 
 #define LC_KEY_BLOCK 16 /* keys stored side by side */
+#define LC_KEY_DIMS 4   /* dimensions of keys that one step meets, at most */
 #define LC_KEY_TILE 64  /* keys that one step of attention reads; a cache has room for whole tiles */
 
 /* The cache of one KV head is a row of blocks of 16 keys, and likewise of values.
- *   f16:   keys [head_dim][16 keys], values [16 keys][stride], stride being head_dim rounded up to LC_PAD
+ *   f16:   keys [head_dim rounded up to LC_KEY_DIMS, with zeros][16 keys], values [16 keys][stride], stride being
+ *          head_dim rounded up to LC_PAD
  *   Q8_0:  for every 32 dimensions (the last ones padded with zeros) a record: f16 scales [16 keys], then int8 of
  *          keys [32 dimensions][16 keys], of values [16 keys][32 dimensions]; stride is head_dim rounded up to 32 */
 #define LC_KV_RECORD (LC_KEY_BLOCK * (2 + LC_BLOCK))
@@ -103,9 +105,11 @@ typedef struct lc_attention {
     bool q8;                /* the cache's type: Q8_0, or f16 */
     size_t k_bytes, v_bytes; /* of a block of 16 keys */
     const uint8_t *k, *v;   /* the cache */
-    int32_t own_block;      /* the block of keys that is elsewhere; -1: none */
-    const uint8_t *own_k, *own_v;
-    const uint8_t *next_k, *next_v; /* a few queries: the tile that comes after the last one; NULL: not known */
+    const uint8_t *own_k;   /* one key more that all queries see, and is not in the cache; NULL: none.  It is laid */
+    const uint8_t *own_v;   /* out as its value is: as the first one of a block of values */
+    const uint8_t *next_k;  /* a few queries: the keys that are attended after these */
+    int32_t n_next;         /* so many; 0: not known */
+    int32_t ahead;          /* a few queries: blocks that are asked for before they are read */
     const float *q;         /* [n_rows][stride], times log2(e) / sqrt(head_dim); zeros from head_dim on */
     const int32_t *visible; /* [n_rows], ascending: a query sees the keys below this */
     float *acc;             /* [n_rows][stride]: sum of 2^(score - top) * v */

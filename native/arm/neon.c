@@ -38,7 +38,9 @@ LC_INLINE vf vf_load_i8(const int8_t *p)
     return vcvtq_f32_s32(vmovl_s16(vget_low_s16(wide)));
 }
 
-#define ATTENTION_VECTORS(rows) ((rows) <= 4 ? 4 : 2)
+#define ATTENTION_KEYS(rows) ((rows) <= 4 ? 4 : 2)
+#define ATTENTION_CHAINS(rows) ((rows) == 1 ? 4 : (rows) == 2 ? 2 : 1)
+#define ATTENTION_VALUES(rows) ((rows) == 1 ? 16 : (rows) == 2 ? 8 : (rows) <= 4 ? 4 : 2)
 #define ATTENTION_QUERIES 4
 #define ATTENTION_STEP 4
 

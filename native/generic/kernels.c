@@ -47,7 +47,9 @@ LC_INLINE void vf_store_f16(uint16_t *p, vf v)
 
 LC_INLINE vf vf_load_i8(const int8_t *p) { return (vf){p[0], p[1], p[2], p[3]}; }
 
-#define ATTENTION_VECTORS(rows) ((rows) <= 3 ? 2 : 1)
+#define ATTENTION_KEYS(rows) ((rows) <= 3 ? 2 : 1)
+#define ATTENTION_CHAINS(rows) ((rows) == 1 ? 4 : (rows) <= 4 ? 2 : 1)
+#define ATTENTION_VALUES(rows) ((rows) <= 2 ? 4 : (rows) <= 4 ? 2 : 1)
 #define ATTENTION_QUERIES 2
 #define ATTENTION_STEP 4
 

@@ -1,14 +1,21 @@
 /* attention_few.h - attention of a few queries (an answer's), written once for every instruction set.
  *
- * Needs what vector.h needs, vf_load_i8 (int8 to float), and ATTENTION_VECTORS(rows): how many registers of keys (or
- * of values) one step holds sums for, for that many queries.  After Milakov and Gimelshein, "Online normalizer
- * calculation for softmax" (2018), and Dao et al., "FlashAttention" (2022): for each tile of keys the scores' maximum
- * may rise, and what was summed before is scaled down to it.
+ * Needs what vector.h needs, vf_load_i8 (int8 to float), and for so many queries: ATTENTION_KEYS(rows), registers of a
+ * block of keys, ATTENTION_CHAINS(rows), how many sums of every other dimension they have, so that one addition does
+ * not wait for another, and ATTENTION_VALUES(rows), registers of a value.  After Milakov and Gimelshein, "Online
+ * normalizer calculation for softmax" (2018), and Dao et al., "FlashAttention" (2022): for each tile of keys the scores'
+ * maximum may rise, and what was summed before is scaled down to it.
  *
  * Keys are stored 16 side by side, so that a register is one dimension of many keys and no sum across lanes is needed.
+ *
+ * Keys and values come from memory, which must not wait: block by block they are read in the order in which they lie,
+ * and asked for some KB before, a tile's values after its keys and the next tile's keys after these.  (Four blocks at
+ * once, each asked for as the one of the tile before was read, came at two thirds of that speed.)
  */
+#include "../ahead.h"
 
 #define TILE_KEYS LC_KEY_TILE
+#define TILE_BLOCKS (TILE_KEYS / LC_KEY_BLOCK)
 #define TILE_VECTORS (TILE_KEYS / LANES)
 #define FEW_ROWS 8
 
@@ -16,87 +23,120 @@ LC_INLINE const uint16_t *halves_at(const uint8_t *p) { return (const uint16_t *
 
 LC_INLINE const uint8_t *key_block(const lc_attention *a, int32_t key)
 {
-    const int32_t block = key / LC_KEY_BLOCK;
-    return block == a->own_block ? a->own_k : a->k + (size_t)block * a->k_bytes;
+    return a->k + (size_t)(key / LC_KEY_BLOCK) * a->k_bytes;
 }
 
 LC_INLINE const uint8_t *value_block(const lc_attention *a, int32_t key)
 {
-    const int32_t block = key / LC_KEY_BLOCK;
-    return block == a->own_block ? a->own_v : a->v + (size_t)block * a->v_bytes;
+    return a->v + (size_t)(key / LC_KEY_BLOCK) * a->v_bytes;
 }
 
-/* Where the tile lies, in the keys or the values, that comes after the one from key on; that one itself where none is
- * known.  It is asked for
- * while this one is computed, a line whenever as much of this one is read: so the keys and values of an answer come
- * from memory at nearly the speed it has, where the same lines asked for in the first quarter of a tile's time made
- * every tile of eight queries wait (118 us for 2,048 keys, 77 like this). */
-LC_INLINE const uint8_t *later_tile(const lc_attention *a, const uint8_t *cache, size_t block_bytes,
-                                    const uint8_t *next, int32_t key)
+/* ---- what is asked for ---- */
+
+/* Blocks that lie one after the other. */
+typedef struct blocks {
+    const uint8_t *at;
+    size_t bytes; /* of one */
+    int32_t n;
+} blocks;
+
+LC_INLINE blocks blocks_of(const uint8_t *at, size_t bytes, int32_t n_keys)
 {
-    const bool last = key + TILE_KEYS >= a->last;
-    return last && next ? next : cache + (size_t)(last ? key : key + TILE_KEYS) / LC_KEY_BLOCK * block_bytes;
+    return (blocks){at, bytes, (int32_t)lc_min(lc_ceil_div(n_keys, LC_KEY_BLOCK), TILE_BLOCKS)};
 }
 
-/* scores[rows][TILE_KEYS] of the keys from key on, or what the dimensions of one record add to them. */
-LC_INLINE void scores_of(const int rows, const bool q8, const lc_attention *a, int32_t record, int32_t key,
-                         int32_t n_keys, float *scores)
+LC_INLINE const uint8_t *block_at(const blocks *b, int32_t i) { return b->at + (size_t)i * b->bytes; }
+
+LC_INLINE blocks keys_after(const lc_attention *a, int32_t key)
+{
+    const int32_t next = key + TILE_KEYS;
+    return next < a->last ? blocks_of(key_block(a, next), a->k_bytes, a->last - next)
+                          : blocks_of(a->next_k, a->k_bytes, a->n_next);
+}
+
+/* How many blocks before it is read one is asked for, where so many are read. */
+LC_INLINE int32_t distance(const lc_attention *a, const blocks *now) { return (int32_t)lc_min(a->ahead, now->n); }
+
+/* What is asked for while block i of those that are read now is; itself where that is nothing. */
+LC_INLINE const uint8_t *later_block(const lc_attention *a, const blocks *now, const blocks *next, int32_t i)
+{
+    const int32_t later = i + distance(a, now);
+    if (later < now->n)
+        return block_at(now, later);
+    return later - now->n < next->n ? block_at(next, later - now->n) : block_at(now, i);
+}
+
+/* The next blocks that fewer ones had no time to ask for. */
+LC_INLINE void ask_for_rest(const lc_attention *a, const blocks *now, const blocks *next)
+{
+    for (int32_t i = distance(a, now); i < lc_min(a->ahead, next->n); i++)
+        lc_ahead_read(block_at(next, i), next->bytes);
+}
+
+/* ---- scores ---- */
+
+/* The scores of a block of keys, or what the dimensions of one record add to them. */
+LC_INLINE void block_scores(const int rows, const bool q8, const lc_attention *a, int32_t record, const uint8_t *block,
+                            const uint8_t *later, float *scores)
 {
     enum { MOST = 4 };
-    const int vectors = ATTENTION_VECTORS(rows);
-    enum { BLOCK_STEP = LANES < LC_KEY_BLOCK ? LC_KEY_BLOCK / LANES : 1 }; /* registers of a block of keys */
+    const int vectors = ATTENTION_KEYS(rows), chains = ATTENTION_CHAINS(rows);
     const int32_t row_bytes = LC_KEY_BLOCK * (q8 ? 1 : 2), dims_in_line = LC_CACHE_LINE / row_bytes;
-    const float *query = a->q + record * LC_BLOCK;
     const int32_t dims = q8 ? LC_BLOCK : a->head_dim;
-    for (int32_t first = 0; first < n_keys; first += vectors * LANES) {
-        vf sums[FEW_ROWS][MOST];
-        const uint8_t *k[MOST], *later[MOST];
+    const float *query = a->q + record * LC_BLOCK;
+    const uint8_t *scales = block + record * LC_KV_RECORD, *k = q8 ? scales + 2 * LC_KEY_BLOCK : block;
+    const uint8_t *ahead = q8 ? later + record * LC_KV_RECORD : later;
+
+    for (int32_t first = 0; first < LC_KEY_BLOCK; first += vectors * LANES) {
+        vf sums[FEW_ROWS][MOST][MOST];
         #pragma GCC unroll 8
-        for (int c = 0; c < vectors; c++) {
-            const int32_t at = first + c * LANES;
-            const size_t inside = (size_t)((q8 ? record * LC_KV_RECORD + 2 * LC_KEY_BLOCK : 0) +
-                                           at % LC_KEY_BLOCK * (q8 ? 1 : 2));
-            k[c] = key_block(a, key + at) + inside;
-            later[c] = later_tile(a, a->k, a->k_bytes, a->next_k, key) + inside +
-                       (size_t)(at / LC_KEY_BLOCK) * a->k_bytes;
-            #pragma GCC unroll 8
-            for (int r = 0; r < rows; r++)
-                sums[r][c] = vf_set1(0.0f);
-        }
-        for (int32_t d = 0; d < dims; d++) {
-            if (d % dims_in_line == 0)
-                #pragma GCC unroll 8
-                for (int c = 0; c < vectors; c += BLOCK_STEP)
-                    __builtin_prefetch(later[c] + d * row_bytes);
-            vf keys[MOST];
-            #pragma GCC unroll 8
-            for (int c = 0; c < vectors; c++)
-                keys[c] = q8 ? vf_load_i8((const int8_t *)k[c] + d * LC_KEY_BLOCK)
-                             : vf_load_f16(halves_at(k[c]) + d * LC_KEY_BLOCK);
-            #pragma GCC unroll 8
-            for (int r = 0; r < rows; r++) {
-                const vf q = vf_set1(query[r * a->stride + d]);
-                #pragma GCC unroll 8
-                for (int c = 0; c < vectors; c++)
-                    sums[r][c] = vf_fma(q, keys[c], sums[r][c]);
+        for (int r = 0; r < rows; r++)
+            #pragma GCC unroll 4
+            for (int c = 0; c < chains; c++)
+                #pragma GCC unroll 4
+                for (int v = 0; v < vectors; v++)
+                    sums[r][c][v] = vf_set1(0.0f);
+        for (int32_t d = 0; d < dims; d += chains) {
+            #pragma GCC unroll 4
+            for (int c = 0; c < chains; c++) {
+                if ((d + c) % dims_in_line == 0 && first == 0)
+                    __builtin_prefetch(ahead + (d + c) * row_bytes);
+                #pragma GCC unroll 4
+                for (int v = 0; v < vectors; v++) {
+                    const int32_t at = (d + c) * LC_KEY_BLOCK + first + v * LANES;
+                    const vf keys = q8 ? vf_load_i8((const int8_t *)k + at) : vf_load_f16(halves_at(k) + at);
+                    #pragma GCC unroll 8
+                    for (int r = 0; r < rows; r++)
+                        sums[r][c][v] = vf_fma(vf_set1(query[r * a->stride + d + c]), keys, sums[r][c][v]);
+                }
             }
         }
         #pragma GCC unroll 8
-        for (int c = 0; c < vectors; c++) {
-            const int32_t at = first + c * LANES;
-            const vf scale = q8 ? vf_load_f16(halves_at(key_block(a, key + at) + record * LC_KV_RECORD) +
-                                              at % LC_KEY_BLOCK)
-                                : vf_set1(1.0f);
-            #pragma GCC unroll 8
-            for (int r = 0; r < rows; r++) {
+        for (int r = 0; r < rows; r++)
+            #pragma GCC unroll 4
+            for (int v = 0; v < vectors; v++) {
+                const int32_t at = first + v * LANES;
                 float *to = scores + r * TILE_KEYS + at;
-                vf score = sums[r][c];
+                vf score = sums[r][0][v];
+                #pragma GCC unroll 4
+                for (int c = 1; c < chains; c++)
+                    score += sums[r][c][v];
                 if (q8)
-                    score = vf_fma(score, scale, record ? vf_load(to) : vf_set1(0.0f));
+                    score = vf_fma(score, vf_load_f16(halves_at(scales) + at), record ? vf_load(to) : vf_set1(0.0f));
                 vf_store(to, score);
             }
-        }
     }
+}
+
+/* scores[rows][TILE_KEYS] of a tile of keys; those of the last block that are no keys stand for nothing. */
+LC_INLINE void scores_of(const int rows, const bool q8, const lc_attention *a, const blocks *keys, const blocks *values,
+                         float *scores)
+{
+    for (int32_t i = 0; i < keys->n; i++)
+        for (int32_t record = 0; record < (q8 ? a->stride / LC_BLOCK : 1); record++)
+            block_scores(rows, q8, a, record, block_at(keys, i), later_block(a, keys, values, i),
+                         scores + i * LC_KEY_BLOCK);
+    ask_for_rest(a, keys, values);
 }
 
 /* Scores to weights 2^(score - top), invisible keys to 0; returns by how much earlier sums shrink. */
@@ -123,83 +163,91 @@ LC_INLINE float weights_of(float *scores, int32_t n_visible, float *top, float *
     return shrink;
 }
 
+/* ---- values ---- */
+
 /* weights[rows][TILE_KEYS] times a record's scale of each value. */
-LC_INLINE void scale_weights(const int rows, const lc_attention *a, int32_t record, int32_t key, int32_t n_keys,
-                             const float *weights, float *scaled)
+LC_INLINE void scale_weights(const int rows, const blocks *values, int32_t record, int32_t n_keys, const float *weights,
+                             float *scaled)
 {
     for (int32_t at = 0; at < n_keys; at += LANES) {
-        const vf scale = vf_load_f16(halves_at(value_block(a, key + at) + record * LC_KV_RECORD) + at % LC_KEY_BLOCK);
+        const uint8_t *scales = block_at(values, at / LC_KEY_BLOCK) + record * LC_KV_RECORD;
+        const vf scale = vf_load_f16(halves_at(scales) + at % LC_KEY_BLOCK);
         #pragma GCC unroll 8
         for (int r = 0; r < rows; r++)
             vf_store(scaled + r * TILE_KEYS + at, vf_load(weights + r * TILE_KEYS + at) * scale);
     }
 }
 
+/* A sixteenth of a block. */
+LC_INLINE void ask_for_row(const uint8_t *block, size_t block_bytes, int32_t row)
+{
+    const size_t bytes = block_bytes / LC_KEY_BLOCK;
+    for (size_t i = 0; i < bytes; i += LC_CACHE_LINE)
+        __builtin_prefetch(block + (size_t)row * bytes + i);
+}
+
 /* acc[rows] = acc * shrink + weights * values, over `vectors` registers of dimensions from dim on.  For Q8_0 weights
  * are scaled_weights', those of the records of the dimensions one after the other, and whole records are taken, or
  * parts of one. */
 LC_INLINE void add_values(const int rows, const int vectors, const bool q8, const lc_attention *a, int32_t dim,
-                          int32_t key, int32_t n_keys, const float *weights, const float *shrink)
+                          const blocks *values, const blocks *next, int32_t n_keys, const float *weights,
+                          const float *shrink)
 {
-    enum { MOST = 4, REGISTERS = LC_BLOCK / LANES }; /* of a line of f16s, or of a record's row */
+    enum { MOST = 16 };
     vf sums[FEW_ROWS][MOST];
     #pragma GCC unroll 8
     for (int r = 0; r < rows; r++)
-        #pragma GCC unroll 8
+        #pragma GCC unroll 16
         for (int c = 0; c < vectors; c++)
             sums[r][c] = vf_load(a->acc + r * a->stride + dim + c * LANES) * vf_set1(shrink[r]);
-    for (int32_t first = 0; first < n_keys; first += LC_KEY_BLOCK) {
+    for (int32_t i = 0; i < values->n; i++) {
         const size_t step = q8 ? LC_BLOCK : (size_t)a->stride * 2;
         const size_t inside = q8 ? (size_t)(dim / LC_BLOCK) * LC_KV_RECORD + 2 * LC_KEY_BLOCK + (size_t)dim % LC_BLOCK
                                  : (size_t)dim * 2;
-        const uint8_t *v = value_block(a, key + first) + inside;
-        const uint8_t *later =
-            later_tile(a, a->v, a->v_bytes, a->next_v, key) + (size_t)(first / LC_KEY_BLOCK) * a->v_bytes + inside;
-        const int32_t end = n_keys - first < LC_KEY_BLOCK ? n_keys : first + LC_KEY_BLOCK;
-        for (int32_t j = first; j < end; j++, v += step, later += step) {
-            #pragma GCC unroll 4
-            for (int c = 0; c < vectors; c += REGISTERS)
-                __builtin_prefetch(later + (q8 ? c * LANES / LC_BLOCK * LC_KV_RECORD : c * LANES * 2));
-            vf values[MOST];
-            #pragma GCC unroll 8
-            for (int c = 0; c < vectors; c++)
-                values[c] = q8 ? vf_load_i8((const int8_t *)v + c * LANES / LC_BLOCK * LC_KV_RECORD +
-                                            c * LANES % LC_BLOCK)
-                               : vf_load_f16(halves_at(v) + c * LANES);
-            #pragma GCC unroll 8
-            for (int r = 0; r < rows; r++)
+        const uint8_t *v = block_at(values, i) + inside, *later = later_block(a, values, next, i);
+        const int32_t first = i * LC_KEY_BLOCK, n = (int32_t)lc_min(n_keys - first, LC_KEY_BLOCK);
+        for (int32_t j = 0; j < n; j++, v += step) {
+            if (dim == 0)
+                ask_for_row(later, values->bytes, j);
+            #pragma GCC unroll 16
+            for (int c = 0; c < vectors; c++) {
+                const vf value = q8 ? vf_load_i8((const int8_t *)v + c * LANES / LC_BLOCK * LC_KV_RECORD +
+                                                 c * LANES % LC_BLOCK)
+                                    : vf_load_f16(halves_at(v) + c * LANES);
+                const int record = q8 ? c * LANES / LC_BLOCK : 0;
                 #pragma GCC unroll 8
-                for (int c = 0; c < vectors; c++) {
-                    const int record = q8 ? c * LANES / LC_BLOCK : 0;
-                    sums[r][c] = vf_fma(vf_set1(weights[(record * rows + r) * TILE_KEYS + j]), values[c], sums[r][c]);
-                }
+                for (int r = 0; r < rows; r++)
+                    sums[r][c] = vf_fma(vf_set1(weights[(record * rows + r) * TILE_KEYS + first + j]), value,
+                                        sums[r][c]);
+            }
         }
     }
     #pragma GCC unroll 8
     for (int r = 0; r < rows; r++)
-        #pragma GCC unroll 8
+        #pragma GCC unroll 16
         for (int c = 0; c < vectors; c++)
             vf_store(a->acc + r * a->stride + dim + c * LANES, sums[r][c]);
 }
 
-LC_INLINE void add_all_values(const int rows, const bool q8, const lc_attention *a, int32_t key, int32_t n_keys,
-                              const float *weights, const float *shrink)
+LC_INLINE void add_all_values(const int rows, const bool q8, const lc_attention *a, const blocks *values,
+                              const blocks *next, int32_t n_keys, const float *weights, const float *shrink)
 {
-    enum { MOST_RECORDS = 2 };
-    const int vectors = ATTENTION_VECTORS(rows), step = vectors * LANES;
+    enum { MOST_RECORDS = 4 };
+    const int vectors = ATTENTION_VALUES(rows), step = vectors * LANES;
     float scaled[MOST_RECORDS * FEW_ROWS * TILE_KEYS];
     int32_t dim = 0;
     for (; dim + step <= a->stride; dim += step) {
         for (int i = 0; q8 && i < (step > LC_BLOCK ? step / LC_BLOCK : 1); i++)
             if ((dim + i * LC_BLOCK) % LC_BLOCK == 0)
-                scale_weights(rows, a, dim / LC_BLOCK + i, key, n_keys, weights, scaled + i * rows * TILE_KEYS);
-        add_values(rows, vectors, q8, a, dim, key, n_keys, q8 ? scaled : weights, shrink);
+                scale_weights(rows, values, dim / LC_BLOCK + i, n_keys, weights, scaled + i * rows * TILE_KEYS);
+        add_values(rows, vectors, q8, a, dim, values, next, n_keys, q8 ? scaled : weights, shrink);
     }
     for (; dim < a->stride; dim += LANES) {
         if (q8 && dim % LC_BLOCK == 0)
-            scale_weights(rows, a, dim / LC_BLOCK, key, n_keys, weights, scaled);
-        add_values(rows, 1, q8, a, dim, key, n_keys, q8 ? scaled : weights, shrink);
+            scale_weights(rows, values, dim / LC_BLOCK, n_keys, weights, scaled);
+        add_values(rows, 1, q8, a, dim, values, next, n_keys, q8 ? scaled : weights, shrink);
     }
+    ask_for_rest(a, values, next);
 }
 
 LC_INLINE void attend_few(const int rows, const bool q8, const lc_attention *a)
@@ -211,14 +259,15 @@ LC_INLINE void attend_few(const int rows, const bool q8, const lc_attention *a)
         const int32_t n_keys = last - key < TILE_KEYS ? last - key : TILE_KEYS;
         if (n_keys <= 0)
             return;
-        for (int32_t record = 0; record < (q8 ? a->stride / LC_BLOCK : 1); record++)
-            scores_of(rows, q8, a, record, key, n_keys, scores);
+        const blocks keys = blocks_of(key_block(a, key), a->k_bytes, n_keys), next = keys_after(a, key);
+        const blocks values = blocks_of(value_block(a, key), a->v_bytes, n_keys);
+        scores_of(rows, q8, a, &keys, &values, scores);
         for (int r = 0; r < rows; r++) {
             const int32_t n_visible = a->visible[r] - key;
             shrink[r] = weights_of(scores + r * TILE_KEYS, n_visible < n_keys ? n_visible : n_keys, a->top + r,
                                    a->sum + r);
         }
-        add_all_values(rows, q8, a, key, n_keys, scores, shrink);
+        add_all_values(rows, q8, a, &values, &next, n_keys, scores, shrink);
     }
 }
 

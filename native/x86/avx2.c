@@ -57,7 +57,9 @@ LC_INLINE vf vf_load_i8(const int8_t *p)
     return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)p)));
 }
 
-#define ATTENTION_VECTORS(rows) ((rows) <= 6 ? 2 : 1)
+#define ATTENTION_KEYS(rows) ((rows) <= 6 ? 2 : 1)
+#define ATTENTION_CHAINS(rows) ((rows) == 1 ? 4 : (rows) <= 3 ? 2 : 1)
+#define ATTENTION_VALUES(rows) ((rows) == 1 ? 8 : (rows) <= 3 ? 4 : (rows) <= 6 ? 2 : 1)
 #define ATTENTION_QUERIES 3
 #define ATTENTION_STEP 4
 

@@ -219,6 +219,25 @@ def test_many_queries(isa: str, n_kv_heads: int, pool: Pool) -> None:
 
 
 @pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("kv", ["F16", "Q8_0"])
+@pytest.mark.parametrize("group", range(1, 10))
+def test_the_newest_key(isa: str, kv: str, group: int, pool: Pool) -> None:
+    """A token that is evaluated alone sees itself, wherever its key goes: the first one, ends of blocks and tiles; and
+    later ones read what it left. For every number of queries that share a key."""
+    tiny = TinyLlama(n_heads=2 * group, n_kv_heads=2, head_dim=18, n_layers=1)
+    ids = ids_of(tiny, 200)
+    expected = tiny.logits(ids, kv)
+    with chosen_isa(isa):
+        context = CoreContext(CoreModel(tiny.hparams(), tiny.tensors), pool, 200, kv=kv)
+    for start in (0, 15, 16, 31, 62, 63, 64, 79, 126, 190):
+        context.truncate(0)
+        if start:
+            context.eval(ids[:start])
+        for n in range(start, min(start + 3, 200)):
+            assert_close(tiny, context.eval([ids[n]]), expected[n], (start, n), 2e-2 if kv == "Q8_0" else 1e-3)
+
+
+@pytest.mark.parametrize("isa", ISAS)
 def test_long_contexts(isa: str, pool: Pool) -> None:
     """Keys in several parts and tiles, shared between threads."""
     tiny = TinyLlama(n_heads=2, n_kv_heads=1, n_vocab=300)
