@@ -1,16 +1,18 @@
 /* attention_few.h - attention of a few queries (an answer's), written once for every instruction set.
  *
- * Needs what vector.h needs, vf_load_i8 (int8 to float), and for so many queries: ATTENTION_KEYS(rows), registers of a
- * block of keys, ATTENTION_CHAINS(rows), how many sums of every other dimension they have, so that one addition does
- * not wait for another, and ATTENTION_VALUES(rows), registers of a value.  After Milakov and Gimelshein, "Online
- * normalizer calculation for softmax" (2018), and Dao et al., "FlashAttention" (2022): for each tile of keys the scores'
- * maximum may rise, and what was summed before is scaled down to it.
+ * Needs what vector.h needs, vf_load_i8 (int8 to float), and for so many queries: ATTENTION_KEYS(rows), registers of
+ * keys in one step, ATTENTION_CHAINS(rows), how many sums each has, so that an addition need not wait for the one before,
+ * and ATTENTION_VALUES(rows), registers of a value.  After Milakov and Gimelshein, "Online normalizer calculation for
+ * softmax" (2018), and Dao et al., "FlashAttention" (2022): for each tile of keys the scores' maximum may rise, and what
+ * was summed before is scaled down to it.
  *
  * Keys are stored 16 side by side, so that a register is one dimension of many keys and no sum across lanes is needed.
  *
- * Keys and values come from memory, which must not wait: block by block they are read in the order in which they lie,
- * and asked for some KB before, a tile's values after its keys and the next tile's keys after these.  (Four blocks at
- * once, each asked for as the one of the tile before was read, came at two thirds of that speed.)
+ * Memory must not wait: keys and values are read block by block, in the order in which they lie, and asked for some KB
+ * before, a tile's values after its keys and the next tile's keys after these.  Four blocks of keys at once need fewer
+ * loads of queries, and computed from a cache they are up to 17 % faster, but come from memory at 66 to 80 % of the speed
+ * it has, where one after the other comes at 88 to 97 (Zen 5, 53 GB/s, 1 to 6 queries).  From 7 queries on arithmetic
+ * takes as long as memory, and two blocks share a query.
  */
 #include "../ahead.h"
 
@@ -75,17 +77,20 @@ LC_INLINE void ask_for_rest(const lc_attention *a, const blocks *now, const bloc
 
 /* ---- scores ---- */
 
-/* The scores of a block of keys, or what the dimensions of one record add to them. */
-LC_INLINE void block_scores(const int rows, const bool q8, const lc_attention *a, int32_t record, const uint8_t *block,
-                            const uint8_t *later, float *scores)
+/* Blocks of keys that meet a query in one step. */
+#define BLOCKS(rows) (ATTENTION_KEYS(rows) * LANES > LC_KEY_BLOCK ? ATTENTION_KEYS(rows) * LANES / LC_KEY_BLOCK : 1)
+#define MOST_BLOCKS 2
+
+/* The scores of some blocks of keys, or what the dimensions of one record add to them. */
+LC_INLINE void block_scores(const int rows, const bool q8, const lc_attention *a, int32_t record,
+                            const uint8_t *const blocks[MOST_BLOCKS], const uint8_t *const later[MOST_BLOCKS],
+                            float *scores)
 {
     enum { MOST = 4 };
     const int vectors = ATTENTION_KEYS(rows), chains = ATTENTION_CHAINS(rows);
-    const int32_t row_bytes = LC_KEY_BLOCK * (q8 ? 1 : 2), dims_in_line = LC_CACHE_LINE / row_bytes;
-    const int32_t dims = q8 ? LC_BLOCK : a->head_dim;
+    const int32_t row_bytes = LC_KEY_BLOCK * (q8 ? 1 : 2), dims = q8 ? LC_BLOCK : a->head_dim;
     const float *query = a->q + record * LC_BLOCK;
-    const uint8_t *scales = block + record * LC_KV_RECORD, *k = q8 ? scales + 2 * LC_KEY_BLOCK : block;
-    const uint8_t *ahead = q8 ? later + record * LC_KV_RECORD : later;
+    const size_t at_record = q8 ? (size_t)record * LC_KV_RECORD : 0, at_keys = at_record + (q8 ? 2 * LC_KEY_BLOCK : 0);
 
     for (int32_t first = 0; first < LC_KEY_BLOCK; first += vectors * LANES) {
         vf sums[FEW_ROWS][MOST][MOST];
@@ -96,18 +101,27 @@ LC_INLINE void block_scores(const int rows, const bool q8, const lc_attention *a
                 #pragma GCC unroll 4
                 for (int v = 0; v < vectors; v++)
                     sums[r][c][v] = vf_set1(0.0f);
-        for (int32_t d = 0; d < dims; d += chains) {
+        for (int32_t d = 0; d < dims; d += LC_KEY_DIMS) {
+            if (first == 0)
+                #pragma GCC unroll 4
+                for (int32_t line = 0; line < LC_KEY_DIMS * row_bytes; line += LC_CACHE_LINE)
+                    for (int i = 0; i < BLOCKS(rows); i++)
+                        __builtin_prefetch(later[i] + at_record + d * row_bytes + line);
             #pragma GCC unroll 4
-            for (int c = 0; c < chains; c++) {
-                if ((d + c) % dims_in_line == 0 && first == 0)
-                    __builtin_prefetch(ahead + (d + c) * row_bytes);
+            for (int j = 0; j < LC_KEY_DIMS; j++) {
+                vf keys[MOST];
                 #pragma GCC unroll 4
                 for (int v = 0; v < vectors; v++) {
-                    const int32_t at = (d + c) * LC_KEY_BLOCK + first + v * LANES;
-                    const vf keys = q8 ? vf_load_i8((const int8_t *)k + at) : vf_load_f16(halves_at(k) + at);
-                    #pragma GCC unroll 8
-                    for (int r = 0; r < rows; r++)
-                        sums[r][c][v] = vf_fma(vf_set1(query[r * a->stride + d + c]), keys, sums[r][c][v]);
+                    const uint8_t *k = blocks[v * LANES / LC_KEY_BLOCK] + at_keys;
+                    const int32_t at = (d + j) * LC_KEY_BLOCK + (first + v * LANES) % LC_KEY_BLOCK;
+                    keys[v] = q8 ? vf_load_i8((const int8_t *)k + at) : vf_load_f16(halves_at(k) + at);
+                }
+                #pragma GCC unroll 8
+                for (int r = 0; r < rows; r++) {
+                    const vf q = vf_set1(query[r * a->stride + d + j]);
+                    #pragma GCC unroll 4
+                    for (int v = 0; v < vectors; v++)
+                        sums[r][j % chains][v] = vf_fma(q, keys[v], sums[r][j % chains][v]);
                 }
             }
         }
@@ -115,6 +129,7 @@ LC_INLINE void block_scores(const int rows, const bool q8, const lc_attention *a
         for (int r = 0; r < rows; r++)
             #pragma GCC unroll 4
             for (int v = 0; v < vectors; v++) {
+                const uint8_t *scales = blocks[v * LANES / LC_KEY_BLOCK] + at_record;
                 const int32_t at = first + v * LANES;
                 float *to = scores + r * TILE_KEYS + at;
                 vf score = sums[r][0][v];
@@ -122,20 +137,27 @@ LC_INLINE void block_scores(const int rows, const bool q8, const lc_attention *a
                 for (int c = 1; c < chains; c++)
                     score += sums[r][c][v];
                 if (q8)
-                    score = vf_fma(score, vf_load_f16(halves_at(scales) + at), record ? vf_load(to) : vf_set1(0.0f));
+                    score = vf_fma(score, vf_load_f16(halves_at(scales) + at % LC_KEY_BLOCK),
+                                   record ? vf_load(to) : vf_set1(0.0f));
                 vf_store(to, score);
             }
     }
 }
 
-/* scores[rows][TILE_KEYS] of a tile of keys; those of the last block that are no keys stand for nothing. */
+/* scores[rows][TILE_KEYS] of a tile of keys; those of what are no keys stand for nothing. */
 LC_INLINE void scores_of(const int rows, const bool q8, const lc_attention *a, const blocks *keys, const blocks *values,
                          float *scores)
 {
-    for (int32_t i = 0; i < keys->n; i++)
+    for (int32_t i = 0; i < keys->n; i += BLOCKS(rows)) {
+        const uint8_t *now[MOST_BLOCKS], *later[MOST_BLOCKS];
+        for (int b = 0; b < BLOCKS(rows); b++) { /* the last one again where there are no more */
+            const int32_t block = (int32_t)lc_min(i + b, keys->n - 1);
+            now[b] = block_at(keys, block);
+            later[b] = later_block(a, keys, values, block);
+        }
         for (int32_t record = 0; record < (q8 ? a->stride / LC_BLOCK : 1); record++)
-            block_scores(rows, q8, a, record, block_at(keys, i), later_block(a, keys, values, i),
-                         scores + i * LC_KEY_BLOCK);
+            block_scores(rows, q8, a, record, now, later, scores + i * LC_KEY_BLOCK);
+    }
     ask_for_rest(a, keys, values);
 }
 
@@ -178,14 +200,6 @@ LC_INLINE void scale_weights(const int rows, const blocks *values, int32_t recor
     }
 }
 
-/* A sixteenth of a block. */
-LC_INLINE void ask_for_row(const uint8_t *block, size_t block_bytes, int32_t row)
-{
-    const size_t bytes = block_bytes / LC_KEY_BLOCK;
-    for (size_t i = 0; i < bytes; i += LC_CACHE_LINE)
-        __builtin_prefetch(block + (size_t)row * bytes + i);
-}
-
 /* acc[rows] = acc * shrink + weights * values, over `vectors` registers of dimensions from dim on.  For Q8_0 weights
  * are scaled_weights', those of the records of the dimensions one after the other, and whole records are taken, or
  * parts of one. */
@@ -193,7 +207,7 @@ LC_INLINE void add_values(const int rows, const int vectors, const bool q8, cons
                           const blocks *values, const blocks *next, int32_t n_keys, const float *weights,
                           const float *shrink)
 {
-    enum { MOST = 16 };
+    enum { MOST = 16, REGISTERS = LC_BLOCK / LANES }; /* of a line of f16s, or of a record's row */
     vf sums[FEW_ROWS][MOST];
     #pragma GCC unroll 8
     for (int r = 0; r < rows; r++)
@@ -204,11 +218,12 @@ LC_INLINE void add_values(const int rows, const int vectors, const bool q8, cons
         const size_t step = q8 ? LC_BLOCK : (size_t)a->stride * 2;
         const size_t inside = q8 ? (size_t)(dim / LC_BLOCK) * LC_KV_RECORD + 2 * LC_KEY_BLOCK + (size_t)dim % LC_BLOCK
                                  : (size_t)dim * 2;
-        const uint8_t *v = block_at(values, i) + inside, *later = later_block(a, values, next, i);
+        const uint8_t *v = block_at(values, i) + inside, *later = later_block(a, values, next, i) + inside;
         const int32_t first = i * LC_KEY_BLOCK, n = (int32_t)lc_min(n_keys - first, LC_KEY_BLOCK);
-        for (int32_t j = 0; j < n; j++, v += step) {
-            if (dim == 0)
-                ask_for_row(later, values->bytes, j);
+        for (int32_t j = 0; j < n; j++, v += step, later += step) {
+            #pragma GCC unroll 4
+            for (int c = 0; c < vectors; c += REGISTERS)
+                __builtin_prefetch(later + (q8 ? c * LANES / LC_BLOCK * LC_KV_RECORD : c * LANES * 2));
             #pragma GCC unroll 16
             for (int c = 0; c < vectors; c++) {
                 const vf value = q8 ? vf_load_i8((const int8_t *)v + c * LANES / LC_BLOCK * LC_KV_RECORD +
@@ -229,24 +244,39 @@ LC_INLINE void add_values(const int rows, const int vectors, const bool q8, cons
             vf_store(a->acc + r * a->stride + dim + c * LANES, sums[r][c]);
 }
 
+/* As many passes of so many registers as fit in what is left of a value; returns the dimension they end at. */
+LC_INLINE int32_t add_passes(const int rows, const int vectors, const bool q8, const lc_attention *a, int32_t dim,
+                             const blocks *values, const blocks *next, int32_t n_keys, const float *weights,
+                             float *scaled, const float *shrink)
+{
+    const int32_t step = vectors * LANES;
+    for (; dim + step <= a->stride; dim += step) {
+        for (int32_t i = 0; q8 && i < step; i += LC_BLOCK)
+            if ((dim + i) % LC_BLOCK == 0)
+                scale_weights(rows, values, (dim + i) / LC_BLOCK, n_keys, weights,
+                              scaled + i / LC_BLOCK * rows * TILE_KEYS);
+        add_values(rows, vectors, q8, a, dim, values, next, n_keys, q8 ? scaled : weights, shrink);
+    }
+    return dim;
+}
+
+/* As wide as registers allow, and then what is left. */
 LC_INLINE void add_all_values(const int rows, const bool q8, const lc_attention *a, const blocks *values,
                               const blocks *next, int32_t n_keys, const float *weights, const float *shrink)
 {
     enum { MOST_RECORDS = 4 };
-    const int vectors = ATTENTION_VALUES(rows), step = vectors * LANES;
     float scaled[MOST_RECORDS * FEW_ROWS * TILE_KEYS];
+    const int most = ATTENTION_VALUES(rows);
     int32_t dim = 0;
-    for (; dim + step <= a->stride; dim += step) {
-        for (int i = 0; q8 && i < (step > LC_BLOCK ? step / LC_BLOCK : 1); i++)
-            if ((dim + i * LC_BLOCK) % LC_BLOCK == 0)
-                scale_weights(rows, values, dim / LC_BLOCK + i, n_keys, weights, scaled + i * rows * TILE_KEYS);
-        add_values(rows, vectors, q8, a, dim, values, next, n_keys, q8 ? scaled : weights, shrink);
-    }
-    for (; dim < a->stride; dim += LANES) {
-        if (q8 && dim % LC_BLOCK == 0)
-            scale_weights(rows, values, dim / LC_BLOCK, n_keys, weights, scaled);
-        add_values(rows, 1, q8, a, dim, values, next, n_keys, q8 ? scaled : weights, shrink);
-    }
+    if (most >= 16)
+        dim = add_passes(rows, 16, q8, a, dim, values, next, n_keys, weights, scaled, shrink);
+    if (most >= 8)
+        dim = add_passes(rows, 8, q8, a, dim, values, next, n_keys, weights, scaled, shrink);
+    if (most >= 4)
+        dim = add_passes(rows, 4, q8, a, dim, values, next, n_keys, weights, scaled, shrink);
+    if (most >= 2)
+        dim = add_passes(rows, 2, q8, a, dim, values, next, n_keys, weights, scaled, shrink);
+    add_passes(rows, 1, q8, a, dim, values, next, n_keys, weights, scaled, shrink);
     ask_for_rest(a, values, next);
 }
 

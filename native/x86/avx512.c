@@ -49,8 +49,8 @@ LC_INLINE vf vf_load_i8(const int8_t *p)
     return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)p)));
 }
 
-#define ATTENTION_KEYS(rows) 1
-#define ATTENTION_CHAINS(rows) ((rows) <= 2 ? 4 : 2)
+#define ATTENTION_KEYS(rows) ((rows) <= 6 ? 1 : 2)
+#define ATTENTION_CHAINS(rows) ((rows) <= 2 ? 4 : (rows) <= 6 ? 2 : 1)
 #define ATTENTION_VALUES(rows) ((rows) <= 3 ? 8 : (rows) <= 6 ? 4 : 2)
 #define ATTENTION_QUERIES 3
 #define ATTENTION_STEP 8
