@@ -13,7 +13,7 @@
 #define PART_KEYS 256
 #define PART_CHUNKS 32
 
-/* One token's keys and values are asked for so many bytes, in whole blocks, before they are read. */
+/* One token's keys and values are asked for so many bytes before they are read, in whole blocks, at most a tile's. */
 #define AHEAD_BYTES 8192
 
 /* ---- the cache ---- */
@@ -268,11 +268,11 @@ static key_span part_span(const lc_batch *b, const parts *p, int32_t part)
 }
 
 /* What comes after the keys of one chunk, for most of them: the next one's. */
-static void expect_span(const lc_batch *b, const parts *p, int32_t layer, int32_t chunk, key_span *keys)
+static void expect_span(const lc_batch *b, const parts *p, int32_t layer, int32_t next, key_span *keys)
 {
-    const key_span next = part_span(b, p, chunk % p->n);
-    keys->next = block_of(b->context, layer, chunk / p->n, next.first).k;
-    keys->n_next = next.last - next.first;
+    const key_span span = part_span(b, p, next % p->n);
+    keys->next = block_of(b->context, layer, next / p->n, span.first).k;
+    keys->n_next = span.last - span.first;
 }
 
 /* Where the newest key goes, and its value. */

@@ -2,7 +2,7 @@
  *
  * Needs what vector.h needs, vf_load_i8 (int8 to float), and for so many queries: ATTENTION_KEYS(rows), registers of
  * keys in one step, ATTENTION_CHAINS(rows), how many sums each has, so that an addition need not wait for the one before,
- * and ATTENTION_VALUES(rows), registers of a value.  After Milakov and Gimelshein, "Online normalizer calculation for
+ * and ATTENTION_VALUES(rows), registers of a value (DEFINE_FEW says what they may be).  After Milakov and Gimelshein, "Online normalizer calculation for
  * softmax" (2018), and Dao et al., "FlashAttention" (2022): for each tile of keys the scores' maximum may rise, and what
  * was summed before is scaled down to it.
  *
@@ -11,8 +11,8 @@
  * Memory must not wait: keys and values are read block by block, in the order in which they lie, and asked for some KB
  * before, a tile's values after its keys and the next tile's keys after these.  Four blocks of keys at once need fewer
  * loads of queries, and computed from a cache they are up to 17 % faster, but come from memory at 66 to 80 % of the speed
- * it has, where one after the other comes at 88 to 97 (Zen 5, 53 GB/s, 1 to 6 queries).  From 7 queries on arithmetic
- * takes as long as memory, and two blocks share a query.
+ * it has, where one after the other comes at 86 to 97 (Zen 5, 53 GB/s, 1 to 6 queries).  From 7 queries on arithmetic
+ * takes as long as memory, and with AVX-512 two blocks share a query.
  */
 #include "../ahead.h"
 
@@ -35,32 +35,33 @@ LC_INLINE const uint8_t *value_block(const lc_attention *a, int32_t key)
 
 /* ---- what is asked for ---- */
 
-/* Blocks that lie one after the other. */
-typedef struct blocks {
+/* Blocks that lie one after the other, of one tile at most. */
+typedef struct block_span {
     const uint8_t *at;
     size_t bytes; /* of one */
     int32_t n;
-} blocks;
+} block_span;
 
-LC_INLINE blocks blocks_of(const uint8_t *at, size_t bytes, int32_t n_keys)
+LC_INLINE block_span blocks_of(const uint8_t *at, size_t bytes, int32_t n_keys)
 {
-    return (blocks){at, bytes, (int32_t)lc_min(lc_ceil_div(n_keys, LC_KEY_BLOCK), TILE_BLOCKS)};
+    return (block_span){at, bytes, (int32_t)lc_min(lc_ceil_div(n_keys, LC_KEY_BLOCK), TILE_BLOCKS)};
 }
 
-LC_INLINE const uint8_t *block_at(const blocks *b, int32_t i) { return b->at + (size_t)i * b->bytes; }
+LC_INLINE const uint8_t *block_at(const block_span *b, int32_t i) { return b->at + (size_t)i * b->bytes; }
 
-LC_INLINE blocks keys_after(const lc_attention *a, int32_t key)
+LC_INLINE block_span keys_after(const lc_attention *a, int32_t key)
 {
     const int32_t next = key + TILE_KEYS;
     return next < a->last ? blocks_of(key_block(a, next), a->k_bytes, a->last - next)
                           : blocks_of(a->next_k, a->k_bytes, a->n_next);
 }
 
-/* How many blocks before it is read one is asked for, where so many are read. */
-LC_INLINE int32_t distance(const lc_attention *a, const blocks *now) { return (int32_t)lc_min(a->ahead, now->n); }
+/* How many blocks before it is read one is asked for: no more than are read now. */
+LC_INLINE int32_t distance(const lc_attention *a, const block_span *now) { return (int32_t)lc_min(a->ahead, now->n); }
 
-/* What is asked for while block i of those that are read now is; itself where that is nothing. */
-LC_INLINE const uint8_t *later_block(const lc_attention *a, const blocks *now, const blocks *next, int32_t i)
+/* The block to ask for while block i of `now` is read: the one that is the distance later, or i itself if there is
+ * none. */
+LC_INLINE const uint8_t *later_block(const lc_attention *a, const block_span *now, const block_span *next, int32_t i)
 {
     const int32_t later = i + distance(a, now);
     if (later < now->n)
@@ -69,7 +70,7 @@ LC_INLINE const uint8_t *later_block(const lc_attention *a, const blocks *now, c
 }
 
 /* The next blocks that fewer ones had no time to ask for. */
-LC_INLINE void ask_for_rest(const lc_attention *a, const blocks *now, const blocks *next)
+LC_INLINE void ask_for_rest(const lc_attention *a, const block_span *now, const block_span *next)
 {
     for (int32_t i = distance(a, now); i < lc_min(a->ahead, next->n); i++)
         lc_ahead_read(block_at(next, i), next->bytes);
@@ -83,15 +84,17 @@ LC_INLINE void ask_for_rest(const lc_attention *a, const blocks *now, const bloc
 
 /* The scores of some blocks of keys, or what the dimensions of one record add to them. */
 LC_INLINE void block_scores(const int rows, const bool q8, const lc_attention *a, int32_t record,
-                            const uint8_t *const blocks[MOST_BLOCKS], const uint8_t *const later[MOST_BLOCKS],
+                            const uint8_t *const now[MOST_BLOCKS], const uint8_t *const later[MOST_BLOCKS],
                             float *scores)
 {
-    enum { MOST = 4 };
+    enum { MOST = 4 }; /* registers of keys, and sums of each */
     const int vectors = ATTENTION_KEYS(rows), chains = ATTENTION_CHAINS(rows);
     const int32_t row_bytes = LC_KEY_BLOCK * (q8 ? 1 : 2), dims = q8 ? LC_BLOCK : a->head_dim;
     const float *query = a->q + record * LC_BLOCK;
     const size_t at_record = q8 ? (size_t)record * LC_KV_RECORD : 0, at_keys = at_record + (q8 ? 2 * LC_KEY_BLOCK : 0);
 
+    for (int i = 0; q8 && i < BLOCKS(rows); i++)
+        __builtin_prefetch(later[i] + at_record + LC_KV_RECORD - 1); /* records end within a line */
     for (int32_t first = 0; first < LC_KEY_BLOCK; first += vectors * LANES) {
         vf sums[FEW_ROWS][MOST][MOST];
         #pragma GCC unroll 8
@@ -112,7 +115,7 @@ LC_INLINE void block_scores(const int rows, const bool q8, const lc_attention *a
                 vf keys[MOST];
                 #pragma GCC unroll 4
                 for (int v = 0; v < vectors; v++) {
-                    const uint8_t *k = blocks[v * LANES / LC_KEY_BLOCK] + at_keys;
+                    const uint8_t *k = now[v * LANES / LC_KEY_BLOCK] + at_keys;
                     const int32_t at = (d + j) * LC_KEY_BLOCK + (first + v * LANES) % LC_KEY_BLOCK;
                     keys[v] = q8 ? vf_load_i8((const int8_t *)k + at) : vf_load_f16(halves_at(k) + at);
                 }
@@ -129,7 +132,7 @@ LC_INLINE void block_scores(const int rows, const bool q8, const lc_attention *a
         for (int r = 0; r < rows; r++)
             #pragma GCC unroll 4
             for (int v = 0; v < vectors; v++) {
-                const uint8_t *scales = blocks[v * LANES / LC_KEY_BLOCK] + at_record;
+                const uint8_t *scales = now[v * LANES / LC_KEY_BLOCK] + at_record;
                 const int32_t at = first + v * LANES;
                 float *to = scores + r * TILE_KEYS + at;
                 vf score = sums[r][0][v];
@@ -144,8 +147,9 @@ LC_INLINE void block_scores(const int rows, const bool q8, const lc_attention *a
     }
 }
 
-/* scores[rows][TILE_KEYS] of a tile of keys; those of what are no keys stand for nothing. */
-LC_INLINE void scores_of(const int rows, const bool q8, const lc_attention *a, const blocks *keys, const blocks *values,
+/* scores[rows][TILE_KEYS] of a tile of keys.  Where the last block has no key, and beyond it, is what weights_of must
+ * not look at. */
+LC_INLINE void scores_of(const int rows, const bool q8, const lc_attention *a, const block_span *keys, const block_span *values,
                          float *scores)
 {
     for (int32_t i = 0; i < keys->n; i += BLOCKS(rows)) {
@@ -187,8 +191,10 @@ LC_INLINE float weights_of(float *scores, int32_t n_visible, float *top, float *
 
 /* ---- values ---- */
 
+#define MOST_RECORDS 4 /* in one pass */
+
 /* weights[rows][TILE_KEYS] times a record's scale of each value. */
-LC_INLINE void scale_weights(const int rows, const blocks *values, int32_t record, int32_t n_keys, const float *weights,
+LC_INLINE void scale_weights(const int rows, const block_span *values, int32_t record, int32_t n_keys, const float *weights,
                              float *scaled)
 {
     for (int32_t at = 0; at < n_keys; at += LANES) {
@@ -201,10 +207,10 @@ LC_INLINE void scale_weights(const int rows, const blocks *values, int32_t recor
 }
 
 /* acc[rows] = acc * shrink + weights * values, over `vectors` registers of dimensions from dim on.  For Q8_0 weights
- * are scaled_weights', those of the records of the dimensions one after the other, and whole records are taken, or
- * parts of one. */
+ * are those of scale_weights, of the records of the dimensions one after the other, and whole records are taken, or parts
+ * of one. */
 LC_INLINE void add_values(const int rows, const int vectors, const bool q8, const lc_attention *a, int32_t dim,
-                          const blocks *values, const blocks *next, int32_t n_keys, const float *weights,
+                          const block_span *values, const block_span *next, int32_t n_keys, const float *weights,
                           const float *shrink)
 {
     enum { MOST = 16, REGISTERS = LC_BLOCK / LANES }; /* of a line of f16s, or of a record's row */
@@ -246,7 +252,7 @@ LC_INLINE void add_values(const int rows, const int vectors, const bool q8, cons
 
 /* As many passes of so many registers as fit in what is left of a value; returns the dimension they end at. */
 LC_INLINE int32_t add_passes(const int rows, const int vectors, const bool q8, const lc_attention *a, int32_t dim,
-                             const blocks *values, const blocks *next, int32_t n_keys, const float *weights,
+                             const block_span *values, const block_span *next, int32_t n_keys, const float *weights,
                              float *scaled, const float *shrink)
 {
     const int32_t step = vectors * LANES;
@@ -261,10 +267,9 @@ LC_INLINE int32_t add_passes(const int rows, const int vectors, const bool q8, c
 }
 
 /* As wide as registers allow, and then what is left. */
-LC_INLINE void add_all_values(const int rows, const bool q8, const lc_attention *a, const blocks *values,
-                              const blocks *next, int32_t n_keys, const float *weights, const float *shrink)
+LC_INLINE void add_all_values(const int rows, const bool q8, const lc_attention *a, const block_span *values,
+                              const block_span *next, int32_t n_keys, const float *weights, const float *shrink)
 {
-    enum { MOST_RECORDS = 4 };
     float scaled[MOST_RECORDS * FEW_ROWS * TILE_KEYS];
     const int most = ATTENTION_VALUES(rows);
     int32_t dim = 0;
@@ -289,8 +294,8 @@ LC_INLINE void attend_few(const int rows, const bool q8, const lc_attention *a)
         const int32_t n_keys = last - key < TILE_KEYS ? last - key : TILE_KEYS;
         if (n_keys <= 0)
             return;
-        const blocks keys = blocks_of(key_block(a, key), a->k_bytes, n_keys), next = keys_after(a, key);
-        const blocks values = blocks_of(value_block(a, key), a->v_bytes, n_keys);
+        const block_span keys = blocks_of(key_block(a, key), a->k_bytes, n_keys), next = keys_after(a, key);
+        const block_span values = blocks_of(value_block(a, key), a->v_bytes, n_keys);
         scores_of(rows, q8, a, &keys, &values, scores);
         for (int r = 0; r < rows; r++) {
             const int32_t n_visible = a->visible[r] - key;
@@ -302,6 +307,13 @@ LC_INLINE void attend_few(const int rows, const bool q8, const lc_attention *a)
 }
 
 #define DEFINE_FEW(rows)                                                                    \
+    _Static_assert(ATTENTION_KEYS(rows) <= 4 && LC_KEY_DIMS % ATTENTION_CHAINS(rows) == 0 &&  \
+                       (BLOCKS(rows) > 1 ? BLOCKS(rows) == MOST_BLOCKS                        \
+                                         : LC_KEY_BLOCK % (ATTENTION_KEYS(rows) * LANES) == 0), \
+                   "keys in steps");                                                        \
+    _Static_assert(16 % ATTENTION_VALUES(rows) == 0 &&                                      \
+                       ATTENTION_VALUES(rows) * LANES <= MOST_RECORDS * LC_BLOCK,           \
+                   "values in passes");                                                     \
     static void attend_f16_##rows(const lc_attention *a) { attend_few(rows, false, a); }    \
     static void attend_q8_##rows(const lc_attention *a) { attend_few(rows, true, a); }
 
@@ -313,3 +325,32 @@ DEFINE_FEW(5)
 DEFINE_FEW(6)
 DEFINE_FEW(7)
 DEFINE_FEW(8)
+
+/* ---- the key that is not in the cache ---- */
+
+LC_INLINE vf own_at(const lc_attention *a, const uint8_t *row, int32_t dim)
+{
+    const uint8_t *record = row + dim / LC_BLOCK * LC_KV_RECORD;
+    if (!a->q8)
+        return vf_load_f16(halves_at(row) + dim);
+    return vf_load_i8((const int8_t *)record + 2 * LC_KEY_BLOCK + dim % LC_BLOCK) *
+           vf_set1(lc_f32_of_f16(*halves_at(record)));
+}
+
+static void attend_own(const lc_attention *a)
+{
+    for (int32_t row = 0; row < a->n_rows; row++) {
+        const float *q = a->q + (int64_t)row * a->stride;
+        float *acc = a->acc + (int64_t)row * a->stride;
+        vf products = vf_set1(0.0f);
+        for (int32_t dim = 0; dim < a->stride; dim += LANES)
+            products = vf_fma(vf_load(q + dim), own_at(a, a->own_k, dim), products);
+        const float score = vf_sum(products), top = fmaxf(a->top[row], score);
+        const float shrink = exp2f(a->top[row] - top), weight = exp2f(score - top);
+        for (int32_t dim = 0; dim < a->stride; dim += LANES)
+            vf_store(acc + dim,
+                     vf_fma(vf_set1(weight), own_at(a, a->own_v, dim), vf_load(acc + dim) * vf_set1(shrink)));
+        a->top[row] = top;
+        a->sum[row] = a->sum[row] * shrink + weight;
+    }
+}

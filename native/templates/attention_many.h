@@ -247,35 +247,6 @@ static void attend_many(const lc_attention *a)
         transpose(m.acc + b * block, QUERIES, a->stride, QUERIES, a->acc + b * block, a->stride);
 }
 
-/* ---- the key that is not in the cache ---- */
-
-LC_INLINE vf own_at(const lc_attention *a, const uint8_t *row, int32_t dim)
-{
-    const uint8_t *record = row + dim / LC_BLOCK * LC_KV_RECORD;
-    if (!a->q8)
-        return vf_load_f16(halves_at(row) + dim);
-    return vf_load_i8((const int8_t *)record + 2 * LC_KEY_BLOCK + dim % LC_BLOCK) *
-           vf_set1(lc_f32_of_f16(*halves_at(record)));
-}
-
-static void attend_own(const lc_attention *a)
-{
-    for (int32_t row = 0; row < a->n_rows; row++) {
-        const float *q = a->q + (int64_t)row * a->stride;
-        float *acc = a->acc + (int64_t)row * a->stride;
-        vf products = vf_set1(0.0f);
-        for (int32_t dim = 0; dim < a->stride; dim += LANES)
-            products = vf_fma(vf_load(q + dim), own_at(a, a->own_k, dim), products);
-        const float score = vf_sum(products), top = fmaxf(a->top[row], score);
-        const float shrink = exp2f(a->top[row] - top), weight = exp2f(score - top);
-        for (int32_t dim = 0; dim < a->stride; dim += LANES)
-            vf_store(acc + dim,
-                     vf_fma(vf_set1(weight), own_at(a, a->own_v, dim), vf_load(acc + dim) * vf_set1(shrink)));
-        a->top[row] = top;
-        a->sum[row] = a->sum[row] * shrink + weight;
-    }
-}
-
 static void attend(const lc_attention *a)
 {
     typedef void function(const lc_attention *);
