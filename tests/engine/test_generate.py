@@ -91,7 +91,8 @@ def test_only_what_differs_is_read_again(context):
     shared = logits_of(context)
     fresh = Context(context.model)
     read(fresh, (*PROMPT[:12], 99, 98))
-    assert np.allclose(shared, logits_of(fresh), rtol=0, atol=1e-4)
+    # Other batches round in another order, and that puts a key on the other side of an edge between two float16.
+    assert np.allclose(shared, logits_of(fresh), rtol=0, atol=2e-3)
     fresh.close()
 
 
