@@ -11,7 +11,8 @@ typedef struct lc_scratch {
     float *q, *acc, *top, *sum;  /* attention's queries and sums: [rows][stride], [rows] */
     int32_t *visible;
     float *attention;            /* lc_attention.scratch */
-    uint8_t *own_k, *own_v;      /* a token's key and value of one head: lc_attention's; room for a block, of whose records they have a part */
+    uint8_t *own_k, *own_v;      /* a token's key and value of one head: lc_attention's; room for a block, of whose
+                                    records they have a part */
     uint8_t *product;            /* lc_multiply_scratch_bytes */
 } lc_scratch;
 

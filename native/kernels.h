@@ -105,8 +105,8 @@ typedef struct lc_attention {
     bool q8;                /* the cache's type: Q8_0, or f16 */
     size_t k_bytes, v_bytes; /* of a block of 16 keys */
     const uint8_t *k, *v;   /* the cache */
-    /* One key more, which all queries see and the cache does not have, and its value; NULL: none.  Both are laid out as the
-     * first value of a block. */
+    /* One key more, which all queries see and the cache does not have, and its value; NULL: none.  Both are laid out as
+     * the first value of a block. */
     const uint8_t *own_k, *own_v;
     const uint8_t *next_k;  /* a few queries: the keys that are attended after these */
     int32_t n_next;         /* so many; 0: not known */

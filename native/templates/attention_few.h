@@ -2,9 +2,9 @@
  *
  * Needs what vector.h needs, vf_load_i8 (int8 to float), and for so many queries: ATTENTION_KEYS(rows), registers of
  * keys in one step, ATTENTION_CHAINS(rows), how many sums each has, so that an addition need not wait for the one before,
- * and ATTENTION_VALUES(rows), registers of a value (DEFINE_FEW says what they may be).  After Milakov and Gimelshein, "Online normalizer calculation for
- * softmax" (2018), and Dao et al., "FlashAttention" (2022): for each tile of keys the scores' maximum may rise, and what
- * was summed before is scaled down to it.
+ * and ATTENTION_VALUES(rows), registers of a value (DEFINE_FEW says what they may be).  After Milakov and Gimelshein,
+ * "Online normalizer calculation for softmax" (2018), and Dao et al., "FlashAttention" (2022): for each tile of keys the
+ * scores' maximum may rise, and what was summed before is scaled down to it.
  *
  * Keys are stored 16 side by side, so that a register is one dimension of many keys and no sum across lanes is needed.
  *
@@ -149,8 +149,8 @@ LC_INLINE void block_scores(const int rows, const bool q8, const lc_attention *a
 
 /* scores[rows][TILE_KEYS] of a tile of keys.  Where the last block has no key, and beyond it, is what weights_of must
  * not look at. */
-LC_INLINE void scores_of(const int rows, const bool q8, const lc_attention *a, const block_span *keys, const block_span *values,
-                         float *scores)
+LC_INLINE void scores_of(const int rows, const bool q8, const lc_attention *a, const block_span *keys,
+                         const block_span *values, float *scores)
 {
     for (int32_t i = 0; i < keys->n; i += BLOCKS(rows)) {
         const uint8_t *now[MOST_BLOCKS], *later[MOST_BLOCKS];
@@ -194,8 +194,8 @@ LC_INLINE float weights_of(float *scores, int32_t n_visible, float *top, float *
 #define MOST_RECORDS 4 /* in one pass */
 
 /* weights[rows][TILE_KEYS] times a record's scale of each value. */
-LC_INLINE void scale_weights(const int rows, const block_span *values, int32_t record, int32_t n_keys, const float *weights,
-                             float *scaled)
+LC_INLINE void scale_weights(const int rows, const block_span *values, int32_t record, int32_t n_keys,
+                             const float *weights, float *scaled)
 {
     for (int32_t at = 0; at < n_keys; at += LANES) {
         const uint8_t *scales = block_at(values, at / LC_KEY_BLOCK) + record * LC_KV_RECORD;
