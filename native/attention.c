@@ -72,8 +72,8 @@ static void make_rows(const lc_batch *b, const lc_scratch *scratch, int32_t kv_h
     const int64_t from = token * ctx->kv_stride + (int64_t)kv_head * ctx->model->hparams.head_dim;
 
     ctx->model->kernels->rope(ctx->keys + from, ctx->cosine + token * stride, ctx->sine + token * stride, stride, 1.0f,
-                              scratch->q);
-    round_row(ctx, scratch->q, scratch->own_k);
+                              scratch->acc);
+    round_row(ctx, scratch->acc, scratch->own_k);
     round_row(ctx, ctx->values + from, scratch->own_v);
 }
 
@@ -267,6 +267,15 @@ static key_span part_span(const lc_batch *b, const parts *p, int32_t part)
     return (key_span){.first = first, .last = (int32_t)lc_min(first + p->keys, length - own), .own = own};
 }
 
+/* Other threads have computed them. */
+static void expect_queries(const lc_batch *b, int32_t kv_head)
+{
+    const lc_context *ctx = b->context;
+    const lc_hparams *h = &ctx->model->hparams;
+    const int64_t n = (int64_t)(h->n_heads / h->n_kv_heads) * h->head_dim;
+    lc_ahead_read(ctx->q + (b->n - 1) * ctx->q_stride + kv_head * n, (size_t)n * sizeof(float));
+}
+
 /* What comes after the keys of one chunk, for most of them: the next one's. */
 static void expect_span(const lc_batch *b, const parts *p, int32_t layer, int32_t next, key_span *keys)
 {
@@ -296,12 +305,14 @@ static void attend_parts(const lc_batch *b, lc_team *team, int32_t layer)
     const int32_t group = h->n_heads / h->n_kv_heads, length = b->start + b->n;
     const parts p = parts_of(h, length);
     const int64_t n_chunks = (int64_t)p.n * h->n_kv_heads, part_ns = lc_ceil_div(p.keys, LC_KEY_TILE) * LC_TILE_NS;
-    int32_t chunk;
+    int32_t chunk, gathered = -1; /* the KV head whose queries the thread has */
 
     while ((chunk = lc_team_try(team, n_chunks, part_ns)) >= 0) {
         const int32_t kv_head = chunk / p.n, part = chunk % p.n, place = (length - 1) % LC_KEY_BLOCK;
         const kv_block block = block_of(ctx, layer, kv_head, length - 1);
         key_span keys = part_span(b, &p, part);
+        if (kv_head != gathered)
+            expect_queries(b, kv_head);
         if (chunk + 1 < n_chunks)
             expect_span(b, &p, layer, chunk + 1, &keys);
         if (keys.own) {
@@ -309,7 +320,9 @@ static void attend_parts(const lc_batch *b, lc_team *team, int32_t layer)
             make_rows(b, scratch, kv_head, 0);
         }
         expect_part(ctx, kv_head, part);
-        gather_queries(b, scratch, kv_head, b->n - 1, b->n);
+        if (kv_head != gathered)
+            gather_queries(b, scratch, kv_head, b->n - 1, b->n);
+        gathered = kv_head;
         attend(b, scratch, layer, kv_head, group, &keys);
         if (!lc_team_win(team))
             continue;
@@ -320,7 +333,7 @@ static void attend_parts(const lc_batch *b, lc_team *team, int32_t layer)
 }
 
 /* Heads whose parts come from other threads' caches while one is joined. */
-#define JOIN_AHEAD 8
+#define JOIN_AHEAD 4
 
 static void expect_parts(const lc_context *ctx, int32_t head, int32_t n_parts)
 {
