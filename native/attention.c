@@ -267,7 +267,7 @@ static key_span part_span(const lc_batch *b, const parts *p, int32_t part)
     return (key_span){.first = first, .last = (int32_t)lc_min(first + p->keys, length - own), .own = own};
 }
 
-/* Other threads have computed them. */
+/* They come from the threads that computed them. */
 static void expect_queries(const lc_batch *b, int32_t kv_head)
 {
     const lc_context *ctx = b->context;

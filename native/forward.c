@@ -119,7 +119,7 @@ static void expect(const lc_batch *b, lc_team *team, const step *next)
 static void pack_one(const lc_batch *b, lc_team *team, const input *in, lc_activations *a, float *scratch)
 {
     if (!in->in_parts)
-        lc_ahead_read(in->x, (size_t)in->cols * sizeof(float)); /* half of it is in other threads' caches */
+        lc_ahead_read(in->x, (size_t)in->cols * sizeof(float)); /* from the threads that computed it */
     lc_team_fetch(team, FIRST_FETCH);
     const float *x = input_row(b, in, 0, scratch);
     for (int64_t first = 0; first < in->cols; first += PACK_COLUMNS) {
