@@ -2,8 +2,8 @@
  *
  *     cc -O3 -march=native -pthread probe.c -o probe && ./probe THREADS
  *
- * prints {"int8_gop_s": ..., "f32_gflop_s": ...}, int8 dot products (a multiplication and an addition are two operations)
- * and f32 fused multiply-adds, the best of a few runs; then for every line that comes {"read_gb_s": ...,
+ * prints {"int8_gop_s": ..., "f32_gflop_s": ...}, int8 dot products (a multiplication and an addition are two
+ * operations) and f32 fused multiply-adds, the best of a few runs; then for every line that comes {"read_gb_s": ...,
  * "best_read_gb_s": ...}, bytes read from memory by all threads at once (far more than caches hold, 2 MB pages), the
  * median of some runs and the best of them.  Neighbours share a machine's memory, not its arithmetic: what memory gives
  * for as long as an answer takes is the median.  The memory that is read stays the same: a virtual machine that gives

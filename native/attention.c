@@ -7,9 +7,9 @@
 
 #include "context.h"
 
-/* One token's keys are cut into parts of about this many or more (whole tiles), and a layer's attention into about this
- * many chunks: so that several threads share a long context.  Neither may depend on the number of threads: sums would.
- * Two threads lose 1 % with half as many keys, since each part is delivered and joined. */
+/* One token's keys are cut into parts of up to this many (whole tiles), or of more where a layer's attention would have
+ * more than this many chunks: so that several threads share a long context.  Neither may depend on the number of
+ * threads: sums would.  Two threads lose 1 % with half as many keys, since each part is delivered and joined. */
 #define PART_KEYS 256
 #define PART_CHUNKS 32
 
@@ -64,7 +64,8 @@ static kv_block block_of(const lc_context *ctx, int32_t layer, int32_t kv_head, 
     return (kv_block){ctx->k + block * ctx->k_block, ctx->v + block * ctx->v_block};
 }
 
-/* Rotates one token's key of one head, and rounds it and the value, to the thread's own rows. */
+/* Rotates one token's key of one head, and rounds it and the value, to the thread's own rows.  In between it is where
+ * sums will be: the thread's queries may be those of parts to come. */
 static void make_rows(const lc_batch *b, const lc_scratch *scratch, int32_t kv_head, int32_t token)
 {
     const lc_context *ctx = b->context;
@@ -267,7 +268,7 @@ static key_span part_span(const lc_batch *b, const parts *p, int32_t part)
     return (key_span){.first = first, .last = (int32_t)lc_min(first + p->keys, length - own), .own = own};
 }
 
-/* They come from the threads that computed them. */
+/* Queries come from the threads that computed them. */
 static void expect_queries(const lc_batch *b, int32_t kv_head)
 {
     const lc_context *ctx = b->context;

@@ -109,9 +109,9 @@ typedef enum lc_rounding {
                             where weights are quantised, and in bf16 where weights are F16 or BF16 and the processor
                             multiplies that; smaller ones as LC_ROUND_EXACT */
     LC_ROUND_EXACT,      /* 15 bits where weights are quantised, floats otherwise */
-    LC_ROUND_LLAMA_CPP,  /* first as llama.cpp's kernels for processors do it, so that figures of both compare: 8 bits in
-                            blocks of 32 where weights have such, of 256 where theirs have, f16 or bf16 where weights are
-                            that; then as LC_ROUND_EXACT */
+    LC_ROUND_LLAMA_CPP,  /* first as llama.cpp's kernels for processors do it, so that figures of both compare: 8 bits
+                            in blocks of 32 where weights have such, of 256 where theirs have, f16 or bf16 where weights
+                            are that; then as LC_ROUND_EXACT */
     LC_N_ROUNDINGS
 } lc_rounding;
 

@@ -58,8 +58,8 @@ void lc_pool_hold(lc_pool *pool);
  * n_chunks (1..LC_STAGE_CHUNKS) is the same in all threads. */
 int32_t lc_team_take(lc_team *team, int64_t n_chunks);
 /* The same for a stage of trials, and whether this thread is the first: then it must deliver.  (A chunk that was taken
- * is always won.)  The kind of a stage is the same in all threads.  chunk_ns is about what a chunk takes: one that takes
- * eight times as long is tried by others too. */
+ * is always won.)  The kind of a stage is the same in all threads.  chunk_ns is about what a chunk takes: one that
+ * takes eight times as long is tried by others too. */
 int32_t lc_team_try(lc_team *team, int64_t n_chunks, int64_t chunk_ns);
 bool lc_team_win(lc_team *team);
 /* The chunks first..end-1 of a stage with n_chunks are those that this thread is given, unless it comes late. */

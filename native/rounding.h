@@ -5,8 +5,8 @@
 #include "types.h"
 
 /* n activations of a row, from a whole block on, that are to meet weights of a type, as llama.cpp rounds them for that:
- *   blocks of 32   bytes and their scale in f16, which makes 127 of the largest magnitude (its q8_0; q8_1, beside weights
- *                  with offsets, also rounds the sum that meets the offsets, which is left out here)
+ *   blocks of 32   bytes and their scale in f16, which makes 127 of the largest magnitude (its q8_0; q8_1, beside
+ *                  weights with offsets, also rounds the sum that meets the offsets, which is left out here)
  *   super-blocks   likewise 256 of them, and the scale in f32 (q8_K)
  *   F16, BF16      numbers of that type
  * What is too large for f16 is not rounded to it, while it becomes an infinity there. */

@@ -3,8 +3,8 @@
 #include "pool_parts.h"
 
 #define FETCH_BYTES 512 /* between two looks */
-/* After so many times what a chunk takes (5 to 20 us for one token) those in other threads' hands are tried too: that is
- * less than a tenth of the time for which a scheduler puts a thread aside. */
+/* After so many times what a chunk takes (5 to 20 us for one token) those in other threads' hands are tried too: that
+ * is less than a tenth of the time for which a scheduler puts a thread aside. */
 #define PATIENCE 8
 
 /* Chunks of a stage are cut evenly into regions, one for each thread, who takes those of its own in order, and then

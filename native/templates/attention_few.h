@@ -1,18 +1,18 @@
 /* attention_few.h - attention of a few queries (an answer's), written once for every instruction set.
  *
  * Needs what vector.h needs, vf_load_i8 (int8 to float), and for so many queries: ATTENTION_KEYS(rows), registers of
- * keys in one step, ATTENTION_CHAINS(rows), how many sums each has, so that an addition need not wait for the one before,
- * and ATTENTION_VALUES(rows), registers of a value (DEFINE_FEW says what they may be).  After Milakov and Gimelshein,
- * "Online normalizer calculation for softmax" (2018), and Dao et al., "FlashAttention" (2022): for each tile of keys the
- * scores' maximum may rise, and what was summed before is scaled down to it.
+ * keys in one step, ATTENTION_CHAINS(rows), how many sums each has, so that an addition need not wait for the one
+ * before, and ATTENTION_VALUES(rows), registers of a value (DEFINE_FEW says what they may be).  After Milakov and
+ * Gimelshein, "Online normalizer calculation for softmax" (2018), and Dao et al., "FlashAttention" (2022): for each tile
+ * of keys the scores' maximum may rise, and what was summed before is scaled down to it.
  *
  * Keys are stored 16 side by side, so that a register is one dimension of many keys and no sum across lanes is needed.
  *
  * Memory must not wait: keys and values are read block by block, in the order in which they lie, and asked for some KB
  * before, a tile's values after its keys and the next tile's keys after these.  Four blocks of keys at once need fewer
- * loads of queries, and computed from a cache they are up to 17 % faster, but come from memory at 66 to 80 % of the speed
- * it has, where one after the other comes at 86 to 97 (Zen 5, 53 GB/s, 1 to 6 queries).  From 7 queries on arithmetic
- * takes as long as memory, and with AVX-512 two blocks share a query.
+ * loads of queries, and computed from a cache they are up to 17 % faster, but come from memory at 66 to 80 % of the
+ * speed it has, where one after the other comes at 88 to 97 (Zen 5, 53 GB/s, 1 to 6 queries).  From 7 queries on
+ * arithmetic takes as long as memory, and with AVX-512 two blocks share a query.
  */
 #include "../ahead.h"
 
@@ -81,13 +81,38 @@ LC_INLINE void ask_for_rest(const lc_attention *a, const block_span *now, const 
 /* Blocks of keys that meet a query in one step. */
 #define BLOCKS(rows) (ATTENTION_KEYS(rows) * LANES > LC_KEY_BLOCK ? ATTENTION_KEYS(rows) * LANES / LC_KEY_BLOCK : 1)
 #define MOST_BLOCKS 2
+#define MOST_STEP 4 /* registers of keys, and sums of each */
+
+/* What so many chains of sums of some registers of keys, the first of them `first`, make: scores, or what the dimensions
+ * of one record add to them. */
+LC_INLINE void store_scores(const int rows, const bool q8, vf sums[FEW_ROWS][MOST_STEP][MOST_STEP], int32_t first,
+                            const uint8_t *const now[MOST_BLOCKS], int32_t record, float *scores)
+{
+    const int vectors = ATTENTION_KEYS(rows), chains = ATTENTION_CHAINS(rows);
+    const size_t at_record = q8 ? (size_t)record * LC_KV_RECORD : 0;
+    #pragma GCC unroll 8
+    for (int r = 0; r < rows; r++)
+        #pragma GCC unroll 4
+        for (int v = 0; v < vectors; v++) {
+            const uint8_t *scales = now[v * LANES / LC_KEY_BLOCK] + at_record;
+            const int32_t at = first + v * LANES;
+            float *to = scores + r * TILE_KEYS + at;
+            vf score = sums[r][0][v];
+            #pragma GCC unroll 4
+            for (int c = 1; c < chains; c++)
+                score += sums[r][c][v];
+            if (q8)
+                score = vf_fma(score, vf_load_f16(halves_at(scales) + at % LC_KEY_BLOCK),
+                               record ? vf_load(to) : vf_set1(0.0f));
+            vf_store(to, score);
+        }
+}
 
 /* The scores of some blocks of keys, or what the dimensions of one record add to them. */
 LC_INLINE void block_scores(const int rows, const bool q8, const lc_attention *a, int32_t record,
                             const uint8_t *const now[MOST_BLOCKS], const uint8_t *const later[MOST_BLOCKS],
                             float *scores)
 {
-    enum { MOST = 4 }; /* registers of keys, and sums of each */
     const int vectors = ATTENTION_KEYS(rows), chains = ATTENTION_CHAINS(rows);
     const int32_t row_bytes = LC_KEY_BLOCK * (q8 ? 1 : 2), dims = q8 ? LC_BLOCK : a->head_dim;
     const float *query = a->q + record * LC_BLOCK;
@@ -96,7 +121,7 @@ LC_INLINE void block_scores(const int rows, const bool q8, const lc_attention *a
     for (int i = 0; q8 && i < BLOCKS(rows); i++)
         __builtin_prefetch(later[i] + at_record + LC_KV_RECORD - 1); /* records end within a line */
     for (int32_t first = 0; first < LC_KEY_BLOCK; first += vectors * LANES) {
-        vf sums[FEW_ROWS][MOST][MOST];
+        vf sums[FEW_ROWS][MOST_STEP][MOST_STEP];
         #pragma GCC unroll 8
         for (int r = 0; r < rows; r++)
             #pragma GCC unroll 4
@@ -112,7 +137,7 @@ LC_INLINE void block_scores(const int rows, const bool q8, const lc_attention *a
                         __builtin_prefetch(later[i] + at_record + d * row_bytes + line);
             #pragma GCC unroll 4
             for (int j = 0; j < LC_KEY_DIMS; j++) {
-                vf keys[MOST];
+                vf keys[MOST_STEP];
                 #pragma GCC unroll 4
                 for (int v = 0; v < vectors; v++) {
                     const uint8_t *k = now[v * LANES / LC_KEY_BLOCK] + at_keys;
@@ -128,22 +153,7 @@ LC_INLINE void block_scores(const int rows, const bool q8, const lc_attention *a
                 }
             }
         }
-        #pragma GCC unroll 8
-        for (int r = 0; r < rows; r++)
-            #pragma GCC unroll 4
-            for (int v = 0; v < vectors; v++) {
-                const uint8_t *scales = now[v * LANES / LC_KEY_BLOCK] + at_record;
-                const int32_t at = first + v * LANES;
-                float *to = scores + r * TILE_KEYS + at;
-                vf score = sums[r][0][v];
-                #pragma GCC unroll 4
-                for (int c = 1; c < chains; c++)
-                    score += sums[r][c][v];
-                if (q8)
-                    score = vf_fma(score, vf_load_f16(halves_at(scales) + at % LC_KEY_BLOCK),
-                                   record ? vf_load(to) : vf_set1(0.0f));
-                vf_store(to, score);
-            }
+        store_scores(rows, q8, sums, first, now, record, scores);
     }
 }
 
@@ -207,8 +217,8 @@ LC_INLINE void scale_weights(const int rows, const block_span *values, int32_t r
 }
 
 /* acc[rows] = acc * shrink + weights * values, over `vectors` registers of dimensions from dim on.  For Q8_0 weights
- * are those of scale_weights, of the records of the dimensions one after the other, and whole records are taken, or parts
- * of one. */
+ * are those of scale_weights, of the records of the dimensions one after the other, and whole records are taken, or
+ * parts of one. */
 LC_INLINE void add_values(const int rows, const int vectors, const bool q8, const lc_attention *a, int32_t dim,
                           const block_span *values, const block_span *next, int32_t n_keys, const float *weights,
                           const float *shrink)

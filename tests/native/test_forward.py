@@ -49,6 +49,9 @@ MODELS: dict[str, dict[str, Any]] = {
     },
 }
 LENGTHS = (1, 2, 5, 17, 150)
+#: A layer of 0.7 MB, which threads share even when one token is evaluated (smaller ones are one thread's), and KV heads
+#: whose keys are cut into parts.
+SHARED: dict[str, Any] = {"n_embd": 128, "n_ff": 448, "n_heads": 6, "n_kv_heads": 2, "head_dim": 20}
 
 
 def ids_of(model: TinyLlama, n: int = 150) -> list[int]:
@@ -242,13 +245,15 @@ def test_the_newest_key(isa: str, kv: str, group: int, head_dim: int, pool: Pool
 
 
 @pytest.mark.parametrize("isa", ISAS)
-def test_long_contexts(isa: str, pool: Pool) -> None:
-    """Keys in several parts and tiles, shared between threads."""
-    tiny = TinyLlama(n_heads=2, n_kv_heads=1, n_vocab=300)
+@pytest.mark.parametrize("kv", ["F16", "Q8_0"])
+@pytest.mark.parametrize("shape", [{"n_heads": 2, "n_kv_heads": 1}, SHARED], ids=["one thread", "shared"])
+def test_long_contexts(isa: str, kv: str, shape: dict[str, Any], pool: Pool) -> None:
+    """Keys in several parts and tiles, an answer's computed by one thread or shared between two."""
+    tiny = TinyLlama(**shape, n_vocab=300, n_layers=1 if kv == "Q8_0" else 2)  # see test_a_cache_of_bytes
     ids = ids_of(tiny, 1300)
-    expected = tiny.logits(ids)
+    expected = tiny.logits(ids, kv)
     with chosen_isa(isa):
-        context = CoreContext(CoreModel(tiny.hparams(), tiny.tensors), pool, 1300, 256)
+        context = CoreContext(CoreModel(tiny.hparams(), tiny.tensors), pool, 1300, 256, kv=kv)
     assert_close(tiny, context.eval(ids[:1295]), expected[1294], "prompt")
     for n in range(1296, 1301):
         assert_close(tiny, context.eval([ids[n - 1]]), expected[n - 1], n)
@@ -258,18 +263,19 @@ def test_long_contexts(isa: str, pool: Pool) -> None:
 
 
 @pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("name", ["grouped", "mixed", "mixed blocks"])
+@pytest.mark.parametrize("name", ["grouped", "mixed", "mixed blocks", "shared"])
 @pytest.mark.parametrize(("kv", "rounding"), [("F16", "fast"), ("Q8_0", "fast"), ("F16", "llama.cpp")])
 def test_threads_do_not_change_a_bit(isa: str, name: str, kv: str, rounding: str) -> None:
-    tiny = TinyLlama(**(MODELS | {"mixed blocks": MIXED_BLOCKS})[name])
-    ids = ids_of(tiny)
+    tiny = TinyLlama(**(MODELS | {"mixed blocks": MIXED_BLOCKS, "shared": SHARED})[name])
+    ids = ids_of(tiny, 600 if name == "shared" else 150)  # keys in three parts
+    n = len(ids) - 9
     with chosen_isa(isa):
         model = CoreModel(tiny.hparams(), tiny.tensors)
     results = set()
     for n_threads in (1, 2, 3):
         with Pool(n_threads) as pool:
-            context = CoreContext(model, pool, 160, 70, kv=kv, rounding=rounding)
-            logits = [context.eval(ids[:141])] + [context.eval([token]) for token in ids[141:]]
+            context = CoreContext(model, pool, len(ids), 70, kv=kv, rounding=rounding)
+            logits = [context.eval(ids[:n])] + [context.eval([token]) for token in ids[n:]]
             results.add(b"".join(row.tobytes() for row in logits))
             context.close()
     assert len(results) == 1

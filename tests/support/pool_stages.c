@@ -1,4 +1,5 @@
-/* pool_stages.c - jobs of a pool with threads that stall, each thing seen counted; says what was wrong and exits with 1.
+/* pool_stages.c - jobs of a pool with threads that stall, each thing seen counted; says what was wrong and exits with
+ * 1.
  *
  *     pool_stages mixed|stalled|aborted THREADS
  */
