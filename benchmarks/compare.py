@@ -158,6 +158,7 @@ def row(result: dict[str, Any], names: Sequence[str], machine: dict[str, float])
     if machine:
         int8 = machine["int8_gop_s"]
         cells.append(f"{100 * result['ops'] * ours['prompt'] / 1e9 / int8:.0f} %" if int8 else "-")
+        cells.append(f"{ours['read_gb_s']:.0f}")
         cells += [f"{100 * result[name]:.0f} %" for name in ("share_of_read", "share_with_cache")]
     return cells
 
@@ -187,7 +188,7 @@ def report(results: Sequence[dict[str, Any]], work: Work, machine: dict[str, flo
     header = ["model"]
     for phase in PHASES:
         header += [f"{phase}: ours", *(cell for name in peers for cell in (name, "ratio"))]
-    header += ["share of int8 peak", "of read bandwidth: weights", "with keys and values"] if machine else []
+    header += ["of int8 peak", "GB/s there were", "of them for weights", "with keys and values"] if machine else []
     show(header, [row(result, peers, machine) for result in results])
     if work.busy:
         print("\nBeside another program at full load on one core, and what share of the speed alone that is:\n")

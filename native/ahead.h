@@ -48,7 +48,7 @@ LC_INLINE void lc_ahead_read(const void *at, size_t n)
         __builtin_prefetch((const void *)line);
 }
 
-/* What is not read at once, and more than the first-level cache holds. */
+/* What is not read at once, or more than the first-level cache has room for. */
 LC_INLINE void lc_ahead_later(const void *at, size_t n)
 {
     LC_LINES(line, at, n)

@@ -93,6 +93,7 @@ static void pack_tile(const lc_batch *b, const input *in, lc_activations *a, int
 #define FIRST_FETCH 8192 /* what comes while the rows are normed, or a token's attention is joined */
 #define PACK_COLUMNS 512 /* made ready between two looks at memory, a third of a microsecond */
 #define PACK_FETCH 8192  /* what memory gives a thread in that time */
+#define NEAR_BYTES 24576 /* of one row, half of a first-level cache */
 
 /* What the thread reads of a step of one token when the chunks first..end-1 of the step are its own: those that lie in
  * the same product as the first do so one after the other. */
@@ -116,10 +117,21 @@ static void expect(const lc_batch *b, lc_team *team, const step *next)
         expect_chunks(team, next, &p, first, end);
 }
 
+/* A row comes from the threads that computed it.  One that would fill the first-level cache (7B's input of `down`) would
+ * push out its own beginning, and weights that were asked for: 1 % of 7B's answers (Zen 5, builds in turn). */
+static void expect_row(const input *in)
+{
+    const size_t n_bytes = (size_t)in->cols * sizeof(float);
+    if (n_bytes > NEAR_BYTES)
+        lc_ahead_later(in->x, n_bytes);
+    else
+        lc_ahead_read(in->x, n_bytes);
+}
+
 static void pack_one(const lc_batch *b, lc_team *team, const input *in, lc_activations *a, float *scratch)
 {
     if (!in->in_parts)
-        lc_ahead_read(in->x, (size_t)in->cols * sizeof(float)); /* from the threads that computed it */
+        expect_row(in);
     lc_team_fetch(team, FIRST_FETCH);
     const float *x = input_row(b, in, 0, scratch);
     for (int64_t first = 0; first < in->cols; first += PACK_COLUMNS) {
