@@ -11,8 +11,8 @@
  * not more than a thread can wait for at once: so it was on the two kinds of processor that were measured.
  *
  * 48 KB (Zen 5), shares of the bandwidth that products read with 4, 6 and 8 KB, in rows of 4,096: Q4_0 at 53 GB/s 99,
- * 98 and 96 %, at 80 GB/s 91, 96 and 94 %; Q4_1 100, 97, 96 and 87, 93, 94 %; Q5_0 at 80 GB/s 89, 95 and 96 %; Q8_0 92 %
- * with all.  A super-block's parts are not read from its beginning to its end: Q4_K at 53 GB/s 97, 96 and 94 %, at 80
+ * 98 and 96 %, at 80 GB/s 91, 96 and 94 %; Q4_1 100, 97, 96 and 87, 93, 94 %; Q5_0 at 80 GB/s 89, 95 and 96 %; Q8_0 92
+ * % with all.  A super-block's parts are not read from its beginning to its end: Q4_K at 53 GB/s 97, 96 and 94 %, at 80
  * GB/s 88, 94 and 97 %.  32 KB (Zen 4): 30-31 GB/s with 4 KB, 27-28 with 12 KB, 21 with 32 KB.  Other processors than
  * these have a distance that was not measured on them. */
 size_t lc_ahead_distance(const lc_type_info *info)

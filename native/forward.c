@@ -117,8 +117,8 @@ static void expect(const lc_batch *b, lc_team *team, const step *next)
         expect_chunks(team, next, &p, first, end);
 }
 
-/* A row comes from the threads that computed it.  One that would fill the first-level cache (7B's input of `down`) would
- * push out its own beginning, and weights that were asked for: 1 % of 7B's answers (Zen 5, builds in turn). */
+/* A row comes from the threads that computed it.  One that would fill the first-level cache (7B's input of `down`)
+ * would push out its own beginning, and weights that were asked for: 1 % of 7B's answers (Zen 5, builds in turn). */
 static void expect_row(const input *in)
 {
     const size_t n_bytes = (size_t)in->cols * sizeof(float);

@@ -3,8 +3,8 @@
  * Needs what vector.h needs, vf_load_i8 (int8 to float), and for so many queries: ATTENTION_KEYS(rows), registers of
  * keys in one step, ATTENTION_CHAINS(rows), how many sums each has, so that an addition need not wait for the one
  * before, and ATTENTION_VALUES(rows), registers of a value (DEFINE_FEW says what they may be).  After Milakov and
- * Gimelshein, "Online normalizer calculation for softmax" (2018), and Dao et al., "FlashAttention" (2022): for each tile
- * of keys the scores' maximum may rise, and what was summed before is scaled down to it.
+ * Gimelshein, "Online normalizer calculation for softmax" (2018), and Dao et al., "FlashAttention" (2022): for each
+ * tile of keys the scores' maximum may rise, and what was summed before is scaled down to it.
  *
  * Keys are stored 16 side by side, so that a register is one dimension of many keys and no sum across lanes is needed.
  *
@@ -83,8 +83,7 @@ LC_INLINE void ask_for_rest(const lc_attention *a, const block_span *now, const 
 #define MOST_BLOCKS 2
 #define MOST_STEP 4 /* registers of keys, and sums of each */
 
-/* What so many chains of sums of some registers of keys, the first of them `first`, make: scores, or what the dimensions
- * of one record add to them. */
+/* Adds up the chains of some keys, from `first` on: their scores, or what the dimensions of one record add to them. */
 LC_INLINE void store_scores(const int rows, const bool q8, vf sums[FEW_ROWS][MOST_STEP][MOST_STEP], int32_t first,
                             const uint8_t *const now[MOST_BLOCKS], int32_t record, float *scores)
 {
