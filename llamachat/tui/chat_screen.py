@@ -74,7 +74,7 @@ class ChatScreen(ChatView):
             done = self.try_to(lambda: self.session.send(commands.as_message(event.text))) is not None
             self.query_one(Transcript).follow()
         if not done:
-            pane.composer.give_back(as_command=as_command)
+            pane.give_back(event.text, as_command=as_command)
             return
         pane.composer.history_of_prompts.add(event.text)
         await self.after_operation()

@@ -68,6 +68,7 @@ class ComposerPane(Vertical):
         self._edit_label = ""
         self._gives_up = False  #: what was changed in it: the next Escape does
         self._trouble_text = ""
+        self._refused: str | None = None  #: a command that the trouble below is about
         self._looked_at = ""
 
     def compose(self) -> ComposeResult:
@@ -95,6 +96,8 @@ class ComposerPane(Vertical):
         if self._gives_up:
             self._gives_up = False
             self.show_trouble(self._edit_label, notice=True)
+        if self._refused is not None and self.composer.prompt != self._refused:
+            self.show_trouble("")
         self._look_for_commands()
         if self._kept_draft is None and not self._draft_timer_runs:
             self._draft_timer_runs = True
@@ -170,6 +173,7 @@ class ComposerPane(Vertical):
     def show_trouble(self, text: str, *, notice: bool = False) -> None:
         """Says in one sentence what is wrong, or what is going on; empty takes it away."""
         line = self.query_one("#trouble", Static)
+        self._refused = None
         self._trouble_text = clean_line(text, 400)
         line.update(Content(self._trouble_text))
         line.set_class(bool(text), "-shown")
@@ -179,6 +183,12 @@ class ComposerPane(Vertical):
     def trouble(self) -> str:
         """What the line says."""
         return self._trouble_text
+
+    def give_back(self, sent: str, *, as_command: bool) -> None:
+        """Puts a text in again that was refused. What is wrong with a command is said until it is typed over."""
+        self.composer.give_back(as_command=as_command)
+        if as_command and self.composer.prompt == sent:
+            self._refused = sent
 
     # ---- commands -----------------------------------------------------------
 

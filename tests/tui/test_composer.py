@@ -356,3 +356,26 @@ async def test_trouble_goes_away_with_the_next_message() -> None:
         await chat.ask("next")
         assert chat.trouble == ""
         assert "Something went wrong" not in chat.text
+
+
+async def test_what_is_wrong_with_a_command_is_said_until_it_is_typed_over() -> None:
+    async with open_chat() as chat:
+        await chat.send("/hepl")
+        assert chat.composer.text == "/hepl"
+        await chat.pilot.pause()
+        assert "/hepl" in chat.trouble
+        await chat.press("h")
+        assert chat.composer.text == "h"
+        assert chat.trouble == ""
+
+
+async def test_what_is_wrong_with_a_command_is_said_while_something_else_is_typed() -> None:
+    async with open_chat() as chat:
+        pane = chat.app.chat_screen.query_one(ComposerPane)
+        chat.composer.show_prompt("/hepl")
+        chat.composer.submit("/hepl")
+        chat.composer.show_prompt("typed since")
+        await chat.pilot.pause()
+        await chat.press("x")
+        assert chat.composer.text == "typed sincex"
+        assert "/hepl" in pane.trouble
