@@ -95,6 +95,11 @@ class Answer:
         """Whether the message had text already."""
         return bool(self._before.text)
 
+    @property
+    def added_nothing(self) -> bool:
+        """Whether the model ended at once what it was to go on with."""
+        return self.continues and self._tokens == 0 and self.message.status is Status.COMPLETE
+
     # ---- on a thread of its own -------------------------------------------------
 
     def prepare(self, dropped: int, max_tokens: int, hand_over: Callable[[Request], None]) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from llamachat.chat.conversation import Message
     from llamachat.chat.session import ChatSession
 
 
@@ -34,8 +35,14 @@ class Face(Protocol):
     def confirm(self, question: str, action: Callable[[], None]) -> None:
         """Asks, and does ``action`` if the person agrees (now or later)."""
 
+    def edit_line(self, label: str, text: str, action: Callable[[str], object]) -> None:
+        """Lets the person edit a line, then calls ``action`` with the result (not at all if cancelled)."""
+
     def edit_text(self, label: str, text: str, action: Callable[[str], object]) -> None:
-        """Lets the person edit ``text``, then calls ``action`` with the result (not at all if cancelled)."""
+        """The same for a text of several lines."""
+
+    def edit_message(self, message: Message) -> None:
+        """Lets the person edit a message of the chat, and hands the result to ``ChatSession.edit``."""
 
     def pick_session(self) -> None:
         """Shows the stored chats to choose from."""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import difflib
-import textwrap
 from typing import TYPE_CHECKING
 
 from llamachat import paths
 from llamachat.chat.code_blocks import code_blocks
 from llamachat.chat.command import Command, Face
 from llamachat.chat.conversation import Message, Role
-from llamachat.chat.info import describe
+from llamachat.chat.info import beside, describe
 from llamachat.chat.names import NO_MODEL_HERE, find_model, find_session, model_files, model_name
 from llamachat.chat.prompt_formats import FORMATS
 from llamachat.display import clean_line, counted
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 _AUTO = "auto"
 _NO_ANSWER = "there is no answer here yet"
 _NOTHING = "there is nothing here yet: ask something first"
-_DIALOG_COLUMNS = 66  # of text in the widest dialog of the full screen; line mode has more
 
 
 # ---- what there is to act on ---------------------------------------------------
@@ -98,7 +96,7 @@ def _rename(session: ChatSession, face: Face, argument: str) -> None:
     if argument:
         session.rename(conversation.id, argument)
     else:
-        face.edit_text("Title", conversation.title, lambda title: session.rename(conversation.id, title))
+        face.edit_line("Title", conversation.title, lambda title: session.rename(conversation.id, title))
 
 
 def _delete(session: ChatSession, face: Face, argument: str) -> None:
@@ -117,7 +115,7 @@ def _delete(session: ChatSession, face: Face, argument: str) -> None:
 def _examples(session: ChatSession, face: Face, argument: str) -> None:
     from llamachat.chat.examples import add_examples
 
-    face.say("example chats: " + ", ".join(add_examples(session, argument)))
+    face.say("example chats: " + ", ".join(f"“{title}”" for title in add_examples(session, argument)))
 
 
 def _complete_examples(_session: ChatSession, _face: Face, typed: str) -> list[str]:
@@ -142,7 +140,7 @@ def _edit(session: ChatSession, face: Face, argument: str) -> None:
     if argument:
         session.edit(question.id, argument)
     else:
-        face.edit_text("Question", question.text, lambda text: session.edit(question.id, text))
+        face.edit_message(question)
 
 
 def _correct(session: ChatSession, face: Face, argument: str) -> None:
@@ -150,7 +148,7 @@ def _correct(session: ChatSession, face: Face, argument: str) -> None:
     if argument:
         session.edit(answer.id, argument)
     else:
-        face.edit_text("Answer", answer.text, lambda text: session.edit(answer.id, text))
+        face.edit_message(answer)
 
 
 def _previous(session: ChatSession, _face: Face, _argument: str) -> None:
@@ -211,13 +209,8 @@ def _complete_set(session: ChatSession, _face: Face, typed: str) -> list[str]:
 def _params(session: ChatSession, face: Face, _argument: str) -> None:
     values = session.settings.to_dict()
     width = max(len(p.key) for p in PARAMETERS)
-    shown = [_with_help(f"{p.key:<{width}}  {p.format(values[p.name]):>6}  ", p.help) for p in PARAMETERS]
+    shown = [beside(f"{p.key:<{width}}  {p.format(values[p.name]):>6}  ", p.help) for p in PARAMETERS]
     face.say("\n".join(shown))
-
-
-def _with_help(name: str, text: str) -> str:
-    """A name with its help beside it, as narrow as a dialog is."""
-    return textwrap.fill(text, _DIALOG_COLUMNS, initial_indent=name, subsequent_indent=" " * len(name))
 
 
 def _reset(session: ChatSession, face: Face, argument: str) -> None:
@@ -328,7 +321,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("params", "Show all sampling parameters.", _params, aliases=("show",)),
     Command("reset", "Put one sampling parameter, or all, back to the defaults.", _reset, "[NAME]",
             complete=_complete_names),
-    Command("system", "Change the system prompt of this chat ('-' for none).", _system, "[TEXT]"),
+    Command("system", "Change the system prompt of this chat ('-' for the model's own).", _system, "[TEXT]"),
     Command("model", "Open another model: a file, or a name in the models folder.", _model, "[FILE|NAME]",
             complete=_complete_models),
     Command("pull", "Fetch the default model, and open it.", lambda _, face, __: face.fetch_model()),

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING
 
+from llamachat.display import clean_line
 from llamachat.engine.settings import PARAMETERS
 
 if TYPE_CHECKING:
     from llamachat.chat.session import ChatSession
 
 
+_COLUMNS = 66  # of text in the widest dialog of the full screen; line mode has more
+_SYSTEM_CHARS = 300
+
+
+def beside(name: str, text: str) -> str:
+    """A name with a text beside it, as narrow as a dialog is."""
+    return textwrap.fill(text, _COLUMNS, initial_indent=name, subsequent_indent=" " * len(name), break_on_hyphens=False)
+
+
 def describe(session: ChatSession) -> str:
-    """Chat, model, context, figures and settings, a line each."""
+    """Chat, model, context, figures and settings, one after the other."""
     facts = [*_chat(session), *_model(session), *_figures(session)]
     values = session.settings.to_dict()
     facts.append(("sampling", ", ".join(f"{p.key} {p.format(values[p.name])}" for p in PARAMETERS)))
     facts.append(("saved in", "memory only" if session.store.in_memory else str(session.store.data_dir)))
-    return "\n".join(f"{name:<10}{fact}" for name, fact in facts)
+    return "\n".join(beside(f"{name:<10}", fact) for name, fact in facts)
 
 
 def _chat(session: ChatSession) -> list[tuple[str, str]]:
@@ -38,6 +49,7 @@ def _model(session: ChatSession) -> list[tuple[str, str]]:
         ("model", f"{model.name}, {model.format} {model.type_name}, {size}"),
         ("file", str(model.path)),
         ("format", session.prompt_format),
+        ("system", clean_line(session.system_in_use, _SYSTEM_CHARS) or "none, or the model's own"),
         ("context", f"{used} (trained for {model.n_ctx_train:,}), vocabulary of {model.n_vocab:,}"),
     ]
 

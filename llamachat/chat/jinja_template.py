@@ -57,6 +57,11 @@ class TemplateWriter:
         return self._fallback.name if self._failed else "template"
 
     @property
+    def default_system(self) -> str:
+        """The fallback's, once that is in use: a template does not say."""
+        return self._fallback.default_system if self._failed else ""
+
+    @property
     def stop_texts(self) -> tuple[str, ...]:
         """None: a template ends answers with tokens."""
         return self._fallback.stop_texts if self._failed else ()

@@ -171,6 +171,13 @@ def _too_long(n_tokens: int, room: int, about: str = "") -> str:
     )
 
 
+def _no_room_for_more(n_tokens: int, room: int) -> str:
+    return (
+        f"there is no room for more of this answer: with its question it has {n_tokens:,} tokens, of {room:,} that fit "
+        "the context; open the model with a larger --n-ctx"
+    )
+
+
 def build_prompt(
     writer: PromptWriter,
     tokenizer: Tokenizer,
@@ -210,7 +217,7 @@ def build_prompt(
             return Prompt(window, n_messages[start])
     if len(ids) <= last_room:
         return Prompt(ids, n_messages[last])
-    raise PromptError(_too_long(len(ids), last_room))
+    raise PromptError((_no_room_for_more if last < len(turns) - 1 else _too_long)(len(ids), last_room))
 
 
 def _sizes(turns: Sequence[Turn], tokenizer: Tokenizer, room: int) -> list[int]:

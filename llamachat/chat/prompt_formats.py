@@ -68,6 +68,10 @@ class PromptWriter(Protocol):
     def stop_texts(self) -> tuple[str, ...]:
         """Texts that end an answer, for formats that end it with no token."""
 
+    @property
+    def default_system(self) -> str:
+        """What stands in where a conversation has no system prompt, as far as that is known."""
+
     def render(self, system: str, turns: Sequence[Turn]) -> list[Piece]:
         """The prompt, ready for the answer; an answer as the last turn is left open, to be continued."""
 

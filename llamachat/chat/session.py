@@ -373,6 +373,8 @@ class ChatSession(SessionState):
     def _answer_over(self, answer: Answer, event: Finished) -> None:
         if event.reason is StopReason.FAILED and answer.conversation is self.conversation:
             self.error = event.message
+        if event.reason is StopReason.END and answer.added_nothing:
+            self._notices.append("the model has nothing to add to this answer")
         self._keep(answer)
 
     def _keep(self, answer: Answer) -> None:

@@ -115,6 +115,13 @@ class SessionState:
         return self._writer_in_use().name if self.model else ""
 
     @property
+    def system_in_use(self) -> str:
+        """The chat's system prompt, or the one that the prompt format puts in its place. Empty where there is none, or
+        none is known: a template of a model's file may have one of its own.
+        """
+        return self.conversation.system or (self._writer_in_use().default_system if self.model else "")
+
+    @property
     def draft(self) -> str:
         """The unsent text of this chat."""
         return self.conversation.draft

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from llamachat import paths
 from llamachat.chat.commands import COMMANDS
+from llamachat.chat.conversation import Message, Role
 from llamachat.chat.names import NO_MODEL_HERE, model_files, model_name
 from llamachat.chat.session import ChatSession
 from llamachat.cli.failures import soft_signals
@@ -86,6 +87,15 @@ class LineFace:
         answer = self._reader.answer(f"{question} [y/N]")
         if answer and answer.strip().lower() in ("y", "yes"):
             action()
+
+    def edit_line(self, label: str, text: str, action: Callable[[str], object]) -> None:
+        """Asks for a line, with ``text`` to begin from."""
+        self.edit_text(label, text, action)
+
+    def edit_message(self, message: Message) -> None:
+        """Asks for another text of a message."""
+        label = "Question" if message.role is Role.USER else "Answer"
+        self.edit_text(label, message.text, lambda text: self._session.edit(message.id, text))
 
     def edit_text(self, label: str, text: str, action: Callable[[str], object]) -> None:
         """Asks for a text, with ``text`` to begin from."""

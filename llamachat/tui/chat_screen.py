@@ -9,7 +9,6 @@ from textual import events
 from textual.binding import Binding, BindingType
 
 from llamachat.chat import commands
-from llamachat.chat.conversation import Message, Role
 from llamachat.chat.session import ChatSession, Phase
 from llamachat.errors import LlamachatError
 from llamachat.tui.chat_view import WAITS_FOR_MODEL, ChatView
@@ -49,7 +48,7 @@ class ChatScreen(ChatView):
     def __init__(self, session: ChatSession) -> None:
         super().__init__(session)
         self.face = ScreenFace(self)
-        self._edited = ""  #: the message whose text is in the composer
+        self._refusal = ""  #: why a parameter's value was not taken, as long as that is said
         self._copied: dict[str, int] = {}  #: which code block of a message was copied last
 
     # ---- composer -------------------------------------------------------------
@@ -61,11 +60,11 @@ class ChatScreen(ChatView):
         pane.flush_draft()  # of this chat: the command may open another
         as_command = not pane.editing and commands.is_command(event.text)
         if pane.editing:
-            edited = self.try_to(lambda: self.session.edit(self._edited, pane.true_text(event.text)))
+            edited = self.try_to(lambda: self.session.edit(self.edited, pane.true_text(event.text)))
             done = edited is not None
             if edited is not None:
                 pane.end_edit()
-                if edited.id == self._edited and not self.session.busy:
+                if edited.id == self.edited and not self.session.busy:
                     self.flash("nothing was changed")
         elif as_command:
             pane.close_menu()
@@ -117,7 +116,7 @@ class ChatScreen(ChatView):
         elif event.what == "copy_code":
             self._copy_code(event.view)
         elif event.what == "edit":
-            self._begin_edit(message)
+            self.begin_edit(message)
         else:
             operations: dict[str, Callable[[], object]] = {
                 "again": lambda: self.session.regenerate(message.id),
@@ -126,17 +125,6 @@ class ChatScreen(ChatView):
             }
             if self.try_to(operations[event.what]) is not None:
                 await self.after_operation()
-
-    def _begin_edit(self, message: Message) -> None:
-        if not self.query_one(ComposerPane).leave_edit():
-            return
-        self._edited = message.id
-        whose = (
-            "your message: enter sends it as a new version"
-            if message.role is Role.USER
-            else "the answer: enter saves it"
-        )
-        self.query_one(ComposerPane).begin_edit(message.text, f"Editing {whose}, esc leaves it as it is")
 
     def _copy_code(self, view: MessageView) -> None:
         from llamachat.chat.code_blocks import code_blocks
@@ -189,11 +177,24 @@ class ChatScreen(ChatView):
 
     def on_parameter_row_turned(self, event: ParameterRow.Turned) -> None:
         """Changes a parameter, from the next token on."""
+        self._end_refusal()
         self.try_to(lambda: self.session.set_parameter(event.parameter.name, event.value))
 
     def on_parameter_row_refused(self, event: ParameterRow.Refused) -> None:
         """Says why a value was not taken."""
         self.say_error(event.reason)
+        self._refusal = self.query_one(ComposerPane).trouble
+
+    def on_descendant_focus(self) -> None:
+        """Who leaves a parameter leaves its value as it was."""
+        super().on_descendant_focus()
+        if not isinstance(self.focused, ParameterRow):
+            self._end_refusal()
+
+    def _end_refusal(self) -> None:
+        if self._refusal and self.query_one(ComposerPane).trouble == self._refusal:
+            self.say_error("")
+        self._refusal = ""
 
     # ---- keys -----------------------------------------------------------------
 

@@ -68,6 +68,7 @@ class ChatView(Panes):
         self._compositor = SeenOnly()
         self.session = session
         self._ticker: Timer | None = None
+        self.edited = ""  #: the message whose text is in the composer
         self._shown_tree: tuple[object, ...] = ()
         self._last: Message | None = None
         self._said_error = ""
@@ -306,6 +307,18 @@ class ChatView(Panes):
         pane = self.query_one(ComposerPane)
         pane.composer.show_prompt(text)
         pane.composer.focus()
+
+    def begin_edit(self, message: Message) -> None:
+        """Takes a message into the composer; a change that waits there is asked about first."""
+        if not self.query_one(ComposerPane).leave_edit():
+            return
+        self.edited = message.id
+        whose = (
+            "your message: enter sends it as a new version"
+            if message.role is Role.USER
+            else "the answer: enter saves it"
+        )
+        self.query_one(ComposerPane).begin_edit(message.text, f"Editing {whose}, esc leaves it as it is")
 
     def propose(self, text: str) -> list[Proposal]:  # noqa: ARG002
         """What a line that is typed may become. Here nothing: who knows commands says more."""

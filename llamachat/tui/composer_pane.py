@@ -68,7 +68,7 @@ class ComposerPane(Vertical):
         self._edit_label = ""
         self._gives_up = False  #: what was changed in it: the next Escape does
         self._trouble_text = ""
-        self._refused: str | None = None  #: a command that the trouble below is about
+        self._refused: str | None = None  #: the text that the trouble below is about
         self._looked_at = ""
 
     def compose(self) -> ComposeResult:
@@ -99,7 +99,7 @@ class ComposerPane(Vertical):
         if self._refused is not None and self.composer.prompt != self._refused:
             self.show_trouble("")
         self._look_for_commands()
-        if self._kept_draft is None and not self._draft_timer_runs:
+        if not self._draft_timer_runs:
             self._draft_timer_runs = True
             self.set_timer(_DRAFT_SECONDS, self._save_draft)
 
@@ -109,8 +109,13 @@ class ComposerPane(Vertical):
 
     @property
     def draft(self) -> str:
-        """The unsent text, also while a message is being edited in its place."""
-        return self.composer.prompt if self._kept_draft is None else self._kept_draft
+        """The unsent text; while a message is being edited in its place, with what it was changed to: nothing that was
+        typed is lost when the program ends."""
+        text = self.composer.prompt
+        if self._kept_draft is None:
+            return text
+        changed = text if text != self._edit_began[1] else ""
+        return "\n\n".join(filter(None, (self._kept_draft, changed)))
 
     def flush_draft(self) -> None:
         """Hands the draft over now, if it changed."""
@@ -121,7 +126,7 @@ class ComposerPane(Vertical):
 
     def show_draft(self, text: str) -> None:
         """Puts a chat's draft in."""
-        if self.editing:
+        if self.editing or self._refused is not None:
             self.show_trouble("")
         self._kept_draft, self._gives_up = None, False
         self._saved_draft = text
@@ -185,10 +190,11 @@ class ComposerPane(Vertical):
         return self._trouble_text
 
     def give_back(self, sent: str, *, as_command: bool) -> None:
-        """Puts a text in again that was refused. What is wrong with a command is said until it is typed over."""
+        """Puts a text in again that was refused. What is wrong with it is said until it is changed."""
         self.composer.give_back(as_command=as_command)
-        if as_command and self.composer.prompt == sent:
-            self._refused = sent
+        text = self.composer.prompt
+        if text.rstrip() == sent.rstrip():  # else something was typed since
+            self._refused = text
 
     # ---- commands -----------------------------------------------------------
 

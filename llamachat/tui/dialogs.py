@@ -19,6 +19,7 @@ from llamachat.tui.path_completion import complete_path
 from llamachat.tui.row_list import Row, RowList
 
 Result = TypeVar("Result")
+_LINE_CHARS = 200
 
 
 class Dialog(ModalScreen[Result]):
@@ -65,10 +66,10 @@ class Dialog(ModalScreen[Result]):
 
 
 class ConfirmScreen(Dialog[bool]):
-    """A question with yes and no."""
+    """A question with yes and no. Enter is neither: what is asked about may be gone for good."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("y,enter", "agree", "Yes", show=False, id="confirm.yes"),
+        Binding("y", "agree", "Yes", show=False, id="confirm.yes"),
         Binding("n", "cancel", "No", show=False, id="confirm.no"),
     ]
 
@@ -142,6 +143,11 @@ class EditScreen(Dialog[str]):
             self._gives_up = True
             self.query_one(".trouble", Static).update("esc again gives the change up")
 
+    def on_mount(self) -> None:
+        """Typing goes on where the text ends."""
+        area = self.query_one(TextArea)
+        area.move_cursor(area.document.end)
+
     def on_text_area_changed(self) -> None:
         """Goes on, so nothing is given up."""
         self._gives_up = False
@@ -150,6 +156,26 @@ class EditScreen(Dialog[str]):
     def action_save(self) -> None:
         """Hands the text over."""
         self.dismiss(clean(self.query_one(TextArea).text))
+
+
+class LineScreen(Dialog[str]):
+    """A line to edit."""
+
+    def __init__(self, label: str, text: str) -> None:
+        super().__init__()
+        self._label, self._text = clean_line(label), clean_line(text, _LINE_CHARS)
+
+    def compose(self) -> ComposeResult:
+        """Label, field, keys."""
+        with Vertical(id="dialog"):
+            yield Static(self._label, classes="heading", markup=False)
+            yield Input(self._text, select_on_focus=False)
+            yield self.keys_line(("enter", "save"), ("esc", "cancel"))
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Enter hands the line over."""
+        event.stop()
+        self.dismiss(event.value)
 
 
 class ModelFileScreen(Dialog[Path]):

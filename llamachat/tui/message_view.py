@@ -235,7 +235,12 @@ The cursor walks the messages with **Up** and **Down**. A message with several v
 
     @property
     def _actions(self) -> tuple[tuple[str, str, str], ...]:
-        return tuple((key, word, action) for key, word, action in _ACTIONS if self.check_action(action, ()))
+        return tuple((key, word, action) for key, word, action in _ACTIONS if self._offers(action))
+
+    def _offers(self, action: str) -> bool:
+        """Whether the key is named: an answer that ended by itself can go on, but that is seldom wanted."""
+        whole = action == "go_on" and not self.message.status.unfinished
+        return bool(self.check_action(action, ())) and not whole
 
     def on_focus(self) -> None:
         """Shows what can be done."""
@@ -256,7 +261,7 @@ The cursor walks the messages with **Up** and **Down**. A message with several v
         if action == "again":
             return not self._you
         if action == "go_on":
-            return not self._you and self.message.status.unfinished
+            return not self._you and self.message.status is not Status.STREAMING
         if action == "copy_code":
             return any(fence in self.message.text for fence in ("```", "~~~"))  # what else may be none is told
         if action == "edit":

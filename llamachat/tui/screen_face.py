@@ -14,7 +14,9 @@ from llamachat.tui.row_list import Row
 from llamachat.tui.words import day_group, file_size, local_day
 
 if TYPE_CHECKING:
+    from llamachat.chat.conversation import Message
     from llamachat.tui.chat_view import ChatView
+    from llamachat.tui.dialogs import Dialog
     from llamachat.tui.palette import Entry
 
 _OTHER_FILE = "\0other"
@@ -70,16 +72,29 @@ class ScreenFace:
 
         self._screen.app.push_screen(ConfirmScreen(question), answered)
 
+    def edit_line(self, label: str, text: str, action: Callable[[str], object]) -> None:
+        """Lets a person edit a line."""
+        from llamachat.tui.dialogs import LineScreen
+
+        self._edit(LineScreen(label, text), action)
+
     def edit_text(self, label: str, text: str, action: Callable[[str], object]) -> None:
         """Lets a person edit a text."""
         from llamachat.tui.dialogs import EditScreen
 
+        self._edit(EditScreen(label, text), action)
+
+    def _edit(self, dialog: Dialog[str], action: Callable[[str], object]) -> None:
         async def answered(edited: str | None) -> None:
             if edited is not None:
                 self._screen.try_to(lambda: action(edited))
                 await self._screen.after_operation()
 
-        self._screen.app.push_screen(EditScreen(label, text), answered)
+        self._screen.app.push_screen(dialog, answered)
+
+    def edit_message(self, message: Message) -> None:
+        """Takes a message into the composer."""
+        self._screen.begin_edit(message)
 
     def pick_session(self) -> None:
         """Goes to the list of chats."""

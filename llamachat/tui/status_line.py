@@ -36,6 +36,7 @@ class StatusFacts:
     spark: str = ""
     context: str = ""
     hints: Keys = ()
+    unsaved: str = ""
 
 
 def fit(facts: StatusFacts, width: int) -> Content:
@@ -59,6 +60,7 @@ def fit(facts: StatusFacts, width: int) -> Content:
         pieces = [
             (model, "$soft"),
             (facts.phase, "$text"),
+            (facts.unsaved, "$warning"),
             (prompt_rate, "$soft"),
             (answer, "$soft"),
             (context, "$soft"),
@@ -113,6 +115,8 @@ class StatusLine(Widget):
                 self._rates.clear()
                 self._sampled = Timings()
         timings = session.timings or Timings()
+        if not session.busy and session.model and last is not None and last.model not in ("", session.model.name):
+            timings = Timings()  # another model's
         if session.phase is Phase.DECODE:
             self._sample(timings)
         stopped = session.phase is Phase.NO_MODEL and session.load_stopped is not None
@@ -120,6 +124,7 @@ class StatusLine(Widget):
         facts = StatusFacts(
             model=clean_line(f"{session.model.name} {session.model.type_name}", 60) if session.model else "",
             phase="loading stopped" if stopped else phase_words(session.phase, session.progress, self._start, last),
+            unsaved="not saved" if session.store.in_memory and session.store.data_dir else "",
             prompt_rate=f"prompt {rate(timings.prompt_rate)}" if timings.prompt_rate else "",
             answer_rate=rate(timings.answer_rate) if timings.answer_rate else "",
             spark=sparkline(self._rates) if session.phase is Phase.DECODE else "",

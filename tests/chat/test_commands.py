@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from llamachat.chat.commands import COMMANDS, as_message, complete_line, find_command, is_command, run_line
+from llamachat.chat.conversation import Message
 from llamachat.chat.session import ChatSession
 from llamachat.errors import LlamachatError
 from tests.chat.conftest import Open
@@ -51,10 +52,16 @@ class NotingFace:
         if self.agrees:
             action()
 
+    def edit_line(self, label: str, text: str, action: Callable[[str], object]) -> None:
+        self.edit_text(label, text, action)
+
     def edit_text(self, label: str, text: str, action: Callable[[str], object]) -> None:
         self.edits.append((label, text))
         if self.typed is not None:
             action(self.typed)
+
+    def edit_message(self, message: Message) -> None:
+        self.edits.append((message.role.value, message.text))
 
     def pick_session(self) -> None:
         self.done.append("pick session")
@@ -211,10 +218,10 @@ def test_messages(talk: ChatSession, face: NotingFace) -> None:
     assert texts(talk)[2:] == ["another question", "Three."]
     run_line(talk, face, "/correct It is so")
     assert texts(talk)[3] == "It is so"
-    face.typed = "typed anew"
     run_line(talk, face, "/edit")
+    run_line(talk, face, "/edit typed anew")
     finish(talk)
-    assert face.edits == [("Question", "another question")]
+    assert face.edits == [("user", "another question")]
     assert texts(talk)[2:] == ["typed anew", "Three."]
     run_line(talk, face, "/prev")  # the last fork: the questions
     assert texts(talk)[2:] == ["another question", "It is so"]

@@ -8,6 +8,7 @@ from pathlib import Path
 from llamachat.chat.conversation import Conversation
 from llamachat.chat.session import ChatSession
 from llamachat.chat.store import SessionStore, SessionSummary
+from llamachat.tui.dialogs import LineScreen
 from llamachat.tui.row_list import RowList
 from llamachat.tui.session_pane import SessionList, TitleInput, session_rows
 from tests.support.chat_app import Chat, open_chat
@@ -216,3 +217,44 @@ def test_a_list_without_anything_to_choose() -> None:
     rows.action_move(1)
     rows.action_choose()
     assert rows.current is None
+
+
+async def test_enter_deletes_nothing() -> None:
+    async with open_chat() as chat:
+        await chat.ask("Question")
+        await chat.press("ctrl+b", "delete", "enter")
+        assert "Delete" in chat.text
+        await chat.press("n")
+        assert len(chat.session.sessions()) == 1
+
+
+async def test_a_title_is_edited_as_a_line() -> None:
+    async with open_chat() as chat:
+        await chat.ask("Question")
+        await chat.send("/rename")
+        await chat.until(lambda: isinstance(chat.app.screen, LineScreen))
+        await chat.press("1", "enter")
+        await chat.until(lambda: chat.session.conversation.title == "Question1")
+        await chat.send("/rename")
+        await chat.until(lambda: isinstance(chat.app.screen, LineScreen))
+        await chat.press("2", "enter")
+        await chat.until(lambda: chat.session.conversation.title == "Question12")
+
+
+async def test_chats_that_are_not_saved_are_said_to_be_so(tmp_path: Path) -> None:
+    folder = tmp_path / "file"
+    folder.write_text("where the folder should be")
+    async with open_chat(data=folder) as chat:
+        assert chat.session.store.in_memory
+        await chat.ask("Question")
+        assert "not saved" in chat.status
+    async with open_chat() as chat:
+        assert "not saved" not in chat.status
+
+
+async def test_a_refusal_does_not_stay_with_another_chat() -> None:
+    async with open_chat() as chat:
+        await chat.send("word " * 20_000)
+        await chat.until(lambda: "too long" in chat.trouble)
+        await chat.press("ctrl+n")
+        assert chat.trouble == ""

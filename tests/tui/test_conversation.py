@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from llamachat.chat.conversation import Role, Status
@@ -188,7 +190,7 @@ async def test_a_changed_text_is_given_up_by_the_second_escape_alone() -> None:
         assert chat.composer.text == "Hello there. General.x"
         await chat.press("escape")
         assert chat.composer.text == ""
-        await chat.send("/correct")
+        await chat.send("/system")
         await chat.until(lambda: isinstance(chat.app.screen, EditScreen))
         await chat.press("y", "escape")
         await chat.until(lambda: "esc again gives the change up" in chat.text)
@@ -416,3 +418,52 @@ async def test_the_meter_is_exact() -> None:
         await chat.settle()
         assert "0 of 2,048 tokens" in chat.text
         assert "reused" not in chat.text  # it was another chat's
+
+
+async def test_a_message_is_edited_in_the_composer_by_command_too() -> None:
+    async with open_chat() as chat:
+        await chat.ask("Question")
+        await chat.send("/correct")
+        await chat.until(lambda: chat.composer.text == "Hello there.")
+        await chat.press("x", "enter")
+        await chat.until(lambda: chat.path[-1].text == "Hello there.x")
+        await chat.send("/edit")
+        await chat.until(lambda: chat.composer.text == "Question")
+        await chat.press("escape")
+        assert chat.composer.text == ""
+
+
+async def test_what_a_message_was_changed_to_is_kept_when_the_program_ends(tmp_path: Path) -> None:
+    async with open_chat(data=tmp_path) as chat:
+        await chat.ask("Question")
+        await chat.type("a draft")
+        await chat.press("ctrl+up", "e")
+        await chat.until(lambda: chat.composer.text == "Hello there.")
+        await chat.press("x", "ctrl+q")
+    async with open_chat(data=tmp_path) as chat:
+        chat.session.open(chat.session.sessions()[0].id)
+        assert chat.session.draft == "a draft\n\nHello there.x"
+
+
+async def test_what_was_not_changed_is_no_draft(tmp_path: Path) -> None:
+    async with open_chat(data=tmp_path) as chat:
+        await chat.ask("Question")
+        await chat.press("ctrl+up", "e")
+        await chat.until(lambda: chat.composer.text == "Hello there.")
+        await chat.press("ctrl+q")
+        assert chat.session.draft == ""
+
+
+async def test_an_answer_that_ended_by_itself_goes_on_with_its_key() -> None:
+    async with open_chat(["Hello there.", " And more."]) as chat:
+        await chat.ask("Question")
+        await chat.press("ctrl+up", "g")
+        await chat.until(lambda: chat.path[-1].text == "Hello there. And more.")
+
+
+async def test_a_model_with_nothing_to_add_is_said_to_have_nothing() -> None:
+    async with open_chat(["Hello there.", ""]) as chat:
+        await chat.ask("Question")
+        await chat.press("ctrl+g")
+        await chat.until(lambda: "nothing to add" in chat.trouble)
+        assert chat.path[-1].text == "Hello there."

@@ -127,3 +127,15 @@ async def test_the_panel_shows_the_settings_of_the_chat_that_is_opened() -> None
         await chat.app.chat_screen.after_operation()
         assert row(chat, "temperature").value == 1.0
         assert chat.session.settings == SamplingSettings(temperature=1.0)
+
+
+async def test_a_refusal_ends_with_the_next_value_or_with_leaving() -> None:
+    async with open_chat() as chat:
+        await chat.press("ctrl+t", "9", "enter")
+        await chat.until(lambda: "temperature takes" in chat.trouble)
+        await chat.press("1", "enter")
+        await chat.until(lambda: chat.trouble == "")
+        await chat.press("9", "enter")
+        await chat.until(lambda: "temperature takes" in chat.trouble)
+        await chat.press("escape")
+        await chat.until(lambda: chat.trouble == "")
