@@ -335,6 +335,26 @@ def test_info(talk: ChatSession, face: NotingFace, data_dir: Path) -> None:
         assert fact in told, fact
 
 
+def test_info_names_the_system_prompt_in_use(talk: ChatSession, face: NotingFace) -> None:
+    run_line(talk, face, "/info")
+    assert "\nsystem    none, or the model's own" in face.said[-1]
+    run_line(talk, face, "/system Be brief.")
+    run_line(talk, face, "/info")
+    assert "\nsystem    Be brief." in face.said[-1]
+    run_line(talk, face, "/system -")
+    run_line(talk, face, "/format alpaca")
+    run_line(talk, face, "/info")
+    assert "\nsystem    Below is an instruction" in face.said[-1]
+
+
+def test_info_is_as_narrow_as_a_dialog(talk: ChatSession, face: NotingFace) -> None:
+    run_line(talk, face, "/system " + "word " * 100)
+    run_line(talk, face, "/info")
+    lines = face.said[-1].split("\n")
+    assert max(map(len, lines)) <= 66
+    assert all(line[:10].isspace() for line in lines if "word" in line and not line.startswith("system"))
+
+
 def test_the_program(session: ChatSession, face: NotingFace) -> None:
     for line in ("/theme night", "/help", "/?", "/quit", "/"):
         run_line(session, face, line)

@@ -177,6 +177,12 @@ def test_one_message_too_long_is_refused() -> None:
         build_prompt(CHATML, ScriptedTokenizer(), "", turns, n_ctx=1000, max_tokens=512)
 
 
+def test_an_answer_without_room_for_more_is_no_message_of_a_persons() -> None:
+    turns = [Turn(Role.USER, "w"), Turn(Role.ASSISTANT, "w" + " w" * 1200)]
+    with pytest.raises(PromptError, match=r"no room for more of this answer: with its question it has 1,2\d\d tokens"):
+        build_prompt(CHATML, ScriptedTokenizer(), "", turns, n_ctx=1000, max_tokens=512)
+
+
 def test_room_is_never_negative() -> None:
     for n_ctx in (1, 2, 7, 64, 8192):
         for max_tokens in (1, 512, 1_000_000):
