@@ -13,6 +13,7 @@ from llamachat.chat.names import find_model, find_session
 from llamachat.cli import log
 from llamachat.cli.failures import note
 from llamachat.cli.invocation import Invocation
+from llamachat.cli.last_used import note_theme, theme_used_last
 from llamachat.cli.model_files import default_model, model_used_last, remember_model
 from llamachat.cli.shelf import Shelf
 from llamachat.cli.status_line import is_terminal
@@ -125,6 +126,8 @@ def _full_screen(session: ChatSession, source: ModelSource | None, invocation: I
         session,
         source=source,
         theme=invocation.get("theme"),
+        last_theme=theme_used_last(invocation.data_dir),
+        on_theme=lambda name: note_theme(invocation.data_dir, name),
         user_themes=paths.config_dir() / "themes",
         models=Shelf(invocation.data_dir),
     )

@@ -5,17 +5,16 @@ What a command says must not depend on which chat somebody had in between, so on
 
 from __future__ import annotations
 
-import contextlib
 import os
 from pathlib import Path
 
 from llamachat import paths
 from llamachat.chat.names import NO_MODEL, find_model, model_files, model_name
+from llamachat.cli.last_used import note_used, used_last
 from llamachat.cli.offers import DEFAULT
 from llamachat.errors import LlamachatError
 
 _LAST_USED = "last-model"
-_MOST_BYTES = 16_384  # of a remembered path; whatever is longer is none
 _MOST_NAMED = 6
 
 
@@ -56,29 +55,13 @@ def usual_tokenizer(data_dir: Path, path: Path) -> Path | None:
 
 
 def remember_model(data_dir: Path, path: Path, tokenizer: Path | None = None) -> None:
-    """Notes the model used last. Not being able to is no reason to trouble a person."""
-    record = b"\0".join(os.fsencode(name.absolute()) for name in (path, tokenizer) if name)
-    import tempfile
-
-    with contextlib.suppress(OSError):
-        data_dir.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(prefix=_LAST_USED, dir=data_dir)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(record)
-            Path(name).replace(data_dir / _LAST_USED)
-        except OSError:
-            Path(name).unlink()
-            raise
+    """Notes the model used last."""
+    note_used(data_dir, _LAST_USED, b"\0".join(os.fsencode(name.absolute()) for name in (path, tokenizer) if name))
 
 
 def _remembered(data_dir: Path) -> tuple[Path | None, Path | None]:
     """The model used last, and its tokenizer file if it needed one."""
-    try:
-        with (data_dir / _LAST_USED).open("rb") as file:
-            names = os.fsdecode(file.read(_MOST_BYTES)).split("\0")
-    except OSError:
-        return None, None
-    if len(names) > 2 or not all(names):  # not what this program wrote
+    names = os.fsdecode(used_last(data_dir, _LAST_USED)).split("\0")
+    if len(names) > 2 or not all(names):  # none, or not what this program wrote
         return None, None
     return Path(names[0]), Path(names[1]) if len(names) == 2 else None

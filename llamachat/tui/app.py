@@ -7,6 +7,7 @@ import gc
 import logging
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
 
@@ -61,6 +62,8 @@ class ChatApp(App[int]):
         *,
         source: ModelSource | None = None,
         theme: str | None = None,
+        last_theme: str = "",
+        on_theme: Callable[[str], object] = lambda _name: None,
         user_themes: Path | None = None,
         models: ModelShelf | None = None,
     ) -> None:
@@ -69,6 +72,7 @@ class ChatApp(App[int]):
         self.animation_level = "none"  # nothing glides: what changes is there at once
         self.session = session
         self.models = models
+        self._on_theme = on_theme
         self._source = source
         self._early: list[Event] | None = []
         self.signals: list[int] = []  #: those that came before there was a chat to leave
@@ -81,6 +85,8 @@ class ChatApp(App[int]):
             self.theme = theme
         elif theme is not None:
             self._first_notices.append(str(self._no_theme(theme)))
+        elif last_theme in self.shelf_of_themes.themes:
+            self.theme = last_theme
 
     # ---- themes -------------------------------------------------------------
 
@@ -104,6 +110,7 @@ class ChatApp(App[int]):
         if self.theme == name:
             self._watch_theme(name)  # the same name may have other colours now
         self.theme = name
+        self._on_theme(name)
         for notice in self.shelf_of_themes.notices:
             self.chat_screen.say_notice(notice)
 
@@ -262,15 +269,26 @@ def run(
     *,
     source: ModelSource | None = None,
     theme: str | None = None,
+    last_theme: str = "",
+    on_theme: Callable[[str], object] = lambda _name: None,
     user_themes: Path | None = None,
     models: ModelShelf | None = None,
 ) -> int:
     """Runs the full screen until a person quits; returns the exit status.
 
     ``source`` is loaded once the screen is there. ``theme`` names one of the shipped themes or of those in the
-    folder ``user_themes``. ``models`` is where models are found and fetched. The caller closes the session.
+    folder ``user_themes``; without, it is ``last_theme``, if that is still there. ``on_theme`` is told which one a
+    person chooses. ``models`` is where models are found and fetched. The caller closes the session.
     """
-    app = ChatApp(session, source=source, theme=theme, user_themes=user_themes, models=models)
+    app = ChatApp(
+        session,
+        source=source,
+        theme=theme,
+        last_theme=last_theme,
+        on_theme=on_theme,
+        user_themes=user_themes,
+        models=models,
+    )
     handlers = {number: signal.getsignal(number) for number in (*ENDING_SIGNALS, signal.SIGTSTP, signal.SIGCONT)}
     for number in ENDING_SIGNALS:  # an exception between two steps of the loop could leave it waiting for ever
         signal.signal(number, lambda number, _frame: app.signals.append(number))

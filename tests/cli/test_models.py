@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from llamachat.chat.names import find_model
+from llamachat.cli.last_used import note_theme, theme_used_last
 from llamachat.cli.model_files import chosen_model, default_model, model_used_last, remember_model, usual_tokenizer
 from llamachat.cli.pull import DEFAULT
 from llamachat.errors import FileError, LlamachatError
@@ -107,6 +108,15 @@ def test_a_spoilt_memory_is_forgotten(data: Path) -> None:
 def test_not_being_able_to_remember_is_no_trouble(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     remember_model(tmp_path / "file", tmp_path / "x.gguf")
+    note_theme(tmp_path / "file", "paper")
+    assert theme_used_last(tmp_path / "file") == ""
+
+
+def test_a_theme_is_remembered(data: Path) -> None:
+    assert theme_used_last(data) == ""
+    note_theme(data, "paper")
+    note_theme(data, "größer")
+    assert theme_used_last(data) == "größer"
 
 
 def test_the_list_shows_name_format_type_size_and_what_is_broken(llamachat: Run, data: Path) -> None:

@@ -173,3 +173,19 @@ async def test_without_color_everything_is_grey(monkeypatch: pytest.MonkeyPatch)
         triplets = {color.triplet for color in colors if color.triplet is not None}
         assert len(triplets) > 3
         assert [triplet for triplet in triplets if len(set(triplet)) > 1] == []
+
+
+async def test_the_theme_chosen_last_is_there_again() -> None:
+    chosen: list[str] = []
+    async with open_chat(app_options={"on_theme": chosen.append}) as chat:
+        await chat.send("/theme paper")
+        await chat.until(lambda: chat.app.theme == "paper")
+    assert chosen == ["paper"]
+    async with open_chat(app_options={"last_theme": "paper", "on_theme": chosen.append}) as chat:
+        assert chat.app.theme == "paper"
+    async with open_chat(app_options={"last_theme": "paper", "theme": "moss", "on_theme": chosen.append}) as chat:
+        assert chat.app.theme == "moss"
+    async with open_chat(app_options={"last_theme": "of yesterday"}) as chat:
+        assert chat.app.theme == "dusk"
+        assert chat.trouble == ""
+    assert chosen == ["paper"]
