@@ -107,7 +107,9 @@ class ChatSession(SessionState):
     # ---- sessions -----------------------------------------------------------
 
     def sessions(self, filter: str = "") -> list[SessionSummary]:  # noqa: A002
-        """The stored chats, the last used first; ``filter`` keeps titles that hold all its words."""
+        """The stored chats, the last used first; of a ``filter`` those with all its words in their titles, and then
+        those with all of them in one message.
+        """
         return self.store.sessions(filter)
 
     def questions(self, most: int) -> list[str]:

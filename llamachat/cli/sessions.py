@@ -31,6 +31,11 @@ llamachat sessions list                   all chats, the last used first
 llamachat sessions show "Autumn article"  what was said
 llamachat sessions delete 3f2a9c1e        one chat less, by its id
 """
+_LIST_EXAMPLES = """\
+llamachat sessions list                all of them
+llamachat sessions list gravity apple  where both words are
+llamachat sessions list --json | jq .
+"""
 _DELETE_EXAMPLES = """\
 llamachat sessions delete 3f2a9c1e
 llamachat sessions delete --yes last
@@ -51,13 +56,17 @@ def sessions(**_options: object) -> None:
 
 
 @with_options([_JSON], FOLDERS)
-@sessions.command("list", cls=HelpCommand, context_settings=CONTEXT, examples="llamachat sessions list --json | jq .\n")
+@sessions.command("list", cls=HelpCommand, context_settings=CONTEXT, examples=_LIST_EXAMPLES)
+@click.argument("words", nargs=-1)
 @click.pass_context
-def list_(context: click.Context, /, **_options: object) -> None:
-    """List all chats, the last used first: id, title, messages, day, model."""
+def list_(context: click.Context, /, words: tuple[str, ...], **_options: object) -> None:
+    """List the chats, the last used first: id, title, messages, day, model.
+
+    With WORDS those that hold all of them: in the title, and then in one message.
+    """
     invocation = Invocation.of(context, [_JSON])
     with _store(invocation) as store:
-        summaries = store.sessions()
+        summaries = store.sessions(" ".join(words))
     if invocation.get("json"):
         rows = [
             {"id": one.id, "title": one.title, "updated": one.updated, "messages": one.n_messages, "model": one.model}

@@ -26,11 +26,15 @@ if TYPE_CHECKING:
 
 
 def session_rows(sessions: Sequence[SessionSummary], open_id: str, today: date) -> list[Row]:
-    """Chats as rows, each day's under its heading. The order is the store's, by use, whatever the clock said."""
+    """Chats as rows, each day's under its heading, those found by their messages under one of their own. The order is
+    the store's, by use, whatever the clock said.
+    """
     rows: list[Row] = []
     seen: set[str] = set()
     for session in sessions:
         group = day_group(local_day(session.updated), today) if session.n_messages else "Unsent"
+        if session.by_text:
+            group = "In what was said"
         if group not in seen:
             seen.add(group)
             if rows:
@@ -46,7 +50,8 @@ class SessionList(RowList):
     """The chats. Letters filter."""
 
     HELP = """\
-Your chats, the last used first. Just type to filter them by title; **Escape** shows all again.
+Your chats, the last used first. Just type to find words in their titles, and in what was said; **Escape** shows all
+again.
 **Enter** opens one, **F2** renames it in place, **Delete** deletes it after asking.
 """
     BINDING_GROUP_TITLE = "Chats"
@@ -194,7 +199,7 @@ class SessionPane(Vertical):
             found = f"{len(sessions):,} found" if sessions else "none found"
             foot.update(Content.assemble(("/ ", "$faint"), (clean_line(rows.filter_text), "$text"), f"▏\n{found}"))
         else:
-            foot.update(Content("type to filter\n^n new chat"))
+            foot.update(Content("type to search\n^n new chat"))
 
     # ---- renaming -----------------------------------------------------------
 

@@ -112,3 +112,10 @@ def test_what_the_end_of_a_chat_could_not_save_is_said(
     monkeypatch.setattr(line_mode, "run", talk)
     assert _llamachat() == 3
     assert capsys.readouterr().err == "llamachat: the last changes could not be saved: another program is writing\n"
+
+
+def test_chats_are_found_by_words(data_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _llamachat("sessions", "list", "HELLO") == 0
+    assert "  a  " in capsys.readouterr().out
+    assert _llamachat("sessions", "list", "hello", "nobody") == 0
+    assert capsys.readouterr().out == ""

@@ -258,3 +258,18 @@ async def test_a_refusal_does_not_stay_with_another_chat() -> None:
         await chat.until(lambda: "too long" in chat.trouble)
         await chat.press("ctrl+n")
         assert chat.trouble == ""
+
+
+async def test_what_was_said_is_found_under_a_heading_of_its_own() -> None:
+    async with open_chat(["An apple fell."]) as chat:
+        await chat.ask("All about cats")
+        await chat.press("ctrl+n")
+        await chat.ask("Dogs and apples")
+        await chat.press("ctrl+b", *"apple")
+        await chat.until(lambda: "2 found" in chat.text)
+        heads = [line.strip() for line in chat.text.splitlines()]
+        dogs, heading, cats = (
+            next(at for at, line in enumerate(heads) if words in line[:30])
+            for words in ("Dogs and apples", "In what was said", "All about cats")
+        )
+        assert dogs < heading < cats

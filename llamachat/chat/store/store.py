@@ -16,6 +16,7 @@ from llamachat.chat.store.database import memory_database, open_database, reason
 from llamachat.chat.store.inbox import Inbox, Snapshot, dropped, snapshot_of, without
 from llamachat.chat.store.pending import Pending
 from llamachat.chat.store.rows import Row, checksum, conversation_from, message_from, session_row
+from llamachat.chat.store.search import matching
 from llamachat.chat.store.summary import DRAFT_CHARS, SessionSummary, summary_from
 from llamachat.display import LONG_CHARS, counted
 from llamachat.errors import StoreError
@@ -88,7 +89,9 @@ class SessionStore:
         return notices
 
     def sessions(self, filter: str = "") -> list[SessionSummary]:  # noqa: A002
-        """All chats, the last used first; ``filter`` keeps those whose shown titles hold all its words."""
+        """All chats, the last used first; of a ``filter`` those whose titles hold all its words, and then those where
+        one message does.
+        """
         with self._held():
             self.flush()
             rows = self._pending.unwritten_sessions() if self._failing else []
@@ -98,12 +101,10 @@ class SessionStore:
                 " LEFT JOIN (SELECT session_id, COUNT(*) AS n FROM messages GROUP BY session_id) AS m"
                 " ON m.session_id = s.id ORDER BY s.touched DESC, s.rowid DESC"
             )
-        words = filter.casefold().split()
-        return [
-            summary
-            for summary in map(summary_from, rows)
-            if all(word in summary.shown_title.casefold() for word in words)
-        ]
+            try:
+                return matching(map(summary_from, rows), filter.casefold().split(), self._connection)
+            except sqlite3.Error as error:
+                raise StoreError(f"the chats cannot be read: {error}") from None
 
     def load(self, session_id: str) -> Conversation:
         """A chat as it was left; ``StoreError`` if it is not there."""

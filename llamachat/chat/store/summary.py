@@ -22,6 +22,7 @@ class SessionSummary:
     n_messages: int
     model: str = ""  #: the model file last used in it, without folder and suffix
     draft: str = ""  #: how its unsent text begins
+    by_text: bool = False  #: found by what was said in it, not by its title
 
     @property
     def shown_title(self) -> str:

@@ -102,6 +102,34 @@ def test_filter_wants_every_word(data_dir: Path) -> None:
         assert store.sessions("%") == []
 
 
+def _chat_with(store: SessionStore, title: str, *texts: str) -> Conversation:
+    chat = Conversation(title=title)
+    parent = None
+    for text in texts:
+        parent = chat.add_user(text, parent=parent)
+    store.save(chat, *chat.messages.values())
+    return chat
+
+
+def test_what_was_said_is_found_after_titles(data_dir: Path) -> None:
+    with _store(data_dir) as store:
+        _chat_with(store, "fruit", "What of an Apple?", "and gravity")
+        _chat_with(store, "moons", "Do apples know GRAVITY?")
+        _chat_with(store, "gravity of apples", "nothing else")
+        _chat_with(store, "streets", "Die Straße nach Süden", "100 % of it_all")
+        _chat_with(store, "others", "100 percent of it all")
+
+        def found(words: str) -> list[tuple[str, bool]]:
+            return [(s.title, s.by_text) for s in store.sessions(words)]
+
+        assert found("gravity apple") == [("gravity of apples", False), ("moons", True)]  # in one message, all of them
+        assert found("STRASSE süd") == [("streets", True)]
+        assert found("% it_") == [("streets", True)]
+        assert found("of") == [("gravity of apples", False)]  # too short to look for in every message
+        assert found("o") == [("others", False), ("gravity of apples", False), ("moons", False)]
+        assert found("\\' OR 1") == []
+
+
 def test_rename_and_delete(data_dir: Path) -> None:
     keep, drop = _full_conversation(), _full_conversation()
     with _store(data_dir) as store:
