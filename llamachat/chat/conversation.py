@@ -175,6 +175,15 @@ class Conversation:
             path.append(above)
         return path[::-1]
 
+    def followers(self, message: Message) -> list[Message]:
+        """All messages below this one, on every branch, each after those that follow it."""
+        found: list[Message] = []
+        waiting = self.children(message)
+        while waiting:
+            found.append(waiting.pop())
+            waiting += self._children.get(found[-1].id, ())
+        return found[::-1]
+
     # ---- growing ----------------------------------------------------------
 
     def add_user(self, text: str, *, parent: Message | None) -> Message:

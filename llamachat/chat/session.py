@@ -41,8 +41,8 @@ class ChatSession(SessionState):
 
     One rule for what happens while an answer runs: ``send``, ``regenerate``, ``continue_answer``,
     ``edit``, ``new``, ``open``, ``delete`` (of the open chat), ``open_model`` and ``open_file`` stop it first, keeping
-    what it has, and go on by themselves as soon as the engine is free. Everything else (parameters,
-    system prompt, renaming, drafts, looking at siblings) leaves it running.
+    what it has, and go on by themselves as soon as the engine is free. ``delete_message`` stops one that it deletes.
+    Everything else (parameters, system prompt, renaming, drafts, looking at siblings) leaves it running.
     """
 
     def __init__(
@@ -223,6 +223,24 @@ class ChatSession(SessionState):
             return self._ask(copy)
         self.store.save(self.conversation, copy)
         return copy
+
+    def delete_message(self, message_id: str) -> None:
+        """Deletes a message for good, with all that follow it on every branch; with the last one the chat."""
+        message = self._message(message_id)
+        doomed = [*self.conversation.followers(message), message]
+        if any(one.status is Status.STREAMING and one is not self.answering for one in doomed):
+            raise LlamachatError("another window is writing an answer there")
+        if len(doomed) == len(self.conversation):
+            self.delete(self.conversation.id)
+            return
+        if self.answering in doomed:
+            self._let_go()
+        if self._wanted in doomed:
+            self._wanted = None
+        for one in doomed:
+            if one.id in self.conversation.messages:  # an answer without a word is gone already
+                self.conversation.remove(one)
+                self.store.forget(self.conversation, one)
 
     def select_sibling(self, message_id: str, step: int) -> Message:
         """Shows the alternative ``step`` places away (stopping at the ends); returns it."""

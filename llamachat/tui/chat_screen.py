@@ -9,7 +9,9 @@ from textual import events
 from textual.binding import Binding, BindingType
 
 from llamachat.chat import commands
+from llamachat.chat.conversation import Message, Role
 from llamachat.chat.session import ChatSession, Phase
+from llamachat.display import counted
 from llamachat.errors import LlamachatError
 from llamachat.tui.chat_view import WAITS_FOR_MODEL, ChatView
 from llamachat.tui.composer import Composer
@@ -117,6 +119,8 @@ class ChatScreen(ChatView):
             self._copy_code(event.view)
         elif event.what == "edit":
             self.begin_edit(message)
+        elif event.what == "delete":
+            self._ask_to_delete(message)
         else:
             operations: dict[str, Callable[[], object]] = {
                 "again": lambda: self.session.regenerate(message.id),
@@ -125,6 +129,20 @@ class ChatScreen(ChatView):
             }
             if self.try_to(operations[event.what]) is not None:
                 await self.after_operation()
+
+    def _ask_to_delete(self, message: Message) -> None:
+        async def answered(agreed: bool | None) -> None:
+            if agreed:
+                pane = self.query_one(ComposerPane)
+                if pane.editing:
+                    pane.end_edit()
+                self.try_to(lambda: self.session.delete_message(message.id))
+                await self.after_operation()
+
+        whose = "your message" if message.role is Role.USER else "this answer"
+        after = len(self.session.conversation.followers(message))
+        body = f"It is gone for good, with the {counted(after, 'message')} after it." if after else ""
+        self.app.push_screen(ConfirmScreen(f"Delete {whose}?", body or "It is gone for good."), answered)
 
     def _copy_code(self, view: MessageView) -> None:
         from llamachat.chat.code_blocks import code_blocks

@@ -112,6 +112,7 @@ The cursor walks the messages with **Up** and **Down**. A message with several v
         Binding("e", "edit", "Edit as a new version", show=False, id="message.edit"),
         Binding("r", "again", "Answer again", show=False, id="message.again"),
         Binding("g", "go_on", "Go on with the answer", show=False, id="message.go-on"),
+        Binding("delete", "delete", "Delete, after asking", show=False, id="message.delete"),
         Binding("escape,enter", "leave", "Back to the composer", show=False, id="message.leave"),
     ]
     DEFAULT_CSS = """
@@ -134,7 +135,7 @@ The cursor walks the messages with **Up** and **Down**. A message with several v
         def __init__(self, view: MessageView, what: str, step: int = 0) -> None:
             super().__init__()
             self.view = view
-            self.what = what  #: copy, copy_code, edit, again, go_on, sibling, walk or leave
+            self.what = what  #: copy, copy_code, edit, again, go_on, delete, sibling, walk or leave
             self.step = step
 
     def __init__(self, message: Message, place: tuple[int, int]) -> None:
@@ -298,6 +299,10 @@ The cursor walks the messages with **Up** and **Down**. A message with several v
     def action_go_on(self) -> None:
         """Asks for more of the answer."""
         self.post_message(self.Asked(self, "go_on"))
+
+    def action_delete(self) -> None:
+        """Asks to delete the message."""
+        self.post_message(self.Asked(self, "delete"))
 
     def action_leave(self) -> None:
         """Asks for the composer."""

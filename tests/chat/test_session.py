@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from llamachat.chat.conversation import Role, Status
 from llamachat.chat.session import ChatSession, Phase
+from llamachat.chat.store import SessionStore
 from llamachat.engine.events import Finished, PrefillProgress, StopReason, TokenEvent
 from llamachat.engine.settings import SamplingSettings
 from llamachat.engine.source import ModelSource
@@ -261,3 +263,54 @@ def test_a_stop_text_ends_the_answer_and_its_ids(open_session: Open) -> None:
         assert (answer.text, answer.status) == (text, Status.COMPLETE)
         assert answer.ids is not None
         assert tokenizer.decode(answer.ids) == text
+
+
+def test_a_message_is_deleted_with_all_that_follow_it(talk: ChatSession, data_dir: Path) -> None:
+    talk.regenerate()
+    finish(talk)
+    conversation = talk.conversation
+    first_answer, second_question = conversation.path[1:3]
+    assert len(conversation) == 5
+    talk.delete_message(second_question.id)
+    assert len(conversation) == 2
+    assert conversation.leaf is first_answer
+    talk.close()
+    with closing(SessionStore(data_dir)) as store:
+        stored = store.load(conversation.id)
+        assert [message.text for message in stored.path] == texts(talk)
+        assert len(stored) == 2
+
+
+def test_a_deleted_version_gives_way_to_the_one_beside_it(talk: ChatSession) -> None:
+    before = texts(talk)
+    talk.regenerate()
+    finish(talk)
+    talk.delete_message(talk.conversation.path[-1].id)
+    assert texts(talk) == before
+
+
+def test_with_its_only_message_the_chat_is_deleted(talk: ChatSession) -> None:
+    old = talk.conversation.id
+    talk.delete_message(talk.conversation.path[0].id)
+    assert talk.conversation.id != old
+    assert talk.sessions() == []
+
+
+def test_deleting_what_is_being_answered_stops_it(open_session: Open) -> None:
+    engine = ScriptedEngine([LONG], loaded=True, gated=True)
+    session = open_session(engine)
+    first = session.conversation.add_user("first", parent=None)
+    question = session.send("second")
+    engine.release(6)
+    until(session, lambda: said(session, 2))
+    session.delete_message(question.id)
+    engine.release(100)
+    finish(session)
+    assert session.conversation.path == [first]
+
+
+def test_what_another_window_writes_is_not_deleted(talk: ChatSession) -> None:
+    answer = talk.conversation.add_answer(talk.conversation.path[-2])
+    with pytest.raises(LlamachatError, match="another window"):
+        talk.delete_message(talk.conversation.path[0].id)
+    assert answer.id in talk.conversation.messages

@@ -467,3 +467,19 @@ async def test_a_model_with_nothing_to_add_is_said_to_have_nothing() -> None:
         await chat.press("ctrl+g")
         await chat.until(lambda: "nothing to add" in chat.trouble)
         assert chat.path[-1].text == "Hello there."
+
+
+async def test_a_message_is_deleted_after_asking() -> None:
+    async with open_chat() as chat:
+        await chat.ask("One")
+        await chat.ask("Two")
+        await chat.press("ctrl+up", "up", "delete")  # on the second question
+        await chat.until(lambda: "Delete your message?" in chat.text)
+        assert "with the 1 message after it" in chat.text
+        await chat.press("n")
+        assert len(chat.path) == 4
+        await chat.press("delete", "y")
+        await chat.until(lambda: len(chat.path) == 2)
+        await chat.until(lambda: "Two" not in chat.text)
+        await chat.ask("Three")
+        assert [message.text for message in chat.path] == ["One", "Hello there.", "Three", "Hello there."]
