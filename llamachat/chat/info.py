@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _COLUMNS = 66  # of text in the widest dialog of the full screen; line mode has more
 _SYSTEM_CHARS = 300
+_PATHS = ("file", "saved in")  # stay whole, to be copied
 
 
 def beside(name: str, text: str) -> str:
@@ -27,7 +28,8 @@ def describe(session: ChatSession) -> str:
     values = session.settings.to_dict()
     facts.append(("sampling", ", ".join(f"{p.key} {p.format(values[p.name])}" for p in PARAMETERS)))
     facts.append(("saved in", "memory only" if session.store.in_memory else str(session.store.data_dir)))
-    return "\n".join(beside(f"{name:<10}", fact) for name, fact in facts)
+    lines = (f"{name:<10}{fact}" if name in _PATHS else beside(f"{name:<10}", fact) for name, fact in facts)
+    return "\n".join(lines)
 
 
 def _chat(session: ChatSession) -> list[tuple[str, str]]:

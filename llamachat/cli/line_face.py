@@ -137,6 +137,6 @@ class LineFace:
         answer = self._reader.answer(question)
         if not answer:
             return None
-        if not answer.strip().isdecimal() or not 1 <= int(answer) <= len(names):
+        if not answer.strip().isdecimal() or len(answer.strip()) > 9 or not 1 <= int(answer) <= len(names):
             raise LlamachatError(f"a number from 1 to {len(names)}, not {answer[:20]!r}")
         return int(answer) - 1

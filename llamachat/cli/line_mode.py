@@ -154,11 +154,12 @@ class LineMode:
             view.end()
             if event.message:
                 self._fail(event.message)
-            if sys.stderr.isatty() and (ending := self._ending(event, view.message)):
+            ending = self._ending(event, view.message) if sys.stderr.isatty() else _beyond(view.message)
+            if ending:
                 self._note(ending)
         elif isinstance(event, LoadFailed) and not event.cancelled:  # who stopped it is told by a notice
             self._fail(load_error(event))
-            return self._on_terminal
+            return self._on_terminal or self._session.model is not None
         return True
 
     def _show_progress(self) -> None:
@@ -185,8 +186,7 @@ class LineMode:
             f"{timings.answer_rate:,.0f} t/s, {timings.answer_tokens:,} tokens, "
             f"context {session.context_used:,} of {session.context_total:,}"
         )
-        after = (left_out(answer.dropped), _AFTER.get(answer.status)) if answer else ()
-        return "; ".join(filter(None, (figures, *after)))
+        return "; ".join(filter(None, (figures, _cut(answer))))
 
     # ---- what else is shown -------------------------------------------------
 
@@ -272,6 +272,17 @@ class AnswerView:
     def end(self) -> None:
         """Ends the last line."""
         self._printer.end()
+
+
+def _cut(answer: Message | None) -> str:
+    """What is missing of an answer, and of what the model read before it."""
+    return "; ".join(filter(None, (left_out(answer.dropped), _AFTER.get(answer.status)))) if answer else ""
+
+
+def _beyond(answer: Message | None) -> str:
+    """What the context had no room for: said in a pipe, too, where nobody asked for it."""
+    full = answer is not None and answer.status is Status.CONTEXT
+    return _cut(answer) if full else left_out(answer.dropped) if answer else ""
 
 
 def _print(text: str) -> None:

@@ -6,7 +6,8 @@ import sys
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
-from llamachat.display import clean
+from llamachat.display import clean, clean_line
+from llamachat.errors import LlamachatError
 
 QUOTES = '"""'  #: opens and closes a message of several lines
 
@@ -21,7 +22,9 @@ class Reader(Protocol):
         """
 
     def answer(self, question: str, text: str = "") -> str | None:
-        """The answer to a question, ``text`` being a proposal to edit; None for none."""
+        """The answer to a question, ``text`` being a proposal to edit; None for none. ``LlamachatError`` where no
+        person is there to give one.
+        """
 
     def hold(self) -> AbstractContextManager[None]:
         """Takes the terminal, and gives it back as it was: what is typed between messages waits for the next one."""
@@ -58,9 +61,15 @@ class PlainReader:
         return None if text is None else without_quotes(text)
 
     def answer(self, question: str, text: str = "") -> str | None:
-        """One line; an empty one keeps ``text``."""
+        """One line; an empty one keeps ``text``. What comes through a pipe is a message, and no answer."""
+        if not self._asks:
+            raise LlamachatError(f"nobody is here to answer “{clean_line(question, 100)}”")
         proposal = f" [{clean(text)}]" if text else ""
-        line = self._line(f"{clean(question)}{proposal} ")
+        try:
+            line = self._line(f"{clean(question)}{proposal} ")
+        except KeyboardInterrupt:
+            sys.stderr.write("\n")
+            return None
         return line or text or None
 
     def hold(self) -> AbstractContextManager[None]:

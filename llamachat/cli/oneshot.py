@@ -114,7 +114,7 @@ def _cut(answer: Answer, invocation: Invocation) -> str:
     if reason is StopReason.LENGTH and "max_tokens" not in invocation.values:
         return f"cut after {counted(len(answer.tokens), 'token')}: -n allows more"
     if reason is StopReason.CONTEXT:
-        return "cut: the context is full; --n-ctx makes it larger, as far as the model goes"
+        return "cut: the context is full; --n-ctx makes it larger"
     return ""
 
 

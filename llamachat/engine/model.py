@@ -196,8 +196,14 @@ def _describe(weights: WeightFile, tokenizer: Tokenizer, source: ModelSource) ->
         n_vocab=h.n_vocab,
         size_bytes=weights.size_bytes,
         chat_template=weights.chat_template,
-        notices=tokenizer.notices,
+        notices=(*tokenizer.notices, *_beyond(n_ctx, h.n_ctx_train)),
     )
+
+
+def _beyond(n_ctx: int, trained: int) -> tuple[str, ...]:
+    if n_ctx <= trained:
+        return ()
+    return (f"a context of {n_ctx:,} tokens, but the model was trained on {trained:,} at most",)
 
 
 def _display_name(weights: WeightFile) -> str:

@@ -63,6 +63,38 @@ def test_messages_come_line_by_line_and_answers_go_out(llamachat: Run, model: Pa
     assert all(answers)
 
 
+@pytest.mark.parametrize("command", ["/delete", "/rename", "/system", "/edit", "/sessions", "/model"])
+def test_a_question_to_a_person_takes_no_message_from_a_pipe(
+    llamachat: Run, model: Path, stored: Stored, own_home: Path, command: str
+) -> None:
+    models = own_home / ".local/share/llamachat/models"
+    models.mkdir(parents=True)
+    (models / "a.gguf").write_bytes(model.read_bytes())
+    done = llamachat("-m", model, *QUICK, stdin=f"the\n{command}\non the\n")
+    assert done.returncode == 1
+    assert_one_line(done.stderr, "nobody is here to answer")
+    assert questions(stored()) == ["the", "on the"]
+    assert stored().system == ""
+
+
+def test_a_model_that_cannot_be_opened_leaves_the_one_before(
+    llamachat: Run, model: Path, stored: Stored, tmp_path: Path
+) -> None:
+    broken = tmp_path / "zero.gguf"
+    broken.touch()
+    done = llamachat("-m", model, *QUICK, stdin=f"the\n/model {broken}\non the\n")
+    assert done.returncode == 1
+    assert_one_line(done.stderr, "zero.gguf")
+    assert questions(stored()) == ["the", "on the"]
+    assert len(stored().path) == 4
+
+
+def test_what_the_context_has_no_room_for_is_told_in_a_pipe(llamachat: Run, model: Path) -> None:
+    done = llamachat("-m", model, "-n", "40", "--n-ctx", "64", "--temperature", "0", stdin="the on in\n" * 6)
+    assert done.returncode == 0
+    assert done.stderr.splitlines() == [f"the first {2 * n} messages left out" for n in range(1, 6)]
+
+
 def test_commands_work_through_a_pipe(llamachat: Run, model: Path, stored: Stored) -> None:
     done = llamachat("-m", model, *QUICK, stdin="the\n/again\n/set top-k 3\n/quit\nnever read\n")
     assert (done.returncode, done.stderr) == (0, "")

@@ -201,6 +201,10 @@ def test_a_dumb_terminal_gets_no_escape_sequence(talk: Talk, stored: Stored) -> 
     terminal.wait_for("[y/N]")
     terminal.press("n" + ENTER)
     terminal.wait_for("> ")
+    terminal.press("/delete" + ENTER)
+    terminal.wait_for("[y/N]")
+    terminal.press(CTRL_C)  # is no answer
+    terminal.wait_for("> ")
     terminal.press(CTRL_D)
     assert terminal.wait() == 0
     assert "\x1b" not in terminal.output
