@@ -44,6 +44,7 @@ def chat(invocation: Invocation, wanted: str | None) -> int:
         on_loaded=lambda source: remember_model(invocation.data_dir, source.path, source.tokenizer),
     )
     with _closing(session):
+        session.store.keep_backups()
         if wanted is not None:
             _open(session, wanted)
         elif session.draft and not _someone_types():  # the text that waits is a person's, not this pipe's

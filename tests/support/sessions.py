@@ -1,9 +1,12 @@
-"""Waiting for sessions, for tests without a face."""
+"""Waiting for sessions and looking at what is stored, for tests without a face."""
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
 
 from llamachat.chat.session import ChatSession
 from llamachat.engine.events import Event
@@ -35,3 +38,12 @@ def texts(session: ChatSession) -> list[str]:
 def said(session: ChatSession, n_tokens: int) -> bool:
     """Whether the running answer has this many tokens."""
     return session.answering is not None and len(session.answering.ids or ()) >= n_tokens
+
+
+def stored_rows(database: Path) -> dict[str, list[tuple[object, ...]]]:
+    """All that a database of chats holds, by table."""
+    with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as connection:
+        return {
+            table: sorted(connection.execute(f"SELECT * FROM {table}"), key=repr)  # noqa: S608 - names from below
+            for table in ("sessions", "messages", "choices")
+        }

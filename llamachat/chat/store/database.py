@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import sqlite3
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from llamachat.chat.store.backups import Backups
+from llamachat.chat.store.failures import reason_of
 from llamachat.chat.store.salvage import salvage
-from llamachat.chat.store.schema import APPLICATION_ID, migrate, schema_version
+from llamachat.chat.store.schema import APPLICATION_ID, MIGRATIONS, migrate, schema_version
 from llamachat.chat.store.writers import Writer, opening
 from llamachat.display import counted
 
@@ -96,7 +97,10 @@ def _open_sound(path: Path) -> sqlite3.Connection:
         _check(connection, path)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA journal_size_limit = 4194304")
-        migrate(connection)
+        version = schema_version(connection)
+        if 0 < version < len(MIGRATIONS):
+            Backups(path).make(f"schema{version}")  # as it was, for the version that could read it
+        migrate(connection, MIGRATIONS)
         connection.execute("BEGIN IMMEDIATE")  # can it be written at all?
         connection.execute("ROLLBACK")
     except sqlite3.OperationalError as error:
@@ -207,15 +211,3 @@ def _in_memory(path: Path, unwritable: Path, reason: str) -> Database:
 
 def _read_only(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
-
-
-def reason_of(error: Exception) -> str:
-    """Why the system or SQLite refused, in a person's words."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code == sqlite3.SQLITE_FULL or (isinstance(error, OSError) and error.errno == errno.ENOSPC):
-        return "the disk is full"
-    if code == sqlite3.SQLITE_BUSY:
-        return "another program is writing"
-    if isinstance(error, OSError) and error.errno is not None:
-        return os.strerror(error.errno).lower()
-    return str(error)

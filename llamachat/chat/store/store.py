@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from llamachat.chat.conversation import Conversation, Message, Status
-from llamachat.chat.store.database import memory_database, open_database, reason_of
+from llamachat.chat.store.backups import Backups, BackupThread
+from llamachat.chat.store.database import FILE_NAME, memory_database, open_database
+from llamachat.chat.store.failures import reason_of
 from llamachat.chat.store.inbox import Inbox, Snapshot, dropped, snapshot_of, without
 from llamachat.chat.store.pending import Pending
 from llamachat.chat.store.rows import Row, checksum, conversation_from, message_from, session_row
@@ -73,10 +75,16 @@ class SessionStore:
         self._closing = threading.Event()
         self._starting = threading.Lock()
         self._saver: threading.Thread | None = None
+        self._backup_thread: BackupThread | None = None
         with self._lock:
             self._mark_interrupted()
             if self._writer is not None:
                 self._writer.sweep()
+
+    def keep_backups(self) -> None:
+        """From now on makes a backup a day, in the background; not where nothing reaches a disk."""
+        if self.data_dir is not None and not self.in_memory and self._backup_thread is None:
+            self._backup_thread = BackupThread(Backups(self.data_dir / FILE_NAME))
 
     # ---- looking ------------------------------------------------------------
 
@@ -284,6 +292,8 @@ class SessionStore:
         with self._lock:
             if not self.flush():
                 self._notices.append(f"the last changes could not be saved: {self._failing}")
+            if self._backup_thread is not None:
+                self._backup_thread.end()
             self._connection.close()
             if self._writer is not None:
                 self._writer.close()
