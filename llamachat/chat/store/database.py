@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sqlite3
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from llamachat.chat.store.backups import Backups
 from llamachat.chat.store.failures import reason_of
-from llamachat.chat.store.salvage import salvage
+from llamachat.chat.store.salvage import Recovered, recover
 from llamachat.chat.store.schema import APPLICATION_ID, MIGRATIONS, migrate, schema_version
 from llamachat.chat.store.writers import Writer, opening
-from llamachat.display import counted
+
+_log = logging.getLogger(__name__)
 
 FILE_NAME = "sessions.db"
 
@@ -71,17 +74,44 @@ def memory_database() -> sqlite3.Connection:
 
 def _open(path: Path, writer: Writer) -> Database:
     notices = _set_wal_aside(path)
+    _finish_replacing(path)
     try:
         connection = _open_sound(path)
     except DamagedError as damage:
-        aside = _move_aside(path)
+        _log.warning("%s is damaged: %s", path, damage)
+        notices.append(_replace(path))
         connection = _open_sound(path)
-        n_messages = salvage(aside, connection)
-        rescued = (
-            f"{counted(n_messages, 'message')} could be read from it" if n_messages else "nothing could be read from it"
-        )
-        notices.append(f"the chats in {path} were damaged ({damage}): kept as {aside.name}; {rescued}")
     return Database(connection, writer, notices)
+
+
+def _replace(damaged: Path) -> str:
+    """Puts what can be recovered in the place of a damaged database, which is kept; returns what to tell a person.
+
+    Whenever this is cut short, the damaged database is still in its place, or what was recovered is whole.
+    """
+    recovered = _recovered_name(damaged)
+    outcome: list[Recovered] = []
+    _make(recovered, lambda connection: outcome.append(recover(damaged, Backups(damaged), connection)))
+    aside = _move_aside(damaged)
+    recovered.rename(damaged)
+    return f"{outcome[0]}; it is kept as {aside.name}"
+
+
+def _finish_replacing(path: Path) -> None:
+    """Takes what a program that was killed had recovered, but not yet put in place."""
+    recovered = _recovered_name(path)
+    if os.path.lexists(path):
+        recovered.unlink(missing_ok=True)
+        return
+    wal = Path(f"{path}-wal")
+    if wal.exists():  # of the database that was here before: to another one it would do harm
+        wal.rename(_free_name(wal))
+    if recovered.exists():
+        recovered.rename(path)
+
+
+def _recovered_name(path: Path) -> Path:
+    return path.with_name(f"{path.name}.recovered")
 
 
 def _open_sound(path: Path) -> sqlite3.Connection:
@@ -117,14 +147,16 @@ def _open_sound(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _make(path: Path) -> None:
-    """Makes an empty database elsewhere and renames it: an empty or half-made file always means damage."""
+def _make(path: Path, fill: Callable[[sqlite3.Connection], object] = lambda _: None) -> None:
+    """Makes a database elsewhere and renames it: an empty or half-made file always means damage."""
     new = path.with_name(f"{path.name}.new")
     new.unlink(missing_ok=True)
+    Path(f"{new}-journal").unlink(missing_ok=True)
     with contextlib.closing(_connect(str(new))) as connection:
+        new.chmod(0o600)  # what people say to a model is nobody else's; SQLite's files beside it follow suit
         _set_up(connection)
-        migrate(connection)
-    new.chmod(0o600)  # what people say to a model is nobody else's; SQLite's files beside it follow suit
+        migrate(connection, MIGRATIONS)
+        fill(connection)
     new.rename(path)
 
 
@@ -200,13 +232,21 @@ def _free_name(path: Path) -> Path:
 
 def _in_memory(path: Path, unwritable: Path, reason: str) -> Database:
     """A database in memory, with a copy of what can be read, so that old chats can still be looked at."""
-    connection = memory_database()
-    with contextlib.suppress(sqlite3.Error), contextlib.closing(_read_only(path)) as source:
-        if schema_version(source) == schema_version(connection):
-            source.backup(connection)
     problem = f"{unwritable} cannot be written ({reason})"
-    notice = f"{problem}: chats are not saved this time; --data-dir names another folder"
-    return Database(connection, None, [notice], reason)
+    notices = [f"{problem}: chats are not saved this time; --data-dir names another folder"]
+    connection = memory_database()
+    if path.exists():
+        try:
+            with contextlib.closing(_read_only(path)) as source:
+                _check(source, path)
+                source.backup(connection)
+            migrate(connection, MIGRATIONS)
+        except (sqlite3.Error, OSError, DamagedError) as error:
+            _log.warning("%s cannot be read: %s", path, error)
+            connection.close()
+            connection = memory_database()
+            notices.append(str(recover(path, Backups(path), connection)))
+    return Database(connection, None, notices, reason)
 
 
 def _read_only(path: Path) -> sqlite3.Connection:
