@@ -319,6 +319,33 @@ def test_stored_chats_are_listed_shown_and_deleted(llamachat: Run, model: Path, 
     ]
 
 
+def test_chatting_makes_a_backup_and_looking_does_not(llamachat: Run, model: Path, own_home: Path) -> None:
+    folder = own_home / ".local/share/llamachat"
+    with closing(SessionStore(folder)) as store:
+        chat = Conversation(title="before")
+        store.save(chat, chat.add_user("before", parent=None))
+    for command in (("list",), ("show", "last")):
+        assert llamachat("sessions", *command).returncode == 0
+    assert list(folder.glob("*.backup-*")) == []
+    done = llamachat("-m", model, *QUICK, stdin="a question\n")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(list(folder.glob("sessions.db.backup-*"))) == 1
+
+
+def test_what_was_recovered_fits_on_a_line(llamachat: Run, own_home: Path) -> None:
+    folder = own_home / ".local/share/llamachat"
+    with closing(SessionStore(folder)) as store:
+        chat = Conversation(title="before")
+        store.save(chat, chat.add_user("before", parent=None))
+    with (folder / "sessions.db").open("r+b") as file:
+        file.write(bytes(100))
+    done = llamachat("sessions", "list")
+    (kept,) = folder.glob("sessions.db.corrupt-*")
+    told = f"llamachat: 1 message in 1 chat recovered from a damaged database; it is kept as {kept.name}\n"
+    assert done.stderr == told
+    assert "before" in done.stdout
+
+
 def test_deleting_asks_first(llamachat: Run, model: Path) -> None:
     llamachat("-m", model, *QUICK, stdin="the question\n")
     for answer, left in (("n", 1), ("", 1), ("y", 0)):

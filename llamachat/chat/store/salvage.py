@@ -26,6 +26,7 @@ class Recovered:
     n_chats: int
     n_from_backup: int  #: how many of the messages only the backup had
     day: str = ""  #: of the backup, where something came from it
+    n_lost: int = 0  #: messages that others follow and that are nowhere; how many more are lost nobody knows
 
     def __str__(self) -> str:
         """For a person, the outcome first."""
@@ -33,9 +34,10 @@ class Recovered:
             return "nothing could be recovered from a damaged database of chats"
         messages, chats = counted(self.n_messages, "message"), counted(self.n_chats, "chat")
         if self.day and self.n_from_backup == self.n_messages:
-            return f"{messages} in {chats} recovered from the backup of {self.day}: the database was damaged"
+            return f"{messages} in {chats} recovered from the backup of {self.day}, none from the damaged database"
         source = f", {self.n_from_backup:,} of them from the backup of {self.day}" if self.n_from_backup else ""
-        return f"{messages} in {chats} recovered from a damaged database{source}"
+        lost = f", at least {self.n_lost:,} lost" if self.n_lost else ""
+        return f"{messages} in {chats} recovered from a damaged database{source}{lost}"
 
 
 def recover(damaged: Path, backups: Backups, into: sqlite3.Connection) -> Recovered:
@@ -61,11 +63,14 @@ def recover(damaged: Path, backups: Backups, into: sqlite3.Connection) -> Recove
             " (SELECT COALESCE(MAX(touched), 0) + 1 FROM sessions) FROM messages GROUP BY session_id"
         )
         n_messages, n_chats = _count(into, "messages"), _count(into, "sessions")
+        (n_lost,) = into.execute(
+            "SELECT COUNT(DISTINCT parent_id) FROM messages WHERE parent_id NOT IN (SELECT id FROM messages)"
+        ).fetchone()
         into.execute("COMMIT")
     except BaseException:
         into.execute("ROLLBACK")
         raise
-    return Recovered(n_messages, n_chats, n_messages - n_read, day if n_messages > n_read else "")
+    return Recovered(n_messages, n_chats, n_messages - n_read, day if n_messages > n_read else "", n_lost)
 
 
 def _count(connection: sqlite3.Connection, table: str) -> int:
