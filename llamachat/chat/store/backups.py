@@ -37,9 +37,7 @@ _LOOK_S = 3600.0
 _AT_END_S = 0.3
 #: What a backup leaves free on the disk, beside the room of one more: chats come first.
 _LEFT_FREE_BYTES = 1 << 20
-
-
-#: Where a database file says what has to know of write-ahead logs to write and to read it.
+#: Where a database file says, in two bytes, whether it goes with a write-ahead log.
 _WAL_FLAGS_OFFSET = 18
 
 
@@ -86,15 +84,11 @@ class Backups:
     def newest_good(self) -> Iterator[tuple[Backup, sqlite3.Connection] | None]:
         """The newest backup that is sound and of a version known here, open for reading; None if there is none."""
         for backup in self.newest_first():
-            connection = sqlite3.connect(f"{backup.path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
-            with contextlib.closing(connection):
-                try:
-                    good = _is_good(connection)
-                except sqlite3.Error:
-                    good = False
-                if good:
+            connection = _open_good(backup.path)
+            if connection is not None:
+                with contextlib.closing(connection):
                     yield backup, connection
-                    return
+                return
             _log.warning("%s is no sound backup", backup.path.name)
         yield None
 
@@ -126,10 +120,7 @@ class Backups:
         """Whether this program is the one that makes backups now. Its end, however it comes, lets another do so."""
         file = os.open(self._folder / "backup.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            yield True
-        except BlockingIOError:
-            yield False
+            yield _locked(file)
         finally:
             os.close(file)
 
@@ -184,6 +175,26 @@ class BackupThread:
 
     def _go_on(self) -> bool:
         return not self._ending.wait(_REST_S) or time.monotonic() < self._last_moment
+
+
+def _locked(file: int) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _open_good(path: Path) -> sqlite3.Connection | None:
+    try:
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
+    except sqlite3.Error:  # it may not be read, say
+        return None
+    with contextlib.suppress(sqlite3.Error):
+        if _is_good(connection):
+            return connection
+    connection.close()
+    return None
 
 
 def _is_good(connection: sqlite3.Connection) -> bool:

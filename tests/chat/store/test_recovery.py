@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import shutil
 import sqlite3
+import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -236,7 +237,7 @@ def test_the_log_counts_as_well(folder: Path, tmp_path: Path) -> None:
     killed = Path(shutil.copytree(folder, tmp_path / "killed"))
     before = stored_rows(folder / FILE_NAME)
     store.close()
-    _fill(killed, _root(folder, "choices"))
+    _fill(killed, _root(folder, "messages_being_written"))  # which that did not write
     _, after = _opened(killed)
     assert after["messages"] == before["messages"]
 
@@ -251,6 +252,7 @@ def test_a_damaged_backup_is_passed_over(folder: Path) -> None:
         file.seek(9 * PAGE)
         file.write(bytes(PAGE))
     (folder / f"{FILE_NAME}.backup-99990101-0").write_text("no database")
+    (folder / f"{FILE_NAME}.backup-{time.strftime('%Y%m%d')}-unreadable").symlink_to("/proc/self/mem")
     _everything(folder)
     _, after = _opened(folder)
     assert after == before
