@@ -17,11 +17,11 @@ from llamachat.tui.app import ChatApp
 
 HERE = Path(__file__).resolve().parent
 MODEL = paths.models_dir(paths.data_dir()) / "SmolLM2-135M-Instruct.Q4_1.gguf"
-#: One chat each, in the order they are asked; the last one is being answered in the picture.
+#: One chat each but for the last, which follows the one before and is being answered in the picture.
 QUESTIONS = (
-    "What is gravity?",
     "Help me to write an article about autumn.",
     "Give me five short tips for a good night's sleep.",
+    "What is gravity? Answer in two sentences.",
     "Write a Python function that reverses a string, in a code block, and explain it.",
 )
 PICTURES = {"chat": (120, 40), "narrow": (60, 15)}
@@ -32,20 +32,22 @@ ENOUGH_TOKENS = 100
 async def draw(name: str, size: tuple[int, int]) -> None:
     """One picture: all questions answered but the last."""
     with tempfile.TemporaryDirectory() as folder:
-        settings = SamplingSettings(temperature=0.6, seed=1)
+        settings = SamplingSettings(temperature=0.6, seed=4)
         session = ChatSession(SessionStore(Path(folder)), LocalEngine(), settings=settings)
         app = ChatApp(session, source=ModelSource(MODEL))
         async with app.run_test(size=size) as pilot:
             while session.model is None:
                 await pilot.pause(0.05)
             for question in QUESTIONS:
-                session.new()
+                if question != QUESTIONS[-1]:
+                    session.new()
                 session.send(question)
                 app.chat_screen.call_later(app.chat_screen.after_operation)
                 await pilot.pause(0.2)
                 while session.busy and (question != QUESTIONS[-1] or answered(session) < ENOUGH_TOKENS):
                     await pilot.pause(0.02)
-            await pilot.pause(0.1)
+            app.chat_screen.refresh_figures()  # those of the answer are shown twice a second
+            await pilot.pause(0.01)
             (HERE / f"{name}.svg").write_text(made_portable(app.export_screenshot()), encoding="utf-8")
             session.stop()
         session.close()
