@@ -19,6 +19,21 @@ def clean(text: str) -> str:
     return _UNSAFE.sub("\ufffd", text.replace("\r\n", "\n"))
 
 
+_SEQUENCE = re.compile(
+    "(?:\x1b\\[|\x9b)[0-?]*+[ -/]*+[@-~]"  # CSI: colours, cursor, modes
+    "|(?:\x1b[]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x90\x98\x9c-\x9f\n]*+(?:\x07|\x1b\\\\|\x9c)"  # OSC: titles, links
+    "|\x1b[ -/]*+[0-~]"  # the short ones: character sets, saved cursors
+)
+
+
+def without_sequences(text: str) -> str:
+    """``text`` without the sequences that a terminal would have obeyed instead of showing them, as of a coloured log.
+
+    For what a person pastes, who means what was to be seen; :func:`clean` would leave ``[31m`` behind.
+    """
+    return _SEQUENCE.sub("", text)
+
+
 LONG_CHARS = 8_000
 """A text beyond this is no text to edit: wrapping a megabyte takes a screen seconds, and nobody reads it there."""
 LONG_LINES = 200

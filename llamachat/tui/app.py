@@ -20,7 +20,7 @@ from textual.screen import Screen
 
 from llamachat import paths
 from llamachat.chat.session import ChatSession
-from llamachat.display import clean_line
+from llamachat.display import clean_line, without_sequences
 from llamachat.engine.source import ModelSource
 from llamachat.errors import LlamachatError
 from llamachat.signals import ENDING_SIGNALS
@@ -28,7 +28,8 @@ from llamachat.tui.chat_screen import ChatScreen
 from llamachat.tui.composer_pane import ComposerPane
 from llamachat.tui.gone_terminal import patient
 from llamachat.tui.models import ModelShelf
-from llamachat.tui.terminal_keys import teach_alt_enter
+from llamachat.tui.prompt_text import safe_prompt
+from llamachat.tui.terminal_keys import teach_alt_enter, teach_whole_pastes
 from llamachat.tui.themes import ThemeShelf
 
 _log = logging.getLogger(__name__)
@@ -117,8 +118,8 @@ class ChatApp(App[int]):
     # ---- screens --------------------------------------------------------------
 
     def get_driver_class(self) -> type[Driver]:
-        """The terminal's own, but it can go away."""
-        return patient(super().get_driver_class())
+        """The terminal's own, but it can go away, and its pastes come whole."""
+        return patient(teach_whole_pastes(super().get_driver_class()))
 
     def get_default_screen(self) -> Screen[None]:
         """The chat."""
@@ -132,7 +133,9 @@ class ChatApp(App[int]):
         return screen
 
     async def on_event(self, event: Event) -> None:
-        """Keys that come before there is anything to type into wait for it."""
+        """Keys that come before there is anything to type into wait for it. Pastes are text, wherever they go."""
+        if isinstance(event, Paste):
+            event.text = safe_prompt(without_sequences(event.text))
         if self._early is not None and isinstance(event, Key | Paste):
             self._early.append(event)
         else:

@@ -25,8 +25,8 @@ class Composer(TextArea):
 
     HELP = """\
 Write here. **Enter** sends (a running answer is ended, and stays as it is); **Ctrl+J**, **Alt+Enter** or
-**Shift+Enter** makes a new line, and pasted newlines never send. **Up** on the first row brings back what you sent
-before, in other chats too; **Down** returns to your draft.
+**Shift+Enter** makes a new line. What is pasted never sends, and leaves a terminal's colours behind. **Up** on the
+first row brings back what you sent before, in other chats too; **Down** returns to your draft.
 **Ctrl+Z** undoes, **Ctrl+Y** does it again.
 
 A line that begins with **/** is a command: **Tab** completes it.

@@ -259,7 +259,7 @@ def test_hostile_text_reaches_the_terminal_as_letters_only(terminals: Callable[.
     )
     terminal = terminals(str(tmp_path), hostile, "0")
     terminal.see("sk anything")
-    terminal.type("\x1b[200~" + hostile.replace("\x1b", "\x1b\x1b") + "\x1b[201~")
+    terminal.type("\x1b[200~" + hostile + hostile.replace("\x1b", "\x1b\x1b") + "\x03\r\x11\x1b[2J\x1b[201~")
     terminal.type("\r")
     terminal.see("shown")
     terminal.see("ready")
