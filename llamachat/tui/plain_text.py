@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from textual.content import Content
+from textual.expand_tabs import expand_tabs_inline
 
 MAX_CHARS = 20_000
 MAX_LINES = 1_000
 """Textual renders every line of a text, seen or not: about 30 microseconds each, with every change."""
+_TAB = 4
+"""Columns between tab stops, as in the composer. Textual would take 8, and select other letters than it shows."""
 
 
 def plain_content(text: str) -> Content:
@@ -15,6 +18,9 @@ def plain_content(text: str) -> Content:
     lines = shown.split("\n")
     if len(lines) > MAX_LINES:
         shown = "\n".join(lines[:MAX_LINES])
-    if len(shown) == len(text):
-        return Content(text)
-    return Content.assemble(shown, (f"\n… {len(text) - len(shown):,} more characters (c copies all)", "$faint"))
+    left = len(text) - len(shown)
+    if "\t" in shown:
+        shown = "\n".join(expand_tabs_inline(line, _TAB) for line in shown.split("\n"))
+    if not left:
+        return Content(shown)
+    return Content.assemble(shown, (f"\n… {left:,} more characters (c copies all)", "$faint"))

@@ -83,5 +83,8 @@ class PromptHistory:
 
 
 def safe_prompt(text: str) -> str:
-    """Text on its way into the composer: newlines as ``\\n``, nothing that could steer a terminal."""
-    return clean(text.replace("\r\n", "\n").replace("\r", "\n")).expandtabs(4)
+    """Text on its way into the composer: newlines as ``\\n``, nothing that could steer a terminal.
+
+    Tabs stay: a Makefile or a table is another text without them.
+    """
+    return clean(text.replace("\r\n", "\n").replace("\r", "\n"))

@@ -177,3 +177,58 @@ async def test_what_is_pasted_into_a_dialog_steers_no_terminal() -> None:
         await chat.until(lambda: "Open a model file" in chat.text)
         await chat.paste("\x1b[31m/srv/\x1b[0mx\x07.gguf\nrest")
         assert chat.one(Input).value == "/srv/x\ufffd.gguf"
+
+
+# ---- tabs ---------------------------------------------------------------------
+
+MAKEFILE = "all:\n\tgcc -o x\ty\n\t\t日本\tend"
+DRAWN = ["all:", "    gcc -o x    y", "        日本    end"]
+
+
+async def test_tabs_are_sent_and_kept_as_they_are_and_drawn_alike_everywhere() -> None:
+    async with open_chat() as chat:
+        await chat.paste(MAKEFILE)
+        assert chat.composer.text == MAKEFILE
+        for line in DRAWN:
+            assert any(line in shown for shown in chat.lines), chat.text
+        await chat.until(lambda: chat.session.draft == MAKEFILE)
+        await chat.press("enter")
+        await chat.until(lambda: chat.path)
+        assert chat.path[0].text == MAKEFILE
+        await chat.settle()
+        begin = next(at for at, shown in enumerate(chat.lines) if DRAWN[0] in shown)
+        column = chat.lines[begin].index(DRAWN[0])
+        assert [chat.lines[begin + at][column:].startswith(line) for at, line in enumerate(DRAWN)] == [True] * 3
+        await chat.press("up")
+        assert chat.composer.text == MAKEFILE
+
+
+async def test_a_message_with_tabs_keeps_them_when_it_is_edited() -> None:
+    async with open_chat() as chat:
+        await chat.ask(MAKEFILE)
+        await chat.press("ctrl+up", "up", "e")
+        await chat.until(lambda: chat.composer.text == MAKEFILE)
+        await chat.press(*"ing", "enter")
+        await chat.until(lambda: chat.path[0].text == MAKEFILE + "ing")
+
+
+async def test_a_long_paste_keeps_its_tabs_behind_its_label() -> None:
+    async with open_chat(n_ctx=100_000) as chat:
+        await chat.paste("a\tb\n" * 3000)
+        assert chat.composer.text == "[pasted #1: 12,000 characters, 3,001 lines]"
+        await chat.press("enter")
+        await chat.until(lambda: chat.path)
+        assert chat.path[0].text == ("a\tb\n" * 3000).rstrip()
+
+
+async def test_the_cursor_goes_over_a_tab_as_over_one_letter() -> None:
+    async with open_chat() as chat:
+        await chat.paste("\tab\tc\n12345678")
+        await chat.press("up", "home", "home", "right", "right")
+        assert chat.composer.cursor_location == (0, 2)
+        await chat.press("down")
+        assert chat.composer.cursor_location == (1, 5)
+        await chat.press("up", "backspace", "backspace")
+        assert chat.composer.text == "b\tc\n12345678"
+        await chat.press("ctrl+z")
+        assert chat.composer.text == "\tab\tc\n12345678"
