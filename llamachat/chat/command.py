@@ -73,7 +73,7 @@ class Command:
 
     ``argument`` says what follows the name: empty for nothing, in brackets if it may be left out.
     ``complete`` gives whole arguments for what was typed so far. ``available`` says whether it makes
-    sense now, ``otherwise`` why not.
+    sense now, ``otherwise`` why not. ``takes_path``: the argument may be the path of a model, too.
     """
 
     name: str
@@ -84,6 +84,7 @@ class Command:
     complete: Complete = _nothing
     available: Available = _always
     otherwise: str = ""
+    takes_path: bool = False
 
     @property
     def usage(self) -> str:

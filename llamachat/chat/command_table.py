@@ -323,7 +323,7 @@ COMMANDS: tuple[Command, ...] = (
             complete=_complete_names),
     Command("system", "Change the system prompt of this chat ('-' for the model's own).", _system, "[TEXT]"),
     Command("model", "Open another model: a file, or a name in the models folder.", _model, "[FILE|NAME]",
-            complete=_complete_models),
+            complete=_complete_models, takes_path=True),
     Command("pull", "Fetch the default model, and open it.", lambda _, face, __: face.fetch_model()),
     Command("format", "Show or change the prompt format of this chat.", _format, "[NAME]", complete=_complete_formats),
     Command("info", "Show the model, the context, and the figures of the last answer.", _info),

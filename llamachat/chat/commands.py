@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from llamachat.chat.command import Command, Face
 from llamachat.chat.command_table import COMMANDS, command_named, find_command
+from llamachat.chat.path_completion import complete_path
 from llamachat.errors import LlamachatError
 
 if TYPE_CHECKING:
@@ -19,10 +20,14 @@ __all__ = [
     "as_message",
     "as_typed",
     "complete_line",
+    "complete_path_line",
     "find_command",
     "is_command",
+    "path_typed",
     "run_line",
 ]
+
+_MOST_PATHS = 50
 
 
 def is_command(text: str) -> bool:
@@ -63,3 +68,16 @@ def complete_line(session: ChatSession, face: Face, line: str) -> list[str]:
     if command is None:
         return []
     return [f"/{command.name} {whole}" for whole in command.complete(session, face, argument.lstrip())]
+
+
+def path_typed(line: str) -> str | None:
+    """The end of a line that may be a path, as far as it is typed; None where no path belongs."""
+    name, space, argument = line.lstrip().removeprefix("/").partition(" ")
+    command = command_named(name)
+    return argument.lstrip() if space and command is not None and command.takes_path else None
+
+
+def complete_path_line(line: str) -> list[str]:
+    """Whole lines that one ending in a path may become. It reads a folder, which may take long."""
+    typed = path_typed(line)
+    return [line.removesuffix(typed) + path for path in complete_path(typed).paths[:_MOST_PATHS]] if typed else []

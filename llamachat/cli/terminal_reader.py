@@ -14,7 +14,7 @@ from typing import Any
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.application import get_app_or_none, run_in_terminal
-from prompt_toolkit.completion import CompleteEvent, Completer, Completion
+from prompt_toolkit.completion import CompleteEvent, Completer, Completion, ThreadedCompleter, merge_completers
 from prompt_toolkit.document import Document
 from prompt_toolkit.filters import Condition
 from prompt_toolkit.formatted_text import StyleAndTextTuples
@@ -24,6 +24,7 @@ from prompt_toolkit.key_binding.key_processor import KeyPressEvent
 from prompt_toolkit.output.color_depth import ColorDepth
 from prompt_toolkit.styles import Style
 
+from llamachat.chat.commands import complete_path_line
 from llamachat.cli.failures import ended_by
 from llamachat.cli.line_reader import is_open, without_quotes
 from llamachat.display import clean_line
@@ -64,7 +65,9 @@ class TerminalReader:
         depth = ColorDepth.DEPTH_1_BIT if os.environ.get("NO_COLOR") else None
         self._prompt: PromptSession[str] = PromptSession(
             history=_history(history),
-            completer=_CommandCompleter(complete),
+            completer=merge_completers(
+                [_CommandCompleter(complete), ThreadedCompleter(_CommandCompleter(complete_path_line))]
+            ),
             complete_while_typing=Condition(_types_command),
             multiline=True,
             prompt_continuation=_continuation,

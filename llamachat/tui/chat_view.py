@@ -12,7 +12,7 @@ from textual.containers import Horizontal, Vertical
 from textual.message import Message as TextualMessage
 from textual.timer import Timer
 
-from llamachat.chat.commands import as_typed
+from llamachat.chat.commands import as_typed, path_typed
 from llamachat.chat.conversation import Message, Role
 from llamachat.chat.session import ChatSession, Phase
 from llamachat.display import is_long
@@ -97,7 +97,7 @@ class ChatView(Panes):
             with Vertical(id="middle", classes="-empty"):
                 yield Welcome()
                 yield Transcript()
-                yield ComposerPane(self.propose, self._keep_draft)
+                yield ComposerPane(self.propose, path_typed, self._keep_draft)
             yield SamplingPanel()
         yield StatusLine()
 

@@ -29,7 +29,7 @@ Write here. **Enter** sends (a running answer is ended, and stays as it is); **C
 first row brings back what you sent before, in other chats too; **Down** returns to your draft.
 **Ctrl+Z** undoes, **Ctrl+Y** does it again.
 
-A line that begins with **/** is a command: **Tab** completes it.
+A line that begins with **/** is a command: **Tab** completes it, the path of a model too.
 """
     BINDING_GROUP_TITLE = "Composer"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -145,7 +145,7 @@ A line that begins with **/** is a command: **Tab** completes it.
         self._replace_via_keyboard("\n", *self.selection)
 
     def action_complete(self) -> None:
-        """Completes a command where the menu is open; else goes to the next pane."""
+        """Completes a command; in any other text goes to the next pane."""
         if not self.menu("tab"):
             self.screen.focus_next()
 

@@ -12,11 +12,13 @@ from textual.widgets import Static, TextArea
 
 from llamachat.display import clean_line
 from llamachat.tui.composer import Composer
+from llamachat.tui.path_lookup import PathLookup
 from llamachat.tui.row_list import Row, RowList
 
 _DRAFT_SECONDS = 0.6
 """A draft is handed over this long after the last save; the store writes it within the rest of the second."""
 _COMMAND_CHARS = 2000
+_MOST_PATHS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +29,13 @@ class Proposal:
     help: str = ""
     takes_more: bool = False  #: something may follow
     needs_more: bool = False  #: something must follow
+    label: str = ""  #: how it is shown, if not as the line
+    is_folder: bool = False  #: a path that goes on behind it
 
 
 Propose = Callable[[str], list[Proposal]]
+PathTyped = Callable[[str], str | None]
+"""The end of a line that may be a path; None where no path belongs."""
 
 
 class ComposerPane(Vertical):
@@ -56,9 +62,10 @@ class ComposerPane(Vertical):
     }
     """
 
-    def __init__(self, propose: Propose, keep_draft: Callable[[str], object]) -> None:
+    def __init__(self, propose: Propose, path_typed: PathTyped, keep_draft: Callable[[str], object]) -> None:
         super().__init__()
         self._propose = propose
+        self._path_typed = path_typed
         self._keep_draft = keep_draft
         self._proposals: dict[str, Proposal] = {}
         self._draft_timer_runs = False
@@ -70,6 +77,10 @@ class ComposerPane(Vertical):
         self._trouble_text = ""
         self._refused: str | None = None  #: the text that the trouble below is about
         self._looked_at = ""
+        self._paths = PathLookup(self)
+        self._path: str | None = None  #: the end of the line, as long as it is looked up what path it may become
+        self._tab_waits = False  #: for that
+        self._menu_closed = False  #: by Escape
 
     def compose(self) -> ComposeResult:
         """Proposals, box, trouble."""
@@ -205,30 +216,74 @@ class ComposerPane(Vertical):
         self._looked_at = text
         is_command = text.startswith("/") and "\n" not in text and len(text) < _COMMAND_CHARS and not self.editing
         found = self._propose(text) if is_command else []
+        self._tab_waits = self._menu_closed = False
+        self._show_proposals(found)
+        typed = self._path_typed(text) if is_command else None
+        self._path = typed if typed or not found else None  # where nothing is typed, the models folder goes first
+        if self._path is not None:
+            self._paths.ask(self._path)
+
+    def _show_proposals(self, found: list[Proposal], *, keep: str = "", as_it_stands: bool = False) -> None:
+        """Fills the menu. ``as_it_stands``: the line has a meaning of its own, so Enter takes none of them."""
         self._proposals = {proposal.line: proposal for proposal in found}
         menu = self.query_one("#proposals", RowList)
-        menu.set_rows([Row(proposal.line, proposal.line, proposal.help) for proposal in found])
-        menu.cursor = 0 if found else -1
-        menu.set_class(bool(found) and [proposal.line for proposal in found] != [text], "-open")
+        menu.set_rows([Row(one.line, one.label or one.line, one.help) for one in found], keep=keep)
+        if not keep:
+            menu.cursor = 0 if found and not as_it_stands else -1
+        is_news = bool(found) and [proposal.line for proposal in found] != [self._looked_at]
+        menu.set_class(is_news and not self._menu_closed, "-open")
+
+    def on_path_lookup_found(self, event: PathLookup.Found) -> None:
+        """Proposes paths, if the line is still the one that they were looked up for."""
+        line = self.composer.text
+        if event.typed != self._path or line != self._looked_at:
+            return
+        self._path = None
+        before = line[: len(line) - len(event.typed)]
+        shown = len("".join(event.typed.rpartition("/")[:2]))  # of a path its name is enough, and fits
+        paths = [
+            Proposal(before + path, label=path[shown:], is_folder=path.endswith("/"))
+            for path in event.completions.paths[:_MOST_PATHS]
+        ]
+        if paths:
+            current = self.query_one("#proposals", RowList).current
+            found = [*self._proposals.values(), *paths]
+            self._show_proposals(found, keep=current.key if current else "", as_it_stands=event.completions.is_folder)
+        if self._tab_waits:
+            self._tab_waits = False
+            self._menu_key("tab")
 
     def close_menu(self) -> bool:
         """Closes the proposals until the text changes; False if none were open."""
         menu = self.query_one("#proposals", RowList)
         was_open = menu.has_class("-open")
         menu.remove_class("-open")
+        self._menu_closed = True
         return was_open
 
     def _menu_key(self, key: str) -> bool:
-        """Moves in the menu, or takes its proposal; False if there is no menu."""
+        """Moves in the menu, or takes its proposal; False if the key is not for it. Tab opens it again."""
         self._look_for_commands()  # the composer may be ahead of its messages
         menu = self.query_one("#proposals", RowList)
-        if not menu.has_class("-open") or menu.current is None:
+        if key == "tab":
+            self._tab(menu)
+            return self.composer.text.startswith("/")
+        if not menu.has_class("-open") or (menu.current is None and key == "enter"):
             return False
         if key in ("up", "down"):
             menu.action_move(-1 if key == "up" else 1)
-        else:
-            self._take(menu.current.key, run=key == "enter")
+        elif menu.current is not None:
+            self._take(menu.current.key, run=True)
         return True
+
+    def _tab(self, menu: RowList) -> None:
+        """Takes the proposal under the cursor, else the first; waits for it where it is still being looked for."""
+        if not self._proposals:
+            self._tab_waits = self._path is not None
+        elif menu.has_class("-open") or len(self._proposals) == 1:
+            self._take(menu.current.key if menu.current is not None else next(iter(self._proposals)), run=False)
+        else:
+            menu.add_class("-open")
 
     def on_row_list_chosen(self, event: RowList.Chosen) -> None:
         """A click takes a proposal."""
@@ -241,6 +296,6 @@ class ComposerPane(Vertical):
         proposal = self._proposals.get(line, Proposal(line))
         waits = proposal.needs_more or (proposal.takes_more and not run)
         self.composer.show_prompt(line + " " if waits else line)
-        if run and not waits:
+        if run and not waits and not proposal.is_folder:
             self.close_menu()
             self.composer.submit(line)

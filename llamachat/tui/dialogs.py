@@ -15,11 +15,12 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Static, TextArea
 
 from llamachat.display import clean, clean_line
-from llamachat.tui.path_completion import complete_path
+from llamachat.tui.path_lookup import PathLookup
 from llamachat.tui.row_list import Row, RowList
 
 Result = TypeVar("Result")
 _LINE_CHARS = 200
+_MOST_CANDIDATES = 200
 
 
 class Dialog(ModalScreen[Result]):
@@ -45,6 +46,8 @@ class Dialog(ModalScreen[Result]):
             & > .keys { color: $faint; height: 1; margin-top: 1; }
             & > VerticalScroll { height: auto; max-height: 65vh; scrollbar-size-vertical: 1; }
             & > RowList { height: auto; max-height: 16; margin-top: 1; scrollbar-background: $pane; }
+            & > #candidates { max-height: 6; display: none; }
+            & > #candidates.-open { display: block; }
             & > Input, & > Input:focus, & > TextArea, & > TextArea:focus {
                 border: none; background: $raised; margin-top: 1; padding: 0 1; color: $text;
             }
@@ -179,25 +182,64 @@ class LineScreen(Dialog[str]):
 
 
 class ModelFileScreen(Dialog[Path]):
-    """The path of a model file to type. Tab completes it; one that is not there stays to be mended."""
+    """The path of a model file to type. Tab completes it, and lists what it may become.
+
+    One that is not there stays to be mended.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("tab", "complete", "Complete the path", show=False, id="file.complete", priority=True),
     ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._paths = PathLookup(self)
 
     def compose(self) -> ComposeResult:
         """Label, field, what is wrong with it, keys."""
         with Vertical(id="dialog"):
             yield Static("Open a model file", classes="heading", markup=False)
             yield Input(placeholder="~/models/model.gguf")
+            candidates = RowList(id="candidates")
+            candidates.can_focus = False  # typing goes on; a click takes one
+            yield candidates
             yield Static("", classes="trouble", markup=False)
             yield self.keys_line(("enter", "open"), ("tab", "complete"), ("esc", "cancel"))
 
     def action_complete(self) -> None:
-        """Writes what all paths have in common that the typed one may become."""
+        """Looks up what the typed path may become."""
+        self._paths.ask(self.query_one(Input).value)
+
+    def on_path_lookup_found(self, event: PathLookup.Found) -> None:
+        """Writes what all of them have in common, and shows them if there are several."""
+        if event.typed != self.query_one(Input).value:
+            return
+        self._write(event.completions.common)
+        paths = event.completions.paths
+        folder = len("".join(event.typed.rpartition("/")[:2]))
+        candidates = self.query_one("#candidates", RowList)
+        candidates.set_rows([Row(path, path[folder:]) for path in paths[:_MOST_CANDIDATES]])
+        candidates.set_class(len(paths) > 1, "-open")
+        self.query_one(".trouble", Static).update("" if paths else "no folder and no model file begins like this")
+
+    def _write(self, path: str) -> None:
         field = self.query_one(Input)
-        field.value = complete_path(field.value)
-        field.cursor_position = len(field.value)
+        with self.prevent(Input.Changed):
+            field.value = path
+        field.cursor_position = len(path)
+
+    def on_input_changed(self) -> None:
+        """Typing goes on: what was said of the path before is not true of it any more."""
+        self.query_one("#candidates").remove_class("-open")
+        self.query_one(".trouble", Static).update("")
+
+    def on_row_list_chosen(self, event: RowList.Chosen) -> None:
+        """A click takes a candidate."""
+        event.stop()
+        self._write(event.key)
+        self.query_one("#candidates").remove_class("-open")
+        if event.key.endswith("/"):
+            self.action_complete()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Enter takes what is there, if it is there."""

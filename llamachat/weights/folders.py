@@ -8,11 +8,13 @@ import stat
 from pathlib import Path
 
 from llamachat.errors import WeightsError
-from llamachat.weights.files import reason_of
+from llamachat.weights.files import open_regular, reason_of
 from llamachat.weights.model_files import ENTRIES_LIMIT
 
 #: Endings that weight files have, when a folder holds none of the files above.
 _ENDINGS = (".gguf", ".bin", ".ggml", ".pth", ".pt", ".safetensors")
+
+_GGUF = b"GGUF"
 
 #: Not weights, whatever their ending.
 _OTHERS = ("tokenizer.bin", "training_args.bin", "optimizer.bin", "scheduler.bin")
@@ -62,6 +64,41 @@ def entry_among(folder: Path, names: list[str]) -> str:
     if len(found) > 1:
         raise WeightsError(folder, f"is a folder with {len(found)} weight files; name one of them")
     return found[0]
+
+
+def offered_names(names: list[str]) -> set[str]:
+    """Those of a folder's names to offer where a model is chosen: what stands for one, and no part of one that does
+    not. By the names alone: nobody's documents are read for it."""
+    from llamachat.weights import huggingface, meta  # as above
+
+    entries = {*huggingface.ENTRIES, meta.FIRST_SHARD}
+    graphs = {name.removesuffix(".param") for name in names if name.endswith(".param")}
+    return {
+        name
+        for name in names
+        if name in entries
+        or name.endswith(".param")
+        or (
+            name.endswith(_ENDINGS)
+            and name not in _OTHERS
+            and name.removesuffix(".bin") not in graphs
+            and not any(part.search(name) for part in (_LATER_PART, _SHARD, meta.SHARD))
+        )
+    }
+
+
+def begins_as_gguf(path: Path) -> bool:
+    """Whether a file's first bytes are a GGUF's; False where it cannot be read."""
+    try:
+        file = open_regular(path)
+    except WeightsError:
+        return False
+    try:
+        return file.size >= len(_GGUF) and file.read(0, len(_GGUF)) == _GGUF
+    except WeightsError:
+        return False
+    finally:
+        file.close()
 
 
 def may_need_others(name: str) -> bool:

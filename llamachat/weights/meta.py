@@ -22,7 +22,7 @@ from llamachat.weights.torch_file import TorchFile, as_weights
 PARAMS = "params.json"
 FIRST_SHARD = "consolidated.00.pth"
 
-_SHARD = re.compile(r"consolidated\.(\d\d)\.pth")
+SHARD = re.compile(r"consolidated\.(\d\d)\.pth")
 _SHARDS_LIMIT = 100
 _COMPILED = "_orig_mod."  # what torch.compile puts before each name
 
@@ -41,7 +41,7 @@ def is_llama2c_checkpoint(root: Any) -> bool:
 
 def open_meta(files: ModelFiles, first: TorchFile) -> StoredWeights:
     """The model of which ``first`` is the first shard."""
-    shard = _SHARD.fullmatch(files.first.path.name)
+    shard = SHARD.fullmatch(files.first.path.name)
     if shard and shard[1] != "00":
         raise Refusal(f"is one shard of a model; name its folder, or {FIRST_SHARD}")
     shards = [_tensors(first, first.root)]

@@ -7,7 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from llamachat.chat.commands import COMMANDS, as_message, complete_line, find_command, is_command, run_line
+from llamachat.chat.commands import (
+    COMMANDS,
+    as_message,
+    complete_line,
+    complete_path_line,
+    find_command,
+    is_command,
+    run_line,
+)
 from llamachat.chat.conversation import Message
 from llamachat.chat.session import ChatSession
 from llamachat.errors import LlamachatError
@@ -177,6 +185,15 @@ def test_completion_of_arguments(talk: ChatSession, face: NotingFace, data_dir: 
     }
     for line, whole in lines.items():
         assert complete_line(talk, face, line) == whole, line
+
+
+def test_completion_of_paths(tmp_path: Path) -> None:
+    (tmp_path / "a b").mkdir()
+    (tmp_path / "a b/x.gguf").touch()
+    assert complete_path_line(f"/model {tmp_path}/a") == [f"/model {tmp_path}/a b/"]
+    assert complete_path_line(f"/MODEL  {tmp_path}/a b/") == [f"/MODEL  {tmp_path}/a b/x.gguf"]
+    for line in ("/model", "/model ", f"/open {tmp_path}/", f"/nothing {tmp_path}/", "/"):
+        assert complete_path_line(line) == []
 
 
 # ---- what they do ------------------------------------------------------------------

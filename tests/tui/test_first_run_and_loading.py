@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
-import pytest
 from textual.widgets import Input
 
 from llamachat.chat.session import ChatSession
@@ -18,7 +17,7 @@ from llamachat.tui.app import ChatApp
 from llamachat.tui.chat_screen import ChatScreen
 from llamachat.tui.first_run import FirstRunScreen
 from llamachat.tui.palette import PaletteScreen
-from llamachat.tui.path_completion import complete_path
+from llamachat.tui.row_list import RowList
 from tests.support.chat_app import Chat, open_chat
 from tests.support.scripted_engine import ScriptedEngine
 
@@ -114,21 +113,52 @@ async def test_a_file_is_opened_by_its_path(tmp_path: Path) -> None:
         assert chat.engine.loads[0].path == tmp_path / "model.gguf"
 
 
-def test_completing_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("models", "models/deep", ".hidden"):
-        (tmp_path / name).mkdir()
-    for name in ("moss.gguf", "models/tiny-q4.gguf", "models/tiny-q8.gguf"):
+async def test_tab_lists_what_a_path_may_become(tmp_path: Path) -> None:
+    for name in ("models/tiny-q4.gguf", "models/tiny-q8.gguf", "models/deep/x.gguf", "models/notes.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    (tmp_path / "models/deep/a\x1b]0;no\x07b").touch()
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    for typed, whole in (
-        ("m", "mo"), ("mod", "models/"), ("models/t", "models/tiny-q"), ("~/mos", "~/moss.gguf"), ("x", "x"),
-        (".h", ".hidden/"), (f"{tmp_path}/models/d", f"{tmp_path}/models/deep/"), ("nowhere/x", "nowhere/x"),
-        ("models/deep/a", "models/deep/a"),
-        ("~nobody-of-that-name/x", "~nobody-of-that-name/x"), ("a\0b/", "a\0b/"),
-    ):  # fmt: skip
-        assert complete_path(typed) == whole
+    async with first_run() as chat:
+        await chat.press("o")
+        await chat.until(lambda: "Open a model file" in chat.text)
+        candidates = chat.app.screen.query_one("#candidates", RowList)
+        await chat.paste(f"{tmp_path}/mod")
+        await chat.press("tab")
+        await chat.until(lambda: chat.one(Input).value == f"{tmp_path}/models/")
+        assert not candidates.has_class("-open")  # there was one way to go on
+        await chat.press("tab")
+        await chat.until(lambda: candidates.has_class("-open"))
+        await chat.pilot.pause()
+        assert [row.label for row in candidates.rows] == ["deep/", "tiny-q4.gguf", "tiny-q8.gguf"]
+        assert all(row.label in chat.text for row in candidates.rows)
+        await chat.press("t", "tab")
+        await chat.until(lambda: chat.one(Input).value == f"{tmp_path}/models/tiny-q")
+        await chat.until(lambda: len(candidates.rows) == 2)
+        await chat.press("8")
+        assert not candidates.has_class("-open")
+        await chat.press("9", "tab")
+        await chat.until(lambda: "no folder and no model file begins like this" in chat.text)
+        await chat.press("backspace", "tab")
+        await chat.until(lambda: chat.one(Input).value == f"{tmp_path}/models/tiny-q8.gguf")
+        assert "begins like this" not in chat.text
+
+
+async def test_a_click_takes_a_path_that_is_listed(tmp_path: Path) -> None:
+    for name in ("a/one.gguf", "a/two.gguf", "b.gguf"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    async with first_run(size=(60, 15)) as chat:
+        await chat.press("o")
+        await chat.until(lambda: "Open a model file" in chat.text)
+        candidates = chat.app.screen.query_one("#candidates", RowList)
+        await chat.paste(f"{tmp_path}/")
+        await chat.press("tab")
+        await chat.until(lambda: candidates.has_class("-open"))
+        await chat.pilot.pause()
+        await chat.pilot.click(candidates, offset=(3, 0))
+        await chat.until(lambda: len(candidates.rows) == 2 and "one.gguf" in chat.text)
+        await chat.pilot.click(candidates, offset=(3, 1))
+        await chat.until(lambda: chat.one(Input).value == f"{tmp_path}/a/two.gguf")
+        assert chat.app.focused is chat.one(Input)
 
 
 async def test_a_file_that_cannot_be_opened_brings_the_offer_back(tmp_path: Path) -> None:
