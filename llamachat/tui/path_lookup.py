@@ -10,15 +10,14 @@ from textual.message_pump import MessagePump
 
 from llamachat.chat.path_completion import PathCompletions, complete_path
 
-_MOST_WAITING = 4
+_MOST_THREADS = 4
 
 
 class PathLookup:
-    """Reads folders for a widget, which gets :class:`Found`.
+    """Reads folders for a widget, which gets :class:`Found` for what it asked last.
 
-    Each is read on a thread of its own, which nothing waits for: a network folder that does not answer must hold up
-    neither the screen, nor the next folder, nor the end of the program. (Textual's workers are waited for.) While some
-    hang, no more are begun.
+    They are read on threads that nothing waits for: a network folder that does not answer must hold up neither the
+    screen, nor the next folder, nor the end of the program. (Textual's workers are waited for.)
     """
 
     class Found(Message):
@@ -31,17 +30,25 @@ class PathLookup:
 
     def __init__(self, asker: MessagePump) -> None:
         self._asker = asker
-        self._waiting = threading.Semaphore(_MOST_WAITING)
+        self._lock = threading.Lock()
+        self._asked: str | None = None  #: what no thread has taken yet
+        self._n_threads = 0
 
     def ask(self, typed: str) -> None:
-        """Begins to look what a path may become."""
-        if self._waiting.acquire(blocking=False):
-            threading.Thread(target=self._look, args=(typed,), name="llamachat-paths", daemon=True).start()
+        """Begins to look what a path may become, as soon as a thread has time; what nobody has begun is forgotten."""
+        with self._lock:
+            self._asked = typed
+            if self._n_threads < _MOST_THREADS:
+                self._n_threads += 1
+                threading.Thread(target=self._look, name="llamachat-paths", daemon=True).start()
 
-    def _look(self, typed: str) -> None:
-        try:
+    def _look(self) -> None:
+        while True:
+            with self._lock:
+                typed, self._asked = self._asked, None
+                if typed is None:
+                    self._n_threads -= 1
+                    return
             found = complete_path(typed)
-        finally:
-            self._waiting.release()
-        with suppress(RuntimeError):  # the screen has ended meanwhile
-            self._asker.post_message(self.Found(typed, found))
+            with suppress(RuntimeError):  # the screen has ended meanwhile
+                self._asker.post_message(self.Found(typed, found))
