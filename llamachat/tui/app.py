@@ -136,6 +136,8 @@ class ChatApp(App[int]):
         """Keys that come before there is anything to type into wait for it. Pastes are text, wherever they go."""
         if isinstance(event, Paste):
             event.text = safe_prompt(without_sequences(event.text))
+            if not event.text:
+                return  # it would delete what is selected
         if self._early is not None and isinstance(event, Key | Paste):
             self._early.append(event)
         else:

@@ -169,6 +169,9 @@ async def test_a_coloured_log_is_pasted_as_it_was_seen() -> None:
         await chat.paste(LOG + "a\x03\x11\x07")
         assert chat.composer.text == "make: error log\nerror: missing file\nsecond line\na\ufffd\ufffd\ufffd"
         assert chat.path == []
+        chat.composer.select_all()
+        await chat.paste("\x1b[0m")
+        assert chat.composer.text.startswith("make: error log")
 
 
 async def test_what_is_pasted_into_a_dialog_steers_no_terminal() -> None:
