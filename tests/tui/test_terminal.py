@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 from textual.drivers._writer_thread import WriterThread
 
+from llamachat.chat.store import SessionStore
 from llamachat.tui.gone_terminal import PatientFile
 
 _PROGRAM = """
@@ -237,8 +238,6 @@ def test_a_closed_terminal_ends_the_program_and_keeps_the_answer(
             os.waitpid(pid, 0)
             raise AssertionError("it goes on without a terminal")
         time.sleep(0.02)
-    from llamachat.chat.store import SessionStore
-
     store = SessionStore(tmp_path)
     conversation = store.load(store.sessions()[0].id)
     store.close()
@@ -271,6 +270,21 @@ def test_hostile_text_reaches_the_terminal_as_letters_only(terminals: Callable[.
     assert b"\x07" not in rest
     text = rest.decode("utf-8", "replace")
     assert not re.search("[\x80-\x9f\u202e]", text)
+
+
+def test_a_paste_is_text_whatever_is_in_it(terminals: Callable[..., Terminal], tmp_path: Path) -> None:
+    """In reads of one byte, too: it is sent by the Enter behind it, and ended by nothing in it."""
+    terminal = terminals(str(tmp_path), "word", "0")
+    terminal.see("sk anything")
+    for byte in "\x1b[200~one\r\x1b[31mtwo\x1b[0m\x11\x03\tthree\x1b[201~\r":
+        terminal.type(byte)
+        time.sleep(0.002)
+    terminal.see("word")
+    terminal.type("\x11")
+    assert terminal.end() == 0
+    store = SessionStore(tmp_path)
+    assert store.load(store.sessions()[0].id).path[0].text == "one\ntwo\ufffd\ufffd\tthree"
+    store.close()
 
 
 @pytest.mark.parametrize("stop", [signal.SIGTSTP, signal.SIGSTOP], ids=lambda number: number.name)
