@@ -184,7 +184,7 @@ def on_screen(what: Answering, keys_per_second: float) -> Streamed:
         timings = store.load(store.sessions()[0].id).path[-1].timings
         store.close()
     if timings is None or len(frames) < 3:
-        sys.exit("the app stored no figures, or drew nothing")
+        sys.exit("the app stored no figures, or drew too little: ask for 200 tokens or more (-n)")
     return Streamed(timings.answer_tokens, timings.answer_rate, share, delays, frames)
 
 

@@ -16,7 +16,7 @@ from llamachat.cli.invocation import Invocation
 from llamachat.cli.options import FOLDERS, PROGRAM, flag, with_options
 from llamachat.cli.status_line import StatusLine, bar, megabytes
 
-_IF_MISSING = flag("if_missing", "Say and do nothing where there is a model to talk with.", PROGRAM)
+_IF_MISSING = flag("if_missing", "Say and do nothing where it is there, or another model is chosen.", PROGRAM)
 
 _EXAMPLES = """\
 llamachat pull                         fetch the default model, about 93 MB

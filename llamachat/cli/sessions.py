@@ -145,6 +145,8 @@ def _agreed(context: click.Context, question: str) -> bool:
 
 
 def _day(seconds: float) -> str:
+    if not seconds:  # nothing was said yet
+        return ""
     try:
         return time.strftime("%Y-%m-%d", time.localtime(seconds))
     except (OverflowError, ValueError, OSError):  # a clock that was far off when it was stored

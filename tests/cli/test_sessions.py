@@ -119,3 +119,11 @@ def test_chats_are_found_by_words(data_dir: Path, capsys: pytest.CaptureFixture[
     assert "  a  " in capsys.readouterr().out
     assert _llamachat("sessions", "list", "hello", "nobody") == 0
     assert capsys.readouterr().out == ""
+
+
+def test_a_text_that_was_not_sent_has_no_day(data_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with closing(SessionStore(data_dir)) as store:
+        store.save_soon(Conversation(draft="not sent yet"))
+    assert _llamachat("sessions", "list") == 0
+    line = next(line for line in capsys.readouterr().out.splitlines() if "not sent yet" in line)
+    assert line.split()[-2:] == ["yet", "0"]
