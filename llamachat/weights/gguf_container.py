@@ -30,6 +30,7 @@ RECORDS_LIMIT = 1 << 14
 TENSORS_LIMIT = 1 << 16
 KEY_LIMIT = 1 << 10
 NAME_LIMIT = 63
+ALIGNMENT_LIMIT = 1 << 20
 
 _START = struct.Struct("<4sI")
 _STRING, _ARRAY_TYPE = 8, 9
@@ -169,8 +170,10 @@ def _read_tensors(reader: Reader, layout: _Layout, count: int, alignment: Any) -
     if count > TENSORS_LIMIT:
         raise Refusal(f"claims {count} tensors; at most {TENSORS_LIMIT} are allowed")
     reader.need(count * (layout.length.size + 1 + layout.u32.size + layout.dims(1).size))
-    if type(alignment) is not int or alignment < 1 or alignment & (alignment - 1) or alignment > 1 << 20:
+    if type(alignment) is not int or alignment < 1 or alignment & (alignment - 1):
         raise Refusal(f"states an alignment of {quoted(str(alignment))}, which is no power of two")
+    if alignment > ALIGNMENT_LIMIT:
+        raise Refusal(f"states an alignment of {quoted(str(alignment))}; at most {ALIGNMENT_LIMIT} is allowed")
     listed: dict[str, tuple[Tensor, int]] = {}
     for _ in range(count):
         name = _read_name(reader, layout, NAME_LIMIT, "tensor name")

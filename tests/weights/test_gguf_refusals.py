@@ -78,7 +78,7 @@ def test_the_file_that_is_spoiled_below_is_good(tmp_path: Path) -> None:
         ({"llama.context_length": 0}, "n_ctx_train 0"),
         ({"general.alignment": 0}, "alignment of '0'"),
         ({"general.alignment": 24}, "alignment of '24'"),
-        ({"general.alignment": scalar("u32", 1 << 31)}, "alignment of '2147483648'"),
+        ({"general.alignment": scalar("u32", 1 << 31)}, "alignment of '2147483648'; at most 1048576"),
         ({"general.alignment": "32"}, "alignment of '32'"),
         ({"general.alignment": True}, "alignment of 'True'"),
         ({"tokenizer.ggml.model": "bert"}, "a vocabulary of the kind 'bert'; supported are llama, gpt2"),
