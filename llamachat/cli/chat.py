@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from llamachat import paths
 from llamachat.chat.names import find_model, find_session
 from llamachat.cli import log
-from llamachat.cli.failures import note
+from llamachat.cli.failures import FAILED, OK, note
 from llamachat.cli.invocation import Invocation
 from llamachat.cli.last_used import note_theme, theme_used_last
 from llamachat.cli.model_files import default_model, model_used_last, remember_model
@@ -56,11 +56,17 @@ def chat(invocation: Invocation, wanted: str | None) -> int:
         _apply(session, invocation)
         model = named_model or _model_of(session) or _usual_model(invocation.data_dir)
         source = invocation.source_as_before(model) if model else None
-        if _someone_types() and is_terminal(sys.stderr) and not invocation.get("plain"):  # the screen is drawn there
-            return _full_screen(session, source, invocation)
-        from llamachat.cli.line_mode import run
+        status = _talk(session, source, invocation)
+    return status or (FAILED if session.store.lost_changes else OK)
 
-        return run(session, source, invocation.data_dir)
+
+def _talk(session: ChatSession, source: ModelSource | None, invocation: Invocation) -> int:
+    """Hands the session to a face until the chat ends; returns that face's exit status."""
+    if _someone_types() and is_terminal(sys.stderr) and not invocation.get("plain"):  # the screen is drawn there
+        return _full_screen(session, source, invocation)
+    from llamachat.cli.line_mode import run
+
+    return run(session, source, invocation.data_dir)
 
 
 @contextmanager

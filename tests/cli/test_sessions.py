@@ -92,10 +92,13 @@ def test_what_looking_brought_up_is_said(other: sqlite3.Connection, capsys: pyte
     assert done.err == "llamachat: 1 message of this chat was changed by a failing disk\n"
 
 
+@pytest.mark.parametrize(("status", "ends_with"), [(0, 1), (3, 3)])
 @pytest.mark.parametrize("screen", [True, False], ids=["full screen", "line mode"])
 def test_what_the_end_of_a_chat_could_not_save_is_said(
     other: sqlite3.Connection,
     screen: bool,
+    status: int,
+    ends_with: int,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -104,13 +107,13 @@ def test_what_the_end_of_a_chat_could_not_save_is_said(
     def talk(session: ChatSession, *_: object) -> int:
         session.save_draft("half a thought")
         other.execute("BEGIN IMMEDIATE")
-        return 3
+        return status
 
     monkeypatch.setattr(chat, "_someone_types", lambda: screen)
     monkeypatch.setattr(chat, "is_terminal", lambda _: screen)
     monkeypatch.setattr(chat, "_full_screen", talk)
     monkeypatch.setattr(line_mode, "run", talk)
-    assert _llamachat() == 3
+    assert _llamachat() == ends_with
     assert capsys.readouterr().err == "llamachat: the last changes could not be saved: another program is writing\n"
 
 

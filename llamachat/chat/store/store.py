@@ -66,6 +66,7 @@ class SessionStore:
         self._writer_id = self._writer.id if self._writer else "memory"
         self.data_dir = data_dir
         self.in_memory = self._writer is None  #: whether nothing reaches a disk
+        self.lost_changes = False  #: whether closing could not write everything
         self._pending = Pending()
         self._known: dict[str, Row] = {}  # session rows as last read or written here
         self._known_choices: dict[str, dict[str | None, str]] = {}
@@ -291,6 +292,7 @@ class SessionStore:
             self._saver.join()
         with self._lock:
             if not self.flush():
+                self.lost_changes = True
                 self._notices.append(f"the last changes could not be saved: {self._failing}")
             if self._backup_thread is not None:
                 self._backup_thread.end()
