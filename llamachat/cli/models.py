@@ -17,6 +17,7 @@ from llamachat.cli.model_files import default_model
 from llamachat.cli.options import FOLDERS, PROGRAM, flag, with_options
 from llamachat.cli.status_line import megabytes
 from llamachat.cli.table import print_table
+from llamachat.display import clean_line
 from llamachat.errors import LlamachatError
 
 _JSON = flag("json", "Write a JSON list.", PROGRAM)
@@ -40,7 +41,7 @@ def models(context: click.Context, /, **_options: object) -> None:
         print(json.dumps(rows, ensure_ascii=False))
         return
     if not rows:
-        sys.stderr.write(f"{folder}: {NO_MODEL}\n")
+        sys.stderr.write(f"{clean_line(str(folder), 10_000)}: {NO_MODEL}\n")
         return
     start = str(default_model(invocation.data_dir))
     print_table(

@@ -15,6 +15,7 @@ from llamachat.cli.help import CONTEXT, HelpCommand
 from llamachat.cli.invocation import Invocation
 from llamachat.cli.options import FOLDERS, PROGRAM, flag, with_options
 from llamachat.cli.status_line import StatusLine, bar, megabytes
+from llamachat.display import clean_line
 
 _IF_MISSING = flag("if_missing", "Say and do nothing where it is there, or another model is chosen.", PROGRAM)
 
@@ -45,7 +46,7 @@ def pull(context: click.Context, /, name: str | None, **_options: object) -> Non
     if invocation.get("if_missing") and (another or fetching.is_there(offer, models)):
         return
     place = fetch_shown(offer, models)
-    sys.stderr.write(f"{offer.file_name} is in {place.parent}\n")
+    sys.stderr.write(f"{offer.file_name} is in {clean_line(str(place.parent), 10_000)}\n")
 
 
 def fetch_shown(offer: fetching.Offer, models: Path, cancelled: Callable[[], bool] = lambda: False) -> Path:

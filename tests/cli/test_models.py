@@ -145,3 +145,7 @@ def test_an_empty_list_says_how_to_get_one(llamachat: Run, tmp_path: Path) -> No
     assert (done.returncode, done.stdout) == (0, "")
     assert done.stderr == f"{tmp_path}/models: no model yet; fetch the default one with: llamachat pull\n"
     assert llamachat("models", "--json", "--data-dir", tmp_path).stdout == "[]\n"
+    done = llamachat("models", "--data-dir", tmp_path / "a\x1b]0;x\a\nb")
+    assert done.stderr.endswith("b/models: no model yet; fetch the default one with: llamachat pull\n")
+    assert not {"\x1b", "\a"} & set(done.stderr)
+    assert done.stderr.count("\n") == 1
