@@ -43,6 +43,8 @@ def _parse(path: Path) -> dict[str, Any]:
 
     try:
         status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise FileError(path, "is a folder, not a configuration file")
         if not stat.S_ISREG(status.st_mode):
             raise FileError(path, "not a file that can be read as a configuration")
         if status.st_size > _MOST_BYTES:

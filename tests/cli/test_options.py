@@ -213,7 +213,7 @@ def test_a_config_that_is_no_file_is_refused_at_once(llamachat: Run, tmp_path: P
     os.mkfifo(tmp_path / "pipe")
     with (tmp_path / "large").open("wb") as file:
         file.truncate(1 << 40)
-    for name, reason in (("absent", "o such file"), ("pipe", "not a file"), ("", "not a file"), ("large", "too large")):
+    for name, reason in (("absent", "o such file"), ("pipe", "not a file"), ("", "is a folder"), ("large", "too large")):
         done = llamachat("--config", tmp_path / name, "models")
         assert done.returncode == 1
         assert_one_line(done.stderr, str(tmp_path / name), reason)
