@@ -38,6 +38,7 @@ class Option:
     section: str
     metavar: str = ""
     short: str = ""
+    shows_negation: bool = False  #: whether the help names the flag that takes a switch back
 
     def check(self, value: object, where: str) -> Any:
         """The option's value; ``ValueError`` says in one line what ``where`` takes."""
@@ -51,6 +52,11 @@ class Option:
     def flag(self) -> str:
         """The command-line flag: ``--top-p``."""
         return "--" + self.key
+
+    @property
+    def negation(self) -> str:
+        """The flag that takes a switch back, which a variable or the file has set: ``--no-exact``; ``--bos``."""
+        return "--" + self.key.removeprefix("no-") if self.key.startswith("no-") else "--no-" + self.key
 
     @property
     def variable(self) -> str:
@@ -67,12 +73,19 @@ class ClickOption(click.Option):
     """A ``click`` option that remembers which section of the help it belongs to. Values arrive unchecked."""
 
     def __init__(self, option: Option, *, hidden: bool = False) -> None:
-        names = [name for name in (option.short, option.flag, option.name) if name]
+        flags = option.flag if option.metavar else f"{option.flag}/{option.negation}"
+        names = [name for name in (option.short, flags, option.name) if name]
         if option.metavar:
             super().__init__(names, type=str, metavar=option.metavar, help=option.help, hidden=hidden, default=None)
         else:
             super().__init__(names, is_flag=True, help=option.help, hidden=hidden, default=None)
         self.section = option.section
+        self._shown_flag = "" if option.metavar or option.shows_negation else option.flag
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """The flags and the help; a command's own switch without its negation, which few have a use for."""
+        record = super().get_help_record(ctx)
+        return (self._shown_flag, record[1]) if record and self._shown_flag else record
 
 
 def _text(value: object) -> str:
@@ -141,9 +154,9 @@ def _switch(value: object) -> bool:
     return word in _YES
 
 
-def flag(name: str, text: str, section: str) -> Option:
-    """A switch: on when named on the command line, a yes or no elsewhere."""
-    return Option(name, _switch, "true or false", text, section)
+def flag(name: str, text: str, section: str, *, shows_negation: bool = False) -> Option:
+    """A switch: on or off on the command line (``--exact``, ``--no-exact``), a yes or no elsewhere."""
+    return Option(name, _switch, "true or false", text, section, shows_negation=shows_negation)
 
 
 def number(parameter: Parameter, section: str, short: str = "") -> Option:
@@ -190,11 +203,12 @@ COMMON: tuple[Option, ...] = (
     Option("kv_type", _kv_type, "one of " + ", ".join(KvType),
            "The KV cache's numbers. q8_0 takes half the memory, and reads long contexts nearly as well. [default f16]",
            MODEL, "f16|q8_0"),
-    flag("exact", "Prompts at full precision: activations of 15 bits, where 8 are nearly as good and faster.", MODEL),
+    flag("exact", "Prompts at full precision: activations of 15 bits, where 8 are nearly as good and faster.", MODEL,
+         shows_negation=True),
     *SAMPLING_OPTIONS,
     Option("data_dir", _path, "a folder", "Where sessions and models are kept.", PROGRAM, "DIR"),
     Option("config", _path, "a file", "The configuration file.", PROGRAM, "FILE"),
-    flag("plain", "Line by line instead of the full screen.", PROGRAM),
+    flag("plain", "Line by line instead of the full screen.", PROGRAM, shows_negation=True),
     Option("theme", _theme_name, "a name", "The colours of the full screen.", PROGRAM, "NAME"),
 )  # fmt: skip
 

@@ -51,12 +51,18 @@ def test_every_command_has_help_with_examples(llamachat: Run, command: list[str]
 def test_help_names_every_common_option_with_its_range(llamachat: Run) -> None:
     text = " ".join(llamachat("--help").stdout.split())
     for flag in ("-m, --model FILE|NAME", "--tokenizer FILE", "--system TEXT", "--prompt-format NAME", "--n-ctx N",
-                 "--threads N", "--kv-type f16|q8_0", "--exact", "--data-dir DIR", "--config FILE", "--plain",
-                 "--theme NAME", "--version", "-n, --max-tokens N"):  # fmt: skip
+                 "--threads N", "--kv-type f16|q8_0", "--exact / --no-exact", "--data-dir DIR", "--config FILE",
+                 "--plain / --no-plain", "--theme NAME", "--version", "-n, --max-tokens N"):  # fmt: skip
         assert flag in text
     for parameter in PARAMETERS:
         assert parameter.flag in text
         assert parameter.range_text in text
+
+
+def test_help_names_no_negation_of_a_command_s_own_switch(llamachat: Run) -> None:
+    text = llamachat("complete", "--help").stdout
+    assert "--echo " in text
+    assert "--no-echo" not in text
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)

@@ -10,7 +10,7 @@ import pytest
 
 from llamachat.cli.help import HelpCommand
 from llamachat.cli.invocation import Invocation
-from llamachat.cli.options import COMMON, with_options
+from llamachat.cli.options import COMMON, flag, with_options
 from llamachat.engine.settings import PARAMETERS, Parameter
 from llamachat.engine.source import KvType, ModelSource, Rounding
 from llamachat.errors import FileError
@@ -84,6 +84,29 @@ def test_switches_in_the_environment(monkeypatch: pytest.MonkeyPatch, word: str,
     monkeypatch.setenv("LLAMACHAT_PLAIN", word)
     assert resolve().get("plain") is value
     assert resolve("--plain").get("plain") is True
+    assert resolve("--no-plain").get("plain") is False
+
+
+def test_a_switch_is_taken_back_on_the_command_line(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config.write_text("exact = true\nplain = true\n")
+    assert resolve().values == {"exact": True, "plain": True}
+    assert resolve("--no-exact", before=("--no-plain",)).values == {"exact": False, "plain": False}
+    assert resolve("--no-exact", "--exact").get("exact") is True  # the last one counts
+    assert resolve("--no-exact", before=("--exact",)).get("exact") is False
+    monkeypatch.setenv("LLAMACHAT_EXACT", "yes")
+    assert resolve("--no-exact").get("exact") is False
+
+
+def test_so_is_a_command_s_own(llamachat: Run, tmp_path: Path) -> None:
+    folder = ("--data-dir", tmp_path)
+    assert llamachat("models", *folder, env={"LLAMACHAT_JSON": "1"}).stdout == "[]\n"
+    assert llamachat("models", "--no-json", *folder, env={"LLAMACHAT_JSON": "1"}).stdout == ""
+
+
+def test_what_is_negative_is_taken_back_by_what_is_not() -> None:
+    assert [flag(name, "", "").negation for name in ("exact", "if_missing", "no_bos")] == [
+        "--no-exact", "--no-if-missing", "--bos"
+    ]  # fmt: skip
 
 
 def test_what_a_model_is_loaded_with(monkeypatch: pytest.MonkeyPatch, own_home: Path) -> None:
@@ -213,7 +236,12 @@ def test_a_config_that_is_no_file_is_refused_at_once(llamachat: Run, tmp_path: P
     os.mkfifo(tmp_path / "pipe")
     with (tmp_path / "large").open("wb") as file:
         file.truncate(1 << 40)
-    for name, reason in (("absent", "o such file"), ("pipe", "not a file"), ("", "is a folder"), ("large", "too large")):
+    for name, reason in (
+        ("absent", "o such file"),
+        ("pipe", "not a file"),
+        ("", "is a folder"),
+        ("large", "too large"),
+    ):
         done = llamachat("--config", tmp_path / name, "models")
         assert done.returncode == 1
         assert_one_line(done.stderr, str(tmp_path / name), reason)
