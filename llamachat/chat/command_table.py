@@ -10,7 +10,7 @@ from llamachat.chat.code_blocks import code_blocks
 from llamachat.chat.command import Command, Face
 from llamachat.chat.conversation import Message, Role
 from llamachat.chat.info import beside, describe
-from llamachat.chat.names import NO_MODEL_HERE, find_model, find_session, model_files, model_name
+from llamachat.chat.names import NO_MODEL_HERE, find_model, find_session, model_files, model_names
 from llamachat.chat.prompt_formats import FORMATS
 from llamachat.display import clean_line, counted
 from llamachat.engine.settings import PARAMETERS, parameter_named
@@ -242,8 +242,8 @@ def _model(session: ChatSession, face: Face, argument: str) -> None:
 
 
 def _complete_models(session: ChatSession, _face: Face, typed: str) -> list[str]:
-    files = model_files(paths.models_dir(session.store.data_dir or paths.data_dir()))
-    return [model_name(file) for file in files if model_name(file).casefold().startswith(typed.casefold())]
+    names = model_names(model_files(paths.models_dir(session.store.data_dir or paths.data_dir())))
+    return [name for name in names if name.casefold().startswith(typed.casefold())]
 
 
 def _format(session: ChatSession, face: Face, argument: str) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +21,9 @@ LAST = "last"
 _SHORT_ID = 8
 _LEAST_ID = 3  # letters that are taken for the beginning of one
 _MOST_NAMED = 3
+_ENDING = re.compile(
+    r"(-00001-of-\d{5})?\.(gguf|ggml|ggjt|bin|pth|pt|param|safetensors|(safetensors|bin)\.index\.json)\Z", re.IGNORECASE
+)
 
 
 def short_id(session_id: str) -> str:
@@ -50,12 +55,14 @@ def find_session(stored: Iterable[SessionSummary], wanted: str) -> SessionSummar
 
 
 def model_files(models: Path) -> list[Path]:
-    """The files of the models folder, by name; an empty list where there is no such folder."""
+    """The models of the models folder, by name: files, the first of several, and folders that are opened as a model.
+
+    An empty list where there is no such folder; ``FileError`` where it cannot be read.
+    """
+    from llamachat.weights.collection import models_among  # only now: the first frame of the screen needs none
+
     try:
-        return sorted(
-            (path for path in models.iterdir() if not path.name.startswith(".") and path.is_file()),
-            key=lambda path: path.name.casefold(),
-        )
+        return [models / name for name in sorted(models_among(models), key=lambda name: (name.casefold(), name))]
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
@@ -63,8 +70,18 @@ def model_files(models: Path) -> list[Path]:
 
 
 def model_name(path: Path) -> str:
-    """What to call a model of the models folder: its file name without the ending."""
-    return path.stem
+    """What to call a model: the name of its folder, or of its file without the ending, and without a part's number.
+
+    Only endings of weight files are taken off: that of TinyLlama-1.1B-Chat-v1.0, a folder, is none.
+    """
+    return _ENDING.sub("", path.name) or path.name
+
+
+def model_names(files: Sequence[Path]) -> list[str]:
+    """What to call each of the models of the models folder; where two have one name, their files' names."""
+    names = [model_name(file) for file in files]
+    shared = Counter(name.casefold() for name in names)
+    return [name if shared[name.casefold()] == 1 else file.name for name, file in zip(names, files, strict=True)]
 
 
 def model_word(path: Path, data_dir: Path) -> str:
@@ -73,7 +90,7 @@ def model_word(path: Path, data_dir: Path) -> str:
 
 
 def find_model(wanted: str, data_dir: Path, without: str = NO_MODEL) -> Path:
-    """The file that a word means: a file, else the model whose name it is or begins, in any case.
+    """The model that a word means: a file, else the model whose name it is or begins, in any case.
 
     ``FileError`` lists the models there are where none is meant, or those it could mean; where there is none at all it
     says what ``without`` says. An empty word, as a script's variable that is not set, means none: ``LlamachatError``.
@@ -83,20 +100,23 @@ def find_model(wanted: str, data_dir: Path, without: str = NO_MODEL) -> Path:
     path = Path(os.path.expanduser(wanted))  # noqa: PTH111 - pathlib fails where there is no such user
     if path.name != wanted or (os.path.lexists(path) and not path.is_dir()):
         return path
-    files = model_files(paths.models_dir(data_dir))
+    models = paths.models_dir(data_dir)
+    files = model_files(models)
     word = wanted.casefold()
-    exact = [file for file in files if word in (file.name.casefold(), model_name(file).casefold())]
-    found = exact or [file for file in files if file.name.casefold().startswith(word)]
+    matches = (
+        [file for file in files if file.name == wanted],
+        [file for file in files if file.name.casefold() == word],
+        [file for file in files if model_name(file).casefold() == word],
+        [file for file in files if file.name.casefold().startswith(word)],
+    )
+    found = next((group for group in matches if group), [])
     if len(found) == 1:
         return found[0]
     if len(found) > 1:
-        raise FileError(wanted, f"which one: {_names(found)}?")
-    if os.path.lexists(path):
-        return path
+        raise FileError(wanted, f"which one: {', '.join(model_names(found))}?")
+    for there in (path, models / wanted):  # a folder, or what is no model: whoever opens it says why not
+        if os.path.lexists(there):
+            return there
     if not files:
         raise FileError(wanted, f"no such file, and {without}")
-    raise FileError(wanted, f"no such file, and no such model: there is {_names(files)}")
-
-
-def _names(files: Sequence[Path]) -> str:
-    return ", ".join(model_name(file) for file in files)
+    raise FileError(wanted, f"no such file, and no such model: there is {', '.join(model_names(files))}")

@@ -8,7 +8,8 @@ from itertools import islice
 from pathlib import Path
 
 from llamachat.display import clean
-from llamachat.weights.folders import begins_as_gguf, offered_names
+from llamachat.weights.collection import offered_names
+from llamachat.weights.folders import begins_as_gguf
 
 _ENTRIES_LIMIT = 50_000
 """Entries of a folder that are looked at: a tenth of a second. Nobody looks for a model among more."""

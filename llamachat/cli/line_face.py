@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TextIO
 from llamachat import paths
 from llamachat.chat.commands import COMMANDS
 from llamachat.chat.conversation import Message, Role
-from llamachat.chat.names import NO_MODEL_HERE, model_files, model_name
+from llamachat.chat.names import NO_MODEL_HERE, model_files, model_names
 from llamachat.chat.session import ChatSession
 from llamachat.cli.failures import soft_signals
 from llamachat.cli.line_reader import QUOTES, Reader
@@ -117,7 +117,7 @@ class LineFace:
         files = model_files(self._models)
         if not files:
             raise LlamachatError(NO_MODEL_HERE)
-        chosen = self._pick("Which model?", [model_name(file) for file in files])
+        chosen = self._pick("Which model?", model_names(files))
         if chosen is not None:
             self._session.open_file(files[chosen])
 

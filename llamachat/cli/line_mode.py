@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from llamachat import paths
 from llamachat.chat.commands import as_message, complete_line, is_command, run_line
 from llamachat.chat.conversation import Message, Role, Status
-from llamachat.chat.names import NO_MODEL_HERE, model_files, model_name
+from llamachat.chat.names import NO_MODEL_HERE, model_files, model_names
 from llamachat.chat.session import ChatSession, Phase
 from llamachat.cli.failures import FAILED, OK, PREFIX, ended_by, error_line, soft_signals, tell
 from llamachat.cli.generation import Printer, load_error
@@ -230,7 +230,7 @@ class LineMode:
 
     def _no_model(self) -> str:
         """What to do where no model is there, or none was chosen."""
-        names = [model_name(path) for path in model_files(paths.models_dir(self._data_dir))]
+        names = model_names(model_files(paths.models_dir(self._data_dir)))
         return f"which model? /model NAME opens one: {', '.join(names)}" if names else NO_MODEL_HERE
 
     def _tell_news(self) -> None:

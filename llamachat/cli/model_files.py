@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 
 from llamachat import paths
-from llamachat.chat.names import NO_MODEL, find_model, model_files, model_name
+from llamachat.chat.names import NO_MODEL, find_model, model_files, model_names
 from llamachat.cli.last_used import note_used, used_last
 from llamachat.cli.offers import DEFAULT
 from llamachat.errors import LlamachatError
@@ -44,7 +44,7 @@ def no_choice(data_dir: Path) -> str:
     files = model_files(paths.models_dir(data_dir))
     if not files:
         return NO_MODEL
-    names = ", ".join(model_name(file) for file in files[:_MOST_NAMED]) + (", ..." if len(files) > _MOST_NAMED else "")
+    names = ", ".join(model_names(files)[:_MOST_NAMED]) + (", ..." if len(files) > _MOST_NAMED else "")
     return f"which model? Name one with -m (or set model in config.toml): {names}"
 
 

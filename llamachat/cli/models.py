@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from llamachat import paths
-from llamachat.chat.names import NO_MODEL, model_files, model_name
+from llamachat.chat.names import NO_MODEL, model_files, model_names
 from llamachat.cli.help import CONTEXT, HelpCommand
 from llamachat.cli.invocation import Invocation
 from llamachat.cli.model_files import default_model
@@ -36,7 +36,8 @@ def models(context: click.Context, /, **_options: object) -> None:
     """List the models in the models folder: name, format, weight type, size, path."""
     invocation = Invocation.of(context, [_JSON])
     folder = paths.models_dir(invocation.data_dir)
-    rows = [_describe(path) for path in model_files(folder)]
+    files = model_files(folder)
+    rows = [_describe(path, name) for path, name in zip(files, model_names(files), strict=True)]
     if invocation.get("json"):
         print(json.dumps(rows, ensure_ascii=False))
         return
@@ -56,10 +57,11 @@ def models(context: click.Context, /, **_options: object) -> None:
     )
 
 
-def _describe(path: Path) -> dict[str, Any]:
+def _describe(path: Path, name: str) -> dict[str, Any]:
     from llamachat.weights import open_weights
+    from llamachat.weights.collection import size_of
 
-    row: dict[str, Any] = {"name": model_name(path), "path": str(path), "size_bytes": path.stat().st_size}
+    row: dict[str, Any] = {"name": name, "path": str(path), "size_bytes": size_of(path)}
     try:
         with open_weights(path) as weights:
             return row | {"format": weights.format, "type": weights.type_name, "parameters": weights.n_params}

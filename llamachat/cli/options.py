@@ -192,8 +192,8 @@ THREADS = Parameter(
 SAMPLING_OPTIONS = tuple(number(p, SAMPLING, "-n" if p.name == "max_tokens" else "") for p in PARAMETERS)
 
 COMMON: tuple[Option, ...] = (
-    Option("model", read_model, "a file or a name", "The model: a file, or the name of one in the models folder.",
-           MODEL, "FILE|NAME", "-m"),
+    Option("model", read_model, "a file or a name",
+           "The model: a file or folder, or the name of one in the models folder.", MODEL, "FILE|NAME", "-m"),
     Option("tokenizer", _path, "a file", "The vocabulary, for model files that hold none.", MODEL, "FILE"),
     Option("system", _text, "a text", "The system prompt: who the model is to be.", MODEL, "TEXT"),
     Option("prompt_format", _format_name, "a name", "The prompt format, where the one found in the file is not wanted.",

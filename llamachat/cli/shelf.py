@@ -18,7 +18,7 @@ class Shelf:
         self.offer = pull.DEFAULT.description
 
     def files(self) -> Sequence[Path]:
-        """The model files there are, by name."""
+        """The models there are, files and folders, by name."""
         return model_files(self.folder)
 
     def fetch(self, progress: Callable[[int, int], None], cancelled: Callable[[], bool]) -> Path:

@@ -19,7 +19,7 @@ class ModelShelf(Protocol):
         """The model that :meth:`fetch` brings, for a person: ``"SmolLM2-135M-Instruct (93 MB, Apache-2.0)"``."""
 
     def files(self) -> Sequence[Path]:
-        """The model files there are."""
+        """The models there are, files and folders."""
 
     def fetch(self, progress: Callable[[int, int], None], cancelled: Callable[[], bool]) -> Path:
         """Fetches the offered model; blocks, so it is called on a thread.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from llamachat.chat import commands
+from llamachat.chat.names import model_names
 from llamachat.display import clean_line
 from llamachat.errors import LlamachatError
 from llamachat.tui.row_list import Row
@@ -113,7 +114,10 @@ class ScreenFace:
         if not files:
             self._ask_for_model()
             return
-        rows = [Row(str(path), path.stem, _size(path), marked=now is not None and now.path == path) for path in files]
+        rows = [
+            Row(str(path), name, _size(path), marked=now is not None and now.path == path)
+            for path, name in zip(files, model_names(files), strict=True)
+        ]
 
         def picked(choice: str | None) -> None:
             if choice == _OTHER_FILE:
@@ -230,7 +234,7 @@ class ScreenFace:
 
 
 def _size(path: Path) -> str:
-    try:
-        return file_size(path.stat().st_size)
-    except OSError:
-        return ""
+    from llamachat.weights.collection import size_of
+
+    size = size_of(path)
+    return file_size(size) if size else ""

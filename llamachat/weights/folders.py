@@ -11,13 +11,24 @@ from llamachat.errors import WeightsError
 from llamachat.weights.files import open_regular, reason_of
 from llamachat.weights.model_files import ENTRIES_LIMIT
 
+#: The files that stand for a model in Hugging Face's layout, best first.
+HUGGINGFACE_ENTRIES = (
+    "model.safetensors.index.json",
+    "model.safetensors",
+    "pytorch_model.bin.index.json",
+    "pytorch_model.bin",
+)
+#: The file that stands for a model in Meta's layout.
+META_FIRST_SHARD = "consolidated.00.pth"
+META_SHARD = re.compile(r"consolidated\.(\d\d)\.pth")
+
 #: Endings that weight files have, when a folder holds none of the files above.
-_ENDINGS = (".gguf", ".bin", ".ggml", ".pth", ".pt", ".safetensors")
+WEIGHT_ENDINGS = (".gguf", ".bin", ".ggml", ".pth", ".pt", ".safetensors")
 
 _GGUF = b"GGUF"
 
 #: Not weights, whatever their ending.
-_OTHERS = ("tokenizer.bin", "training_args.bin", "optimizer.bin", "scheduler.bin")
+NO_WEIGHTS = ("tokenizer.bin", "training_args.bin", "optimizer.bin", "scheduler.bin")
 
 
 #: Part 2 and later of a split GGUF.
@@ -38,25 +49,28 @@ def weight_file_in(folder: Path) -> Path | None:
             return None
     except (OSError, ValueError):
         return None  # whoever opens it as a file says what is wrong
+    return folder / entry_among(folder, names_in(folder))
+
+
+def names_in(folder: Path) -> list[str]:
+    """The names in a folder, as many as are looked at, sorted. ``WeightsError`` where it cannot be read."""
     try:
         with os.scandir(folder) as entries:
-            names = sorted(entry.name for entry, _ in zip(entries, range(ENTRIES_LIMIT), strict=False))
+            return sorted(entry.name for entry, _ in zip(entries, range(ENTRIES_LIMIT), strict=False))
     except OSError as error:
         raise WeightsError(folder, reason_of(error)) from None
-    return folder / entry_among(folder, names)
 
 
 def entry_among(folder: Path, names: list[str]) -> str:
     """The one of these names (sorted) that stands for the model of a folder with just them. Errors as above."""
-    from llamachat.weights import huggingface, meta  # only now: with all that they need they take 10 ms
-
-    for name in (*huggingface.ENTRIES, meta.FIRST_SHARD):  # they stand for a model wherever they are, best first
+    for name in (*HUGGINGFACE_ENTRIES, META_FIRST_SHARD):  # they stand for a model wherever they are, best first
         if name in names:
             return name
     graphs = [name for name in names if name.endswith(".param")]
     if len(graphs) == 1 and f"{graphs[0].removesuffix('.param')}.bin" in names:
         return graphs[0]
-    found = [name for name in names if name.endswith(_ENDINGS) and name not in _OTHERS and not _LATER_PART.search(name)]
+    weights = [name for name in names if name.endswith(WEIGHT_ENDINGS) and name not in NO_WEIGHTS]
+    found = [name for name in weights if not _LATER_PART.search(name)]
     if not found:
         raise WeightsError(folder, "is a folder without a model that llamachat knows")
     if all(map(_SHARD.search, found)):
@@ -64,27 +78,6 @@ def entry_among(folder: Path, names: list[str]) -> str:
     if len(found) > 1:
         raise WeightsError(folder, f"is a folder with {len(found)} weight files; name one of them")
     return found[0]
-
-
-def offered_names(names: list[str]) -> set[str]:
-    """Those of a folder's names to offer where a model is chosen: what stands for one, and no part of one that does
-    not. By the names alone: nobody's documents are read for it."""
-    from llamachat.weights import huggingface, meta  # as above
-
-    entries = {*huggingface.ENTRIES, meta.FIRST_SHARD}
-    graphs = {name.removesuffix(".param") for name in names if name.endswith(".param")}
-    return {
-        name
-        for name in names
-        if name in entries
-        or name.endswith(".param")
-        or (
-            name.endswith(_ENDINGS)
-            and name not in _OTHERS
-            and name.removesuffix(".bin") not in graphs
-            and not any(part.search(name) for part in (_LATER_PART, _SHARD, meta.SHARD))
-        )
-    }
 
 
 def begins_as_gguf(path: Path) -> bool:
@@ -103,4 +96,4 @@ def begins_as_gguf(path: Path) -> bool:
 
 def may_need_others(name: str) -> bool:
     """Whether a file of this name may be a model that needs files beside it: a vocabulary, a configuration."""
-    return name.endswith((".bin", ".pth", ".pt", ".safetensors", ".param")) and name not in _OTHERS
+    return name.endswith((".bin", ".pth", ".pt", ".safetensors", ".param")) and name not in NO_WEIGHTS

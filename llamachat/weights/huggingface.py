@@ -24,13 +24,6 @@ from llamachat.weights.torch_file import TorchFile, as_weights
 from llamachat.weights.zip_archive import MAGIC as ZIP_MAGIC
 
 CONFIG = "config.json"
-#: The files that stand for a model in a folder, best first.
-ENTRIES = (
-    "model.safetensors.index.json",
-    "model.safetensors",
-    "pytorch_model.bin.index.json",
-    "pytorch_model.bin",
-)
 
 _INDEX_LIMIT = 4 << 20
 _SHARDS_LIMIT = 512

@@ -5,11 +5,11 @@ A large model is cut into shards: matrices by columns or by rows, vectors whole 
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from llamachat.weights.base import StoredWeights
 from llamachat.weights.files import Refusal, blaming, quoted
+from llamachat.weights.folders import META_FIRST_SHARD, META_SHARD
 from llamachat.weights.json_text import CONFIG_LIMIT, Fields, parse_object
 from llamachat.weights.llama import MAX_CONTEXT, check_hyperparameters, head_dim, rows_of, used_tensors
 from llamachat.weights.meta_names import CUT_BY_COLUMNS, canonical, meta_name
@@ -20,9 +20,7 @@ from llamachat.weights.tensors import Hyperparameters, Tensor
 from llamachat.weights.torch_file import TorchFile, as_weights
 
 PARAMS = "params.json"
-FIRST_SHARD = "consolidated.00.pth"
 
-SHARD = re.compile(r"consolidated\.(\d\d)\.pth")
 _SHARDS_LIMIT = 100
 _COMPILED = "_orig_mod."  # what torch.compile puts before each name
 
@@ -41,9 +39,9 @@ def is_llama2c_checkpoint(root: Any) -> bool:
 
 def open_meta(files: ModelFiles, first: TorchFile) -> StoredWeights:
     """The model of which ``first`` is the first shard."""
-    shard = SHARD.fullmatch(files.first.path.name)
+    shard = META_SHARD.fullmatch(files.first.path.name)
     if shard and shard[1] != "00":
-        raise Refusal(f"is one shard of a model; name its folder, or {FIRST_SHARD}")
+        raise Refusal(f"is one shard of a model; name its folder, or {META_FIRST_SHARD}")
     shards = [_tensors(first, first.root)]
     for i in range(1, _SHARDS_LIMIT if shard else 1):
         name = f"consolidated.{i:02d}.pth"
@@ -53,7 +51,7 @@ def open_meta(files: ModelFiles, first: TorchFile) -> StoredWeights:
             checkpoint = TorchFile(files.open(name))
             shards.append(_tensors(checkpoint, checkpoint.root))
             if shards[-1].keys() != shards[0].keys():
-                raise Refusal(f"is no shard of the same model as {FIRST_SHARD}")
+                raise Refusal(f"is no shard of the same model as {META_FIRST_SHARD}")
     name, params = _params(files)
     with blaming(files.folder / name):
         dim = params.integer("dim")

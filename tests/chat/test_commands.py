@@ -171,6 +171,10 @@ def test_completion_of_names(session: ChatSession, face: NotingFace) -> None:
 def test_completion_of_arguments(talk: ChatSession, face: NotingFace, data_dir: Path) -> None:
     (data_dir / "models").mkdir()
     (data_dir / "models" / "Tiny-1B.Q4_0.gguf").write_bytes(b"")
+    (data_dir / "models" / "parted-00001-of-00002.gguf").write_bytes(b"")
+    (data_dir / "models" / "parted-00002-of-00002.gguf").write_bytes(b"")
+    (data_dir / "models" / "Hub-v1.0").mkdir()
+    (data_dir / "models" / "Hub-v1.0" / "model.safetensors").write_bytes(b"")
     lines = {
         "/set to": ["/set top-p 0.95", "/set top-k 40"],
         "/set top-k ": ["/set top-k 40"],
@@ -179,6 +183,8 @@ def test_completion_of_arguments(talk: ChatSession, face: NotingFace, data_dir: 
         "/format mis": ["/format mistral-v1", "/format mistral-v3"],
         "/open FIR": ["/open first question"],
         "/model tiny": ["/model Tiny-1B.Q4_0"],
+        "/model p": ["/model parted"],
+        "/model hub": ["/model Hub-v1.0"],
         "/copy c": ["/copy code"],
         "/help ren": ["/help rename"],
         "/new ": [],

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from llamachat.chat.names import find_model
+from llamachat.chat.names import find_model, model_files, model_names, model_word
 from llamachat.cli.last_used import note_theme, theme_used_last
 from llamachat.cli.model_files import chosen_model, default_model, model_used_last, remember_model, usual_tokenizer
 from llamachat.cli.pull import DEFAULT
 from llamachat.errors import FileError, LlamachatError
-from tests.cli.program import Run
-from tests.support.tiny_models import random_model, write_ggml, write_gguf
+from tests.cli.program import Run, assert_one_line
+from tests.support.huggingface_files import write_huggingface
+from tests.support.tiny_models import gguf_parts, random_model, write_ggml, write_gguf
 
 
 @pytest.fixture
@@ -50,6 +51,66 @@ def test_an_unknown_name_lists_what_there_is(data: Path) -> None:
     put(data, "tiny-a.gguf", "tiny-b.gguf")
     with pytest.raises(FileError, match=r"^nope: no such file, and no such model: there is tiny-a, tiny-b$"):
         find_model("nope", data)
+
+
+def put_split_and_folder(data: Path) -> None:
+    """Models of several files: a split GGUF, a Hugging Face folder, and a llama2.c file with its tokenizer."""
+    for i, content in enumerate(gguf_parts(random_model(), 2)):
+        (data / f"models/tiny-0000{i + 1}-of-00002.gguf").write_bytes(content)
+    write_huggingface(data / "models/Hub-1B-v1.0", random_model())
+    put(data, "tokenizer.bin")
+
+
+def test_models_of_several_files_are_one_each(data: Path) -> None:
+    put_split_and_folder(data)
+    first, folder = data / "models/tiny-00001-of-00002.gguf", data / "models/Hub-1B-v1.0"
+    assert model_files(data / "models") == [folder, first]
+    for word in ("tiny", "TIN", "tiny-00001-of-00002", first.name):
+        assert find_model(word, data) == first
+    for word in ("hub-1b-v1.0", "hub"):
+        assert find_model(word, data) == folder
+    with pytest.raises(LlamachatError, match=r": Hub-1B-v1\.0, tiny$"):
+        chosen_model(None, data)
+    assert (model_word(first, data), model_word(folder, data)) == ("tiny", "Hub-1B-v1.0")
+
+
+def test_the_only_model_is_the_default_one_whatever_lies_beside_it(data: Path) -> None:
+    put(data, "tiny-00001-of-00002.gguf", "tiny-00002-of-00002.gguf", "tokenizer.bin")
+    (data / "models/empty").mkdir()
+    assert default_model(data) == data / "models/tiny-00001-of-00002.gguf"
+
+
+def test_what_is_no_model_says_itself_why_not(llamachat: Run, data: Path) -> None:
+    put_split_and_folder(data)
+    for name, content in (("a.gguf", b"GGUF"), ("b.gguf", b"GGUF")):
+        (data / "models/two").mkdir(exist_ok=True)
+        (data / "models/two" / name).write_bytes(content)
+    for word, reason in (
+        ("tiny-00002-of-00002.gguf", "is part 2 of 2 of a split GGUF; name the first part"),
+        ("two", "is a folder with 2 weight files; name one of them"),
+    ):
+        done = llamachat("complete", "--data-dir", data, "-m", word, "hi")
+        assert done.returncode == 1
+        assert_one_line(done.stderr, reason)
+
+
+def test_two_of_one_name_are_told_apart(data: Path) -> None:
+    put(data, "tiny.gguf", "Tiny.bin", "other.gguf")
+    names = model_names(model_files(data / "models"))
+    assert names == ["other", "Tiny.bin", "tiny.gguf"]
+    for name in names:
+        assert find_model(name, data).name.startswith(name)
+    with pytest.raises(FileError, match=r"which one: Tiny.bin, tiny.gguf\?$"):
+        find_model("tiny", data)
+
+
+def test_the_list_shows_models_of_several_files(llamachat: Run, data: Path) -> None:
+    put_split_and_folder(data)
+    rows = {row["name"]: row for row in json.loads(llamachat("models", "--json", "--data-dir", data).stdout)}
+    assert set(rows) == {"tiny", "Hub-1B-v1.0"}
+    assert rows["tiny"]["size_bytes"] == sum(path.stat().st_size for path in (data / "models").glob("tiny-*"))
+    assert rows["Hub-1B-v1.0"]["size_bytes"] == (data / "models/Hub-1B-v1.0/model.safetensors").stat().st_size
+    assert (rows["tiny"]["format"], rows["Hub-1B-v1.0"]["format"]) == ("GGUF v3", "Hugging Face")
 
 
 def test_an_empty_name_is_not_the_default_model(llamachat: Run, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from textual.widgets import Input
 
 from llamachat.chat.session import ChatSession
 from llamachat.chat.store import SessionStore
+from llamachat.cli.shelf import Shelf as FolderShelf
 from llamachat.engine.source import ModelSource
 from llamachat.errors import Cancelled, LlamachatError
 from llamachat.tui.app import ChatApp
@@ -218,6 +219,20 @@ async def test_among_several_models_a_person_chooses() -> None:
         await chat.press("down", "enter")
         await chat.until(lambda: chat.session.model is not None)
         assert chat.engine.loads[0].path == Path("/data/models/two.gguf")
+
+
+async def test_models_of_several_files_have_their_names_and_whole_sizes(tmp_path: Path) -> None:
+    for name in ("tiny-00001-of-00002.gguf", "Hub-1B-v1.0/model.safetensors"):
+        (tmp_path / "models" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "models" / name).write_bytes(bytes(2_000_000))
+    (tmp_path / "models/tiny-00002-of-00002.gguf").write_bytes(bytes(3_000_000))
+    (tmp_path / "models/tokenizer.bin").touch()
+    async with open_chat(app_options={"models": FolderShelf(tmp_path)}) as chat:
+        await chat.press("ctrl+o")
+        await chat.until(lambda: "another file" in chat.text)
+        rows = [line.split() for line in chat.text.replace("›", " ").splitlines() if " MB" in line]
+        assert rows == [["Hub-1B-v1.0", "2", "MB"], ["tiny", "5", "MB"]]
+        assert "tokenizer" not in chat.text
 
 
 async def test_q_quits_the_first_screen() -> None:

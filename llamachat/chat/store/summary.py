@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llamachat.chat.conversation import UNTITLED, title_from
+from llamachat.chat.names import model_name
 from llamachat.chat.store.rows import Row
 
 #: How much of an unsent text a list shows at most.
@@ -20,7 +21,7 @@ class SessionSummary:
     title: str
     updated: float  #: seconds since 1970, for display; lists are ordered by use, not by clock
     n_messages: int
-    model: str = ""  #: the model file last used in it, without folder and suffix
+    model: str = ""  #: the model file last used in it, by its name
     draft: str = ""  #: how its unsent text begins
     by_text: bool = False  #: found by what was said in it, not by its title
 
@@ -32,5 +33,5 @@ class SessionSummary:
 
 def summary_from(row: Row) -> SessionSummary:
     """The summary of a session row with its number of messages."""
-    model = Path(row["model_path"]).stem
+    model = model_name(Path(row["model_path"]))
     return SessionSummary(row["id"], row["title"], row["updated"], row["n_messages"], model, row["draft"][:DRAFT_CHARS])
