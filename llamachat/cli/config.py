@@ -50,6 +50,8 @@ def _parse(path: Path) -> dict[str, Any]:
         if status.st_size > _MOST_BYTES:
             raise FileError(path, "too large for a configuration (1 MB at most)")
         text = path.read_bytes().decode()
+    except FileNotFoundError:
+        raise FileError(path, "no such file") from None
     except OSError as error:
         raise FileError(path, error.strerror or str(error)) from None
     except UnicodeDecodeError:

@@ -237,7 +237,7 @@ def test_a_config_that_is_no_file_is_refused_at_once(llamachat: Run, tmp_path: P
     with (tmp_path / "large").open("wb") as file:
         file.truncate(1 << 40)
     for name, reason in (
-        ("absent", "o such file"),
+        ("absent", ": no such file\n"),
         ("pipe", "not a file"),
         ("", "is a folder"),
         ("large", "too large"),
