@@ -28,6 +28,8 @@ _LONG = 8
 _MARKERS = 8
 #: Characters of a long text that are encoded at a time.
 _CHUNK = 16_384
+#: What a cut between two of those may add: halves of a token, letter by letter at worst, and a leading space.
+_CUT = 16
 
 #: When turns must go, so many go that the rest takes at most this share of the room: the next few
 #: questions then begin like the last one, and the KV cache serves them, instead of none.
@@ -153,27 +155,36 @@ def check_length(text: str, tokenizer: Tokenizer, n_ctx: int, max_tokens: int) -
     megabyte is refused at once, with an estimate of its tokens.
     """
     room = message_room(n_ctx, max_tokens)
+    if more := more_than(text, tokenizer, room):
+        raise PromptError(_too_long(more, room))
+
+
+def more_than(text: str, tokenizer: Tokenizer, room: int, n_before: int = 0) -> str:
+    """How many tokens a text has behind ``n_before`` others, in words, if those are more than ``room``; else nothing.
+
+    Costs as little as ``check_length``. A text that has hardly more may pass.
+    """
     if len(text) * 4 <= room:  # no token stands for less than a byte
-        return
-    counted = 0
+        return ""
+    counted = n_before
     for start in range(0, len(text), _CHUNK):
         counted += len(tokenizer.encode(text[start : start + _CHUNK]))
         read = min(start + _CHUNK, len(text))
-        if counted > room:
-            about = round(counted * len(text) / read)
-            raise PromptError(_too_long(about, room, "" if read == len(text) else "about "))
+        if counted > room + start // _CHUNK * _CUT:
+            return f"{counted:,}" if read == len(text) <= _CHUNK else f"about {round(counted * len(text) / read):,}"
+    return ""
 
 
-def _too_long(n_tokens: int, room: int, about: str = "") -> str:
+def _too_long(n_tokens: str, room: int) -> str:
     return (
-        f"this message is too long: {about}{n_tokens:,} of {room:,} tokens that fit the context; "
+        f"this message is too long: {n_tokens} of {room:,} tokens that fit the context; "
         "shorten it, or open the model with a larger --n-ctx"
     )
 
 
-def _no_room_for_more(n_tokens: int, room: int) -> str:
+def _no_room_for_more(n_tokens: str, room: int) -> str:
     return (
-        f"there is no room for more of this answer: with its question it has {n_tokens:,} tokens, of {room:,} that fit "
+        f"there is no room for more of this answer: with its question it has {n_tokens} tokens, of {room:,} that fit "
         "the context; open the model with a larger --n-ctx"
     )
 
@@ -217,7 +228,7 @@ def build_prompt(
             return Prompt(window, n_messages[start])
     if len(ids) <= last_room:
         return Prompt(ids, n_messages[last])
-    raise PromptError((_no_room_for_more if last < len(turns) - 1 else _too_long)(len(ids), last_room))
+    raise PromptError((_no_room_for_more if last < len(turns) - 1 else _too_long)(f"{len(ids):,}", last_room))
 
 
 def _sizes(turns: Sequence[Turn], tokenizer: Tokenizer, room: int) -> list[int]:

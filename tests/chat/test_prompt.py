@@ -15,6 +15,7 @@ from llamachat.chat.prompt import (
     check_length,
     encode_prompt,
     message_room,
+    more_than,
     prompt_room,
     turns_of,
 )
@@ -208,3 +209,12 @@ def test_pieces_hold_no_empty_text() -> None:
     pieces = FORMATS["llama2"].render("", [Turn(Role.USER, ""), Turn(Role.ASSISTANT, ""), Turn(Role.USER, "x")])
     assert Text("") not in pieces
     assert Special("<s>") in pieces
+
+
+def test_what_cuts_add_to_a_long_text_does_not_refuse_it() -> None:
+    """It is counted in chunks: a word cut in two counts twice there, and not in the prompt."""
+    text = "words " * 20_000
+    n = len(ScriptedTokenizer().encode(text))
+    assert more_than(text, ScriptedTokenizer(), n) == ""
+    assert more_than(text, ScriptedTokenizer(), n // 2).startswith("about ")
+    assert more_than("w w", ScriptedTokenizer(), 1, 3) == f"{3 + len(ScriptedTokenizer().encode('w w')):,}"

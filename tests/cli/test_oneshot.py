@@ -181,6 +181,16 @@ def test_a_text_beyond_the_context_is_refused_in_tokens(llamachat: Run, model: P
     assert_one_line(done.stderr, " of 7 tokens")
 
 
+@pytest.mark.parametrize("command", ["ask", "complete"])
+def test_a_text_of_megabytes_is_refused_by_its_beginning(llamachat: Run, model: Path, command: str) -> None:
+    """To count all of its tokens took minutes, in which no signal was heard, and gigabytes."""
+    began = time.monotonic()
+    done = llamachat(command, "-m", model, stdin="Q29uc2lkZXIgd2hhdCBpdCB0YWtlcyB0byByZWFk\n" * 1_000_000)
+    assert time.monotonic() - began < 15
+    assert (done.returncode, done.stdout) == (1, "")
+    assert_one_line(done.stderr, "is too long: about ", " tokens that fit the context")
+
+
 def test_a_full_context_ends_the_answer(llamachat: Run, model: Path) -> None:
     found = parsed(llamachat, "complete", "-m", model, "--n-ctx", "16", "--seed", "3", "-n", "100", "the")
     assert found["stop_reason"] in ("context", "end")
