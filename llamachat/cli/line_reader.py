@@ -6,6 +6,7 @@ import sys
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
+from llamachat.cli.text_input import read_line
 from llamachat.display import clean, clean_line
 from llamachat.errors import LlamachatError
 
@@ -53,12 +54,15 @@ class PlainReader:
     def message(self, draft: str = "") -> str | None:  # noqa: ARG002
         """One line, or several between triple quotes."""
         text = self._line("> ")
-        while text is not None and is_open(text):
-            more = self._line("... ")
-            if more is None:
+        if text is None or not is_open(text):
+            return None if text is None else without_quotes(text)
+        lines, n_characters = [text], len(text)
+        while (more := self._line("... ", n_characters)) is not None:
+            lines.append(more)
+            n_characters += len(more) + 1
+            if more.rstrip().endswith(QUOTES):  # of all so far, is_open would take as long as they are, line by line
                 break
-            text += "\n" + more
-        return None if text is None else without_quotes(text)
+        return without_quotes("\n".join(lines))
 
     def answer(self, question: str, text: str = "") -> str | None:
         """One line; an empty one keeps ``text``. What comes through a pipe is a message, and no answer."""
@@ -76,9 +80,9 @@ class PlainReader:
         """Nothing to do: lines wait where they come from."""
         return nullcontext()
 
-    def _line(self, prompt: str) -> str | None:
+    def _line(self, prompt: str, taken: int = 0) -> str | None:
         if self._asks:
             sys.stderr.write(prompt)
             sys.stderr.flush()
-        line = sys.stdin.buffer.readline().decode("utf-8", "replace")
+        line = read_line(sys.stdin.buffer, taken, zeros=self._asks).decode("utf-8", "replace")
         return line.rstrip("\r\n") if line else None

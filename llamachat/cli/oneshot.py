@@ -14,6 +14,7 @@ from llamachat.cli.help import CONTEXT, HelpCommand
 from llamachat.cli.invocation import Invocation
 from llamachat.cli.model_files import chosen_model
 from llamachat.cli.options import ANSWERS, flag, number, with_options
+from llamachat.cli.text_input import standard_input
 from llamachat.display import counted
 from llamachat.engine.settings import Parameter
 from llamachat.errors import EngineError
@@ -132,8 +133,7 @@ def _argument(text: str | None) -> str:
 
 
 def _standard_input() -> str:
-    text = sys.stdin.buffer.read().decode("utf-8", "replace")
-    return text.removesuffix("\n").removesuffix("\r")
+    return standard_input().removesuffix("\n").removesuffix("\r")
 
 
 def _run(

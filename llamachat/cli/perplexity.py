@@ -21,6 +21,7 @@ from llamachat.cli.model_files import chosen_model
 from llamachat.cli.oneshot import OUTPUT
 from llamachat.cli.options import TOKENS, Option, flag, number, read_model, with_options
 from llamachat.cli.status_line import StatusLine, bar, is_terminal
+from llamachat.cli.text_input import STANDARD_INPUT, read_text
 from llamachat.display import clean_line
 from llamachat.engine.settings import Parameter
 from llamachat.engine.source import Rounding
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from llamachat.engine.source import ModelSource
 
 _MEASURE = "Measuring"
-_MOST_BYTES = 256 << 20  # of text; its tokens take some times that
 
 _STRIDE = Parameter(
     "stride", int, None, 1, 16_777_216, 64, "Stride",
@@ -125,24 +125,20 @@ def _typed(context: click.Context, name: str) -> bool:
 
 def _read_text(name: str) -> str:
     """The whole text; ``FileError`` where it cannot be one."""
+    shown = STANDARD_INPUT if name == "-" else name
     try:
         if name == "-":
-            data = sys.stdin.buffer.read(_MOST_BYTES + 1)
+            data = read_text(sys.stdin.buffer)
         else:
             path = Path(name).expanduser()
             if stat.S_ISDIR(path.stat().st_mode):
                 raise FileError(name, "a folder, not a text")
             with path.open("rb") as file:
-                data = file.read(_MOST_BYTES + 1)
+                data = read_text(file, shown)
     except (OSError, RuntimeError) as error:  # RuntimeError: no home folder
         raise FileError(name, getattr(error, "strerror", None) or str(error)) from None
-    shown = "standard input" if name == "-" else name
     if not data:
         raise FileError(shown, "empty: give a text of some thousand words")
-    if len(data) > _MOST_BYTES:
-        raise FileError(shown, f"too large for a text ({_MOST_BYTES >> 20} MB at most)")
-    if b"\0" in data:
-        raise FileError(shown, "not a text: it holds zero bytes")
     try:
         return data.decode()
     except UnicodeDecodeError as error:

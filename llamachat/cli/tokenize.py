@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ from llamachat.cli.invocation import Invocation
 from llamachat.cli.model_files import chosen_model
 from llamachat.cli.oneshot import OUTPUT, text_or_input
 from llamachat.cli.options import TOKENS, flag, with_options
+from llamachat.cli.text_input import standard_input
 from llamachat.display import clean
 from llamachat.errors import LlamachatError, TokenizerError, WeightsError
 
@@ -42,7 +42,7 @@ enough. What looks like a control token is letters here, as in everything that a
 def tokenize(context: click.Context, /, text: str | None, **_options: object) -> None:
     """Show the token ids of a text as a JSON list."""
     invocation = Invocation.of(context, [_BOS, _PIECES])
-    given = text_or_input(text, context, lambda: sys.stdin.buffer.read().decode("utf-8", "replace"))
+    given = text_or_input(text, context, lambda: standard_input(zeros=True))
     vocabulary, path = _vocabulary(invocation)
 
     from llamachat.tokenizer import load_tokenizer

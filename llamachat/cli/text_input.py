@@ -1,0 +1,49 @@
+"""Reads texts from outside: up to a limit that is the same for all commands, and refused where they are none."""
+
+from __future__ import annotations
+
+import sys
+from typing import BinaryIO
+
+from llamachat.errors import FileError
+
+MOST_BYTES = 256 << 20  #: of one text; its characters and tokens take some times that
+STANDARD_INPUT = "standard input"
+
+_CHUNK = 1 << 20
+
+
+def read_text(file: BinaryIO, shown: str = STANDARD_INPUT, *, zeros: bool = False) -> bytearray:
+    """All that ``file`` gives, ``shown`` being its name.
+
+    ``FileError`` as soon as it is too large for a text, or holds a zero byte that ``zeros`` does not allow: a device
+    or a program is not read to its end, which may never come.
+    """
+    data = bytearray()
+    while chunk := file.read(_CHUNK):
+        _extend(data, chunk, shown, zeros=zeros)
+    return data
+
+
+def read_line(file: BinaryIO, taken: int = 0, *, zeros: bool = False) -> bytearray:
+    """The next line of standard input with its end; empty at the end of all.
+
+    ``taken`` characters of its text came before, in other lines. ``FileError`` as in ``read_text``.
+    """
+    data = bytearray()
+    while not data.endswith(b"\n") and (chunk := file.readline(_CHUNK)):
+        _extend(data, chunk, STANDARD_INPUT, taken, zeros=zeros)
+    return data
+
+
+def standard_input(*, zeros: bool = False) -> str:
+    """All of standard input; bytes that are no UTF-8 become U+FFFD. ``FileError`` as in ``read_text``."""
+    return read_text(sys.stdin.buffer, zeros=zeros).decode("utf-8", "replace")
+
+
+def _extend(data: bytearray, chunk: bytes, shown: str, taken: int = 0, *, zeros: bool) -> None:
+    if not zeros and b"\0" in chunk:
+        raise FileError(shown, "not a text: it holds zero bytes")
+    if taken + len(data) + len(chunk) > MOST_BYTES:
+        raise FileError(shown, f"too large for a text ({MOST_BYTES >> 20} MB at most)")
+    data += chunk
