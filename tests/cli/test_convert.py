@@ -9,6 +9,7 @@ import resource
 import signal
 import struct
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -169,6 +170,37 @@ def test_a_signal_ends_it_and_leaves_nothing(tmp_path: Path, own_home: Path, num
         assert terminal.wait() == 128 + number
     assert re.search(r"new\.gguf \S+ +\d+ % [\d.]+ MB of [\d.]+ MB, (\d+ min )?[\d.]+ s left", terminal.screen_text)
     assert [path.name for path in tmp_path.iterdir()] == ["m.bin"]
+
+
+def test_what_a_killed_one_left_goes_at_the_next_start(llamachat: Run, tmp_path: Path) -> None:
+    vast_model(tmp_path / "m.bin")
+    write_gguf(tmp_path / "small.gguf", random_model())
+
+    def started(name: str) -> tuple[subprocess.Popen[bytes], set[Path]]:
+        before = set(tmp_path.glob(".llamachat-*"))
+        command = [str(COMMAND), "convert", str(tmp_path / "m.bin"), str(tmp_path / name), "--type", "q5_1"]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 30
+        while not (new := set(tmp_path.glob(".llamachat-*")) - before):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        return process, new
+
+    running, held = started("running.gguf")
+    try:
+        killed, left = started("killed.gguf")
+        killed.kill()
+        killed.wait()
+        assert set(tmp_path.glob(".llamachat-*")) == held | left
+        done = llamachat("convert", tmp_path / "small.gguf", tmp_path / "new.gguf", "--type", "f16")
+        assert done.returncode == 0, done.stderr
+        assert set(tmp_path.glob(".llamachat-*")) == held  # which the other is still writing
+        assert running.poll() is None
+    finally:
+        running.terminate()
+        running.wait()
+    assert {path.name for path in tmp_path.iterdir()} == {"m.bin", "small.gguf", "new.gguf"}
 
 
 # ---- what goes along ----

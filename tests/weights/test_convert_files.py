@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pytest
 
 from llamachat.errors import Cancelled, LlamachatError
 from llamachat.weights import open_weights
-from llamachat.weights.write import FORMATS, Output, convert
+from llamachat.weights.write import FORMATS, Output, convert, files
+from llamachat.weights.write.unfinished import new_part, sweep
 from tests.support.containers import tokenizer_bin
 from tests.support.conversions import as_model, assert_same_values, converted, values_in
 from tests.support.tiny_models import TinyShape, random_model, spm_vocabulary, write_gguf, write_llama2c
@@ -203,3 +207,75 @@ def test_no_model_is_written_among_the_files_it_is_read_from(tmp_path: Path) -> 
     with pytest.raises(LlamachatError, match="new: holds what would be read from; give another folder"):
         outcome(folder, folder, "safetensors", force=True)
     assert (folder / "config.json").read_bytes() == config
+
+
+# ---- what killed conversions left behind ----
+
+
+def parts(folder: Path) -> list[Path]:
+    return sorted(folder.glob(".llamachat-*.part"))
+
+
+def test_only_unlocked_files_of_its_own_are_swept(tmp_path: Path) -> None:
+    path = model_file(tmp_path)
+    (tmp_path / "elsewhere").write_text("precious")
+    others = {".llamachat-notes.part", ".llamachat-abcdefgh.txt", ".llamachat-ABCDEFGH.part", "llamachat-abcdefgh.part"}
+    for name in others:
+        (tmp_path / name).write_text("a person's own")
+    (tmp_path / ".llamachat-abcd_123.part").write_text("left behind")
+    (tmp_path / ".llamachat-link0000.part").symlink_to("elsewhere")
+    (tmp_path / ".llamachat-folder00.part").mkdir()
+    os.mkfifo(tmp_path / ".llamachat-pipe0000.part")
+    outcome(path, tmp_path / "new.gguf")
+    kept = {".llamachat-link0000.part", ".llamachat-folder00.part", ".llamachat-pipe0000.part", "elsewhere"}
+    assert names_in(tmp_path) == {"m.gguf", "new.gguf"} | others | kept
+
+
+def test_a_file_is_locked_until_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is closed before, to be sure that it is on disk; another start must not sweep it then."""
+    path, seen = model_file(tmp_path), []
+
+    def sweep_between(folder: Path) -> None:
+        seen.append(len(parts(folder)))
+        sweep(folder)
+        seen.append(len(parts(folder)))
+
+    real = files._finish
+
+    def finish(file: BinaryIO, target: Path) -> None:
+        real(file, target)
+        sweep_between(target.parent)
+
+    monkeypatch.setattr(files, "_finish", finish)
+    outcome(path, tmp_path / "new.param", "ncnn")
+    assert seen[0] > 1
+    assert len(set(seen)) == 1
+    assert not parts(tmp_path)
+
+
+def test_a_file_that_is_swept_before_it_is_locked_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = fcntl.flock
+    swept: list[Path] = []
+
+    def slow(descriptor: int, how: int) -> None:
+        if not swept:
+            swept.extend(parts(tmp_path))
+            sweep(tmp_path)
+        real(descriptor, how)
+
+    monkeypatch.setattr("llamachat.weights.write.unfinished.fcntl.flock", slow)
+    descriptor, path = new_part(tmp_path)
+    os.close(descriptor)
+    assert [path] == parts(tmp_path)
+    assert swept
+    assert path not in swept
+
+
+def test_where_locks_are_not_known_nothing_is_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_descriptor: int, _how: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("llamachat.weights.write.unfinished.fcntl.flock", refuse)
+    (tmp_path / ".llamachat-abcd_123.part").write_text("perhaps another's")
+    outcome(model_file(tmp_path), tmp_path / "new.gguf")
+    assert names_in(tmp_path) == {"m.gguf", "new.gguf", ".llamachat-abcd_123.part"}

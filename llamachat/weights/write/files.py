@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 from llamachat.errors import FileError
 from llamachat.weights.files import reason_of
+from llamachat.weights.write.unfinished import new_part, sweep
 
 
 @contextlib.contextmanager
@@ -21,21 +21,25 @@ def new_files(
     """Files to write into, that take their names in ``folder`` when the block ends well, the last one last.
 
     Until then they have names of their own there; if the block fails, nothing of them is left, nor the folder if it
-    was made for them, which ``make`` allows. Whatever has one of the names is replaced if ``replace`` allows it.
-    ``FileError`` where it does not, and where the system refuses: no room for ``n_bytes``, no permission.
+    was made for them, which ``make`` allows. What killed writers left there is removed first. Whatever has one of the
+    names is replaced if ``replace`` allows it. ``FileError`` where it does not, and where the system refuses: no room
+    for ``n_bytes``, no permission.
     """
     made = make and _make_folder(folder)
     if not folder.is_dir():
         raise FileError(folder, "is no folder" if folder.exists() else "no such folder")
     scratch: list[Path] = []
+    locks: list[int] = []
     opened: list[BinaryIO] = []
     placed: list[Path] = []
     try:
+        sweep(folder)
         _check_room(folder, n_bytes)
         for _ in names:
-            descriptor, path = tempfile.mkstemp(prefix=".llamachat-", suffix=".part", dir=folder)
-            scratch.append(Path(path))
+            descriptor, path = new_part(folder)
+            scratch.append(path)
             opened.append(os.fdopen(descriptor, "wb", buffering=1 << 20))
+            locks.append(os.dup(descriptor))  # keeps the lock until the file has its name, which is after its closing
         yield opened
         for file, name in zip(opened, names, strict=True):
             _finish(file, folder / name)
@@ -57,6 +61,8 @@ def new_files(
         failed = bool(scratch) or not opened
         for left in (*scratch, *placed):
             left.unlink(missing_ok=True)
+        for lock in locks:
+            os.close(lock)
         if failed and made:
             with contextlib.suppress(OSError):  # it holds what somebody else put there
                 folder.rmdir()
