@@ -37,6 +37,7 @@ class Vocabulary:
     ``stop_ids`` are the tokens that end an answer.
     ``model_proto`` is the SentencePiece file itself where the vocabulary came from one: it then
     goes to the library unchanged, since it also records settings that other containers lose.
+    ``rewrites_text`` says that one of those has text changed beyond its spaces before it becomes tokens.
     """
 
     model: Literal["spm", "bpe"]
@@ -54,6 +55,7 @@ class Vocabulary:
     remove_extra_whitespaces: bool = False
     stop_ids: frozenset[int] = frozenset()
     model_proto: bytes | None = field(default=None, repr=False)
+    rewrites_text: bool = False
 
     def __len__(self) -> int:
         return len(self.pieces)

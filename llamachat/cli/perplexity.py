@@ -157,11 +157,13 @@ class _Report:
 
     def show(self, event: PerplexityEvent) -> None:
         """Takes in what the engine tells."""
-        from llamachat.engine.perplexity import Loading, Measured, Started
+        from llamachat.engine.perplexity import Encoding, Loading, Measured, Started
 
         if isinstance(event, Loading):
             name, progress = event.source.path.name, event.progress
             self._line.show(f"loading {name} {bar(progress.done_bytes, progress.total_bytes)}")
+        elif isinstance(event, Encoding):
+            self._line.show(f"reading the text {bar(event.done, event.total)}")
         elif isinstance(event, Started):
             self._line.clear()
             self._started = event

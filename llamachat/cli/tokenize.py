@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,11 +15,13 @@ from llamachat.cli.invocation import Invocation
 from llamachat.cli.model_files import chosen_model
 from llamachat.cli.oneshot import OUTPUT, text_or_input
 from llamachat.cli.options import TOKENS, flag, with_options
+from llamachat.cli.status_line import StatusLine, bar
 from llamachat.cli.text_input import standard_input
 from llamachat.display import clean
 from llamachat.errors import LlamachatError, TokenizerError, WeightsError
 
 if TYPE_CHECKING:
+    from llamachat.tokenizer import Tokenizer
     from llamachat.vocabulary import Vocabulary
 
 _BOS = flag("bos", "Put the token that begins a text in front.", OUTPUT)
@@ -49,19 +53,50 @@ def tokenize(context: click.Context, /, text: str | None, **_options: object) ->
 
     try:
         tokenizer = load_tokenizer(vocabulary)
-        ids = tokenizer.encode(given)
     except TokenizerError as error:
         raise WeightsError(path, str(error)) from None
+    opening: list[int] = []
     if invocation.get("bos"):
         if vocabulary.bos_id is None:
             raise WeightsError(path, "this vocabulary has no token that begins a text")
-        ids.insert(0, vocabulary.bos_id)
-    if not invocation.get("pieces"):
-        print(json.dumps(ids))
-        return
-    for id_ in ids:
-        text = tokenizer.piece(id_) or vocabulary.pieces[id_]  # a control token stands for nothing
-        print(f"{id_:>7}  {clean(json.dumps(text, ensure_ascii=False))}")
+        opening = [vocabulary.bos_id]
+    (_print_pieces if invocation.get("pieces") else _print_list)(tokenizer, _parts(tokenizer, given, opening))
+
+
+def _parts(tokenizer: Tokenizer, text: str, opening: list[int]) -> Iterator[list[int]]:
+    """The ids of a text behind those that open it, as they come, so that those of a large text need no room."""
+    from llamachat.tokenizer.parts import encode_parts
+
+    if opening:
+        yield opening
+    read = 0
+    with StatusLine() as line:
+
+        def look() -> bool:
+            if not sys.stdout.isatty():  # there the ids themselves show how far it is
+                line.show(f"reading the text {bar(read, len(text))}")
+            return False
+
+        for ids, end in encode_parts(tokenizer, text, look):
+            read = end
+            yield ids
+
+
+def _print_list(_tokenizer: Tokenizer, parts: Iterator[list[int]]) -> None:
+    sys.stdout.write("[")
+    between = ""
+    for ids in parts:
+        if ids:
+            sys.stdout.write(between + ", ".join(map(str, ids)))
+            between = ", "
+    sys.stdout.write("]\n")
+
+
+def _print_pieces(tokenizer: Tokenizer, parts: Iterator[list[int]]) -> None:
+    for ids in parts:
+        for id_ in ids:
+            text = tokenizer.piece(id_) or tokenizer.vocabulary.pieces[id_]  # a control token stands for nothing
+            print(f"{id_:>7}  {clean(json.dumps(text, ensure_ascii=False))}")
 
 
 def _vocabulary(invocation: Invocation) -> tuple[Vocabulary, Path]:

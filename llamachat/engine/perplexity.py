@@ -32,6 +32,7 @@ from llamachat.engine.model import Model
 from llamachat.engine.source import ModelSource, Rounding
 from llamachat.errors import EngineError
 from llamachat.tokenizer import Tokenizer
+from llamachat.tokenizer.parts import encode_parts
 
 DEFAULT_N_CTX = 512
 LEAST_N_CTX = 3  # less has no position to score
@@ -102,6 +103,14 @@ class Loading:
 
 
 @dataclass(frozen=True, slots=True)
+class Encoding:
+    """The text is being tokenised."""
+
+    done: int  #: characters
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
 class Started:
     """Models are loaded, the text is tokenised; measuring begins."""
 
@@ -135,7 +144,7 @@ class Measured:
     seconds: float
 
 
-PerplexityEvent = Loading | Started | WindowDone | Measured
+PerplexityEvent = Loading | Encoding | Started | WindowDone | Measured
 
 
 def perplexity(
@@ -155,8 +164,11 @@ def perplexity(
 
             return opened.enter_context(closing(Model.load(wanted, progress, lambda: bool(stop))))
 
+        def encode(loaded: Model) -> array[int]:
+            return text_ids(loaded.tokenizer, text, lambda done, total: tell(Encoding(done, total)), lambda: bool(stop))
+
         model = load(source)
-        ids = text_ids(model.tokenizer, text)
+        ids = encode(model)
         windows = choose_windows(len(ids), plan)
         reference = load(plan.reference) if plan.reference else None
         if reference is not None and reference.info.n_vocab != model.info.n_vocab:
@@ -164,7 +176,7 @@ def perplexity(
                 f"{reference.info.path}: {reference.info.n_vocab:,} tokens in its vocabulary, not "
                 f"{model.info.n_vocab:,}: only models of one vocabulary can be compared"
             )
-        if reference is not None and text_ids(reference.tokenizer, text) != ids:
+        if reference is not None and encode(reference) != ids:
             raise EngineError(
                 f"{reference.info.path}: reads this text as other tokens than {model.info.path.name}: only models of"
                 " one vocabulary can be compared"
@@ -190,11 +202,23 @@ def _notices(model: Model, reference: Model | None, n_ctx: int) -> tuple[str, ..
     return tuple(notices)
 
 
-def text_ids(tokenizer: Tokenizer, text: str) -> list[int]:
-    """The text's tokens, with BOS in front where the vocabulary adds it."""
+def text_ids(
+    tokenizer: Tokenizer,
+    text: str,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
+    stopped: Callable[[], bool] = lambda: False,
+) -> array[int]:
+    """The text's tokens, with BOS in front where the vocabulary adds it.
+
+    ``progress(done, total)`` tells of characters. Raises ``Cancelled`` soon after ``stopped()`` is true.
+    """
     vocabulary = tokenizer.vocabulary
-    bos = [vocabulary.bos_id] if vocabulary.add_bos and vocabulary.bos_id is not None else []
-    return bos + tokenizer.encode(text.removesuffix("\n"))
+    found = array("i", [vocabulary.bos_id] if vocabulary.add_bos and vocabulary.bos_id is not None else [])
+    text = text.removesuffix("\n")
+    for ids, done in encode_parts(tokenizer, text, stopped):
+        found.extend(ids)
+        progress(done, len(text))
+    return found
 
 
 def window_bos(tokenizer: Tokenizer, plan: Plan) -> int | None:

@@ -32,7 +32,19 @@ class Tokenizer(ABC):
 
     def encode(self, text: str) -> list[int]:
         """The ids of plain text: never a control token's, and without BOS and EOS."""
-        return self._encode(_encodable(text)) if text else []
+        return self._encode(encodable(text)) if text else []
+
+    def cut(self, text: str, start: int, end: int) -> int:  # noqa: ARG002
+        """The last place before ``end`` and behind ``start`` where no token can span, whatever is around it.
+
+        ``start`` where none is known. What is encoded up to such a place, and ``encode_behind`` it, are together what
+        ``encode`` gives.
+        """
+        return start
+
+    def encode_behind(self, text: str, start: int, end: int) -> list[int]:
+        """The ids of ``text[start:end]`` as it goes on, ``start`` being its beginning or a ``cut``."""
+        return self.encode(text[start:end])
 
     def encode_special(self, text: str) -> list[int]:
         """The ids of text of our own in which special tokens stand literally, as in a prompt template.
@@ -40,7 +52,7 @@ class Tokenizer(ABC):
         Never to be used for what a person wrote: ``</s>`` would become the end of text.
         """
         ids: list[int] = []
-        for part in self._special.split(_encodable(text)):
+        for part in self._special.split(encodable(text)):
             ids += [part] if isinstance(part, int) else self._encode(part)
         return ids
 
@@ -114,7 +126,7 @@ class TextStream:
         return self._decoder.decode(b"", final=True)
 
 
-def _encodable(text: str) -> str:
+def encodable(text: str) -> str:
     """The text with U+FFFD for lone surrogates, which no encoding can carry; a pair of them is one character."""
     try:
         text.encode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from functools import cache
 from typing import Any
 
@@ -15,6 +16,12 @@ from llamachat.errors import TokenizerError
 from llamachat.tokenizer.base import Tokenizer
 from llamachat.tokenizer.pre_tokenizers import DEFAULT, recipe
 from llamachat.vocabulary import TokenKind, Vocabulary
+
+#: Where every way to cut text ends a word, by the character before and the one after: before a space that follows
+#: anything else, and before the end of a line that follows a letter or digit (behind other signs, some ways keep it).
+#: The expressions look back nowhere, so that they go on from there as from the beginning of a text.
+_CUT = re.compile(r"\S(?= )|[A-Za-z0-9](?=[\r\n])")
+_NEAR = 1024  #: characters before the end of a part that are searched first
 
 
 class ByteLevelTokenizer(Tokenizer):
@@ -33,7 +40,17 @@ class ByteLevelTokenizer(Tokenizer):
         self._library.pre_tokenizer = found.make()
         own = [vocabulary.pieces[id_] for id_ in vocabulary.ids_of_kinds(TokenKind.USER_DEFINED)]
         self._library.add_tokens([AddedToken(piece, special=False, normalized=False) for piece in own if piece])
+        self._cuts = not any(_CUT.search(piece) for piece in own)  # such a token is found before words are cut
         super().__init__(vocabulary, "replace")
+
+    def cut(self, text: str, start: int, end: int) -> int:
+        """The last end of a word."""
+        if self._cuts:
+            for first in (max(start, end - _NEAR), start):
+                places = [match.end() for match in _CUT.finditer(text, first, end)]
+                if places:
+                    return places[-1]
+        return start
 
     def _encode(self, text: str) -> list[int]:
         return self._library.encode(text, add_special_tokens=False).ids

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import codecs
+import operator
 import re
+from functools import cached_property
 
 from sentencepiece import SentencePieceProcessor, set_min_log_level
 
@@ -53,7 +55,41 @@ class SentencePieceTokenizer(Tokenizer):
             id_: _BYTES.get(piece := vocabulary.pieces[id_]) or _byte(piece)
             for id_ in vocabulary.ids_of_kinds(TokenKind.BYTE)
         }
+        self._cuts = vocabulary.model_proto is None or not vocabulary.rewrites_text
+        self._uncut = {" ", SPM_SPACE} if vocabulary.remove_extra_whitespaces else set()  # at an end they would go
         super().__init__(vocabulary, _ERRORS)
+
+    def cut(self, text: str, start: int, end: int) -> int:
+        """The last two characters that stand beside each other in no token: merges give nothing but tokens."""
+        if self._cuts:
+            pairs, letters = self._pairs
+            for place in range(end - 1, start, -1):
+                # Behind it stands a character that is a token: of two unknown ones the library makes one.
+                pair = text[place - 1 : place + 1]
+                if pair[1] in letters and pair not in pairs and self._uncut.isdisjoint(pair):
+                    return place
+        return start
+
+    def encode_behind(self, text: str, start: int, end: int) -> list[int]:
+        """Encodes it behind one more character, so that it gets no space in front, and drops what that gives."""
+        if not start:
+            return self.encode(text[:end])
+        return self.encode(text[start - 1 : end])[len(self.encode(text[start - 1])) :]
+
+    @cached_property
+    def _pairs(self) -> tuple[set[str], set[str]]:
+        """All pairs of characters in tokens, and the characters that are tokens; spaces as in text and in tokens."""
+        pairs: set[str] = set()
+        letters: set[str] = set()
+        pieces: list[str] = self._library.id_to_piece(list(range(self.n_vocab)))
+        for piece, kind in zip(pieces, self.vocabulary.kinds, strict=True):
+            pairs.update(map(operator.add, piece, piece[1:]))
+            if len(piece) == 1 and kind is TokenKind.NORMAL:
+                letters.add(piece)
+        for found in (pairs, letters):
+            found |= {each.replace(SPM_SPACE, " ") for each in found}
+        pairs |= {f"{SPM_SPACE} ", f" {SPM_SPACE}"}  # of a space and what is written for one
+        return pairs, letters
 
     def _encode(self, text: str) -> list[int]:
         ids: list[int] = self._library.encode(text)

@@ -158,6 +158,7 @@ def _padded(vocabulary: Vocabulary, n_vocab: int) -> Vocabulary:
         scores=vocabulary.scores + (0.0,) * (len(missing) if vocabulary.scores else 0),
         kinds=vocabulary.kinds + (TokenKind.UNUSED,) * len(missing),
         model_proto=None,  # it has the tokens of before
+        rewrites_text=False,
     )
 
 

@@ -2,8 +2,9 @@
 
     ModelProto:      1 SentencePiece (repeated), 2 TrainerSpec, 3 NormalizerSpec
     SentencePiece:   1 piece, 2 score (f32), 3 type (1 if absent)
-    TrainerSpec:     40 unk_id, 41 bos_id, 42 eos_id
-    NormalizerSpec:  3 add_dummy_prefix (true if absent), 4 remove_extra_whitespaces (true if absent)
+    TrainerSpec:     24 treat_whitespace_as_suffix, 40 unk_id, 41 bos_id, 42 eos_id
+    NormalizerSpec:  2 precompiled_charsmap, 3 add_dummy_prefix (true if absent),
+                     4 remove_extra_whitespaces (true if absent), 5 escape_whitespaces (true if absent)
 
 The file itself goes to the library unchanged (``Vocabulary.model_proto``), which then decides.
 """
@@ -50,7 +51,11 @@ def read_sentencepiece_model(file: RegularFile) -> Vocabulary:
             pieces.append(_piece(message, start, end))
         elif number in (2, 3):
             settings = trainer if number == 2 else normalizer
-            settings.update({n: v for n, w, v, _, _ in message.fields(start, end) if w == _VARINT})
+            for n, w, value, begin, stop in message.fields(start, end):
+                if w == _VARINT:
+                    settings[n] = value
+                elif w == _BYTES:
+                    settings[n] = stop - begin
     n = len(pieces)
 
     def special(number: int, default: int) -> int | None:
@@ -69,6 +74,7 @@ def read_sentencepiece_model(file: RegularFile) -> Vocabulary:
             add_space_prefix=bool(normalizer.get(3, 1)),
             remove_extra_whitespaces=bool(normalizer.get(4, 1)),
             model_proto=message.data,
+            rewrites_text=bool(trainer.get(24) or normalizer.get(2) or not normalizer.get(5, 1)),
         )
     )
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from llamachat.tokenizer import load_tokenizer
-from tests.cli.program import Run, assert_one_line
+from tests.cli.program import COMMAND, Run, assert_one_line
+from tests.cli.terminal import Terminal
 from tests.support.shared import shared_model
 from tests.support.tiny_models import (
     TinyShape,
@@ -104,3 +108,41 @@ def test_ids_are_those_of_the_original_library(llamachat: Run, vocabulary: str, 
 def test_a_gguf_of_nothing_but_a_vocabulary_is_enough(llamachat: Run) -> None:
     path = shared_model("tokenizers/llama2/ggml-vocab-llama-spm.gguf")
     assert json.loads(llamachat("tokenize", "-m", path, "Hello").stdout) == [15043]
+
+
+# ---- large texts ----
+
+
+@pytest.mark.parametrize("kind", ["spm", "bpe"])
+def test_a_text_of_many_parts_has_the_ids_of_the_whole(llamachat: Run, tmp_path: Path, kind: str) -> None:
+    vocabulary = spm_vocabulary() if kind == "spm" else bpe_vocabulary()
+    write_gguf(tmp_path / "m.gguf", random_model(TinyShape(n_vocab=len(vocabulary))), vocabulary=vocabulary)
+    text = "the king was in\nhis counting house, counting\n" * 5000
+    expected = load_tokenizer(vocabulary).encode(text)
+    assert json.loads(llamachat("tokenize", "-m", tmp_path / "m.gguf", stdin=text).stdout) == expected
+    lines = llamachat("tokenize", "-m", tmp_path / "m.gguf", "--pieces", "--bos", stdin=text).stdout.splitlines()
+    assert [int(line.split()[0]) for line in lines] == [vocabulary.bos_id, *expected]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_large_one_at_once(model: Path, own_home: Path, tmp_path: Path, number: signal.Signals) -> None:
+    (tmp_path / "large").write_bytes(b"Q29uc2lkZXIgd2hhdCBpdCB0YWtlcyB0byByZWFk\n" * 3_000_000)
+    with (tmp_path / "large").open("rb") as text:
+        process = subprocess.Popen([COMMAND, "tokenize", "-m", model], stdin=text, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    with process.stdout as ids:
+        assert ids.read(1) == b"["  # the first part is done, of some thousand
+        began = time.monotonic()
+        process.send_signal(number)
+        ids.read()
+        assert process.wait() == 128 + number
+    assert time.monotonic() - began < 5
+
+
+def test_a_large_one_shows_how_far_it_is(model: Path, own_home: Path, tmp_path: Path) -> None:
+    (tmp_path / "large").write_bytes(b"Q29uc2lkZXIgd2hhdCBpdCB0YWtlcyB0byByZWFk\n" * 3_000_000)
+    command = f"exec '{COMMAND}' tokenize -m '{model}' < '{tmp_path}/large' > '{tmp_path}/ids'"
+    with Terminal(["/bin/sh", "-c", command], columns=80) as terminal:
+        terminal.wait_for("reading the text ━")
+        terminal.signal(signal.SIGTERM)
+        assert terminal.wait() == 128 + signal.SIGTERM

@@ -12,6 +12,7 @@ import pytest
 
 from llamachat.engine.core import StopFlag
 from llamachat.engine.perplexity import (
+    Encoding,
     Estimate,
     Loading,
     Measured,
@@ -41,7 +42,7 @@ def run(path: Path, plan: Plan, text: str = TEXT) -> tuple[Started, list[WindowD
     told: list[PerplexityEvent] = []
     perplexity(ModelSource(path, threads=2, rounding=Rounding.EXACT), text, plan, told.append, StopFlag())
     (started,) = (event for event in told if isinstance(event, Started))
-    assert all(isinstance(event, Loading) for event in told[: told.index(started)])
+    assert all(isinstance(event, Loading | Encoding) for event in told[: told.index(started)])
     assert isinstance(told[-1], Measured)
     windows = told[told.index(started) + 1 : -1]
     assert all(isinstance(event, WindowDone) for event in windows)
@@ -191,3 +192,21 @@ def test_figures_of_scores() -> None:
     assert tally.divergence() is None
     endless = Estimate(3, 1e30, 1.0)
     assert (endless.perplexity, endless.error) == (math.inf, math.inf)
+
+
+def test_a_long_text_is_read_with_progress_and_may_be_stopped_then(tmp_path: Path) -> None:
+    write_gguf(tmp_path / "tiny.gguf", random_model(SHAPE))
+    told: list[Encoding] = []
+    stop = StopFlag()
+
+    def tell(event: PerplexityEvent) -> None:
+        if isinstance(event, Encoding):
+            told.append(event)
+            if len(told) == 2:
+                stop.set()
+
+    text = "on the " * 100_000
+    with pytest.raises(Cancelled):
+        perplexity(ModelSource(tmp_path / "tiny.gguf", threads=2), text, Plan(64), tell, stop)
+    assert [event.total for event in told] == [len(text)] * 2
+    assert 0 < told[0].done < told[1].done < len(text) / 2
