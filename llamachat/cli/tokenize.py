@@ -83,13 +83,12 @@ def _parts(tokenizer: Tokenizer, text: str, opening: list[int]) -> Iterator[list
 
 
 def _print_list(_tokenizer: Tokenizer, parts: Iterator[list[int]]) -> None:
-    sys.stdout.write("[")
-    between = ""
+    before = "["
     for ids in parts:
         if ids:
-            sys.stdout.write(between + ", ".join(map(str, ids)))
-            between = ", "
-    sys.stdout.write("]\n")
+            sys.stdout.write(before + ", ".join(map(str, ids)))
+            before = ", "
+    sys.stdout.write("]\n" if before == ", " else "[]\n")
 
 
 def _print_pieces(tokenizer: Tokenizer, parts: Iterator[list[int]]) -> None:

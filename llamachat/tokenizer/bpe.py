@@ -18,9 +18,14 @@ from llamachat.tokenizer.pre_tokenizers import DEFAULT, recipe
 from llamachat.vocabulary import TokenKind, Vocabulary
 
 #: Where every way to cut text ends a word, by the character before and the one after: before a space that follows
-#: anything else, and before the end of a line that follows a letter or digit (behind other signs, some ways keep it).
-#: The expressions look back nowhere, so that they go on from there as from the beginning of a text.
-_CUT = re.compile(r"\S(?= )|[A-Za-z0-9](?=[\r\n])")
+#: anything else, before a line's end or a sign that follows a letter, before a line's end that follows a digit. (Behind
+#: signs, some ways keep a line's end.) The expressions look back nowhere, so that they go on from there as from the
+#: beginning of a text. Letters and signs are those of the first versions of Unicode, on which all libraries agree.
+_CUT = re.compile(
+    r"\S(?= )|[0-9](?=[\r\n])"
+    r"|[A-Za-z\u3041-\u3094\u30a1-\u30fa\u4e00-\u9fa5](?=[\r\n.,;:!?\u3001\u3002\uff01\uff0c\uff1a\uff1b\uff1f])"
+)
+_LONG = 1 << 18
 _NEAR = 1024  #: characters before the end of a part that are searched first
 
 
@@ -53,6 +58,8 @@ class ByteLevelTokenizer(Tokenizer):
         return start
 
     def _encode(self, text: str) -> list[int]:
+        if len(text) > _LONG:  # the one call that lets other threads run meanwhile; it starts some of its own
+            return self._library.encode_batch_fast([text], add_special_tokens=False)[0].ids
         return self._library.encode(text, add_special_tokens=False).ids
 
     def _surface(self, id_: int) -> bytes:

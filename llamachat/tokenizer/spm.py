@@ -28,6 +28,9 @@ set_min_log_level(3)  # what is wrong comes as an exception; lines on standard e
 #: Where in the library's source an exception comes from, and the condition that did not hold.
 _IN_ITS_SOURCE = re.compile(r"^[A-Z_]+: (\S+\.cc\(\d+\))?|\[[^\]]*\]")
 
+#: A character for private use. Where it is a token after all, no harm is done.
+_UNKNOWN = "\ue000"
+
 _ERRORS = "llamachat-replace-each-byte"
 codecs.register_error(_ERRORS, _replace_each_byte)
 
@@ -64,9 +67,8 @@ class SentencePieceTokenizer(Tokenizer):
         if self._cuts:
             pairs, letters = self._pairs
             for place in range(end - 1, start, -1):
-                # Behind it stands a character that is a token: of two unknown ones the library makes one.
                 pair = text[place - 1 : place + 1]
-                if pair[1] in letters and pair not in pairs and self._uncut.isdisjoint(pair):
+                if (letters is None or pair[1] in letters) and pair not in pairs and self._uncut.isdisjoint(pair):
                     return place
         return start
 
@@ -77,8 +79,12 @@ class SentencePieceTokenizer(Tokenizer):
         return self.encode(text[start - 1 : end])[len(self.encode(text[start - 1])) :]
 
     @cached_property
-    def _pairs(self) -> tuple[set[str], set[str]]:
-        """All pairs of characters in tokens, and the characters that are tokens; spaces as in text and in tokens."""
+    def _pairs(self) -> tuple[set[str], set[str] | None]:
+        """All pairs of characters in tokens, and the characters that may follow a cut, None for all.
+
+        Of unknown characters that stand beside each other the library makes one token, unless it has bytes for them:
+        then only those that are tokens may follow. Spaces are there as in text and as in tokens.
+        """
         pairs: set[str] = set()
         letters: set[str] = set()
         pieces: list[str] = self._library.id_to_piece(list(range(self.n_vocab)))
@@ -89,7 +95,7 @@ class SentencePieceTokenizer(Tokenizer):
         for found in (pairs, letters):
             found |= {each.replace(SPM_SPACE, " ") for each in found}
         pairs |= {f"{SPM_SPACE} ", f" {SPM_SPACE}"}  # of a space and what is written for one
-        return pairs, letters
+        return pairs, None if self.encode(_UNKNOWN)[-1] in self._bytes else letters
 
     def _encode(self, text: str) -> list[int]:
         ids: list[int] = self._library.encode(text)

@@ -6,6 +6,7 @@ import random
 import threading
 import time
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ from tests.support.tiny_vocabularies import bpe_vocabulary, spm_vocabulary
 _PIECES = (
     *("a", "b", "the", " and", "Q", "'s", "'S", "1", "23", "\u0663", "½", "²", " ", "  ", "\n", "\r\n", "\t", ".\n"),
     *("!", "?!", "=\n", "_", "。", "中", "文", "é", "e\u0301", "ß", "İ", "😀", "\u200d", "\u2581", "\x1c", "\x85"),
-    *("\xa0", "\u3000", "\0", "\ud83d", "\ude00", "two words", "<|tool|>", "<s>", "<0x0A>", "ﬁ"),
+    *("，", "の", "ー", "\xa0", "\u3000", "\0", "\ud83d", "\ude00", "two words", "<|tool|>", "<s>", "<0x0A>", "ﬁ"),
 )
 
 
@@ -37,7 +38,10 @@ def test_parts_are_the_whole(tokenizer: Tokenizer) -> None:
         assert joined(tokenizer, text, some.choice((1, 2, 7, 16))) == tokenizer.encode(text), repr(text)
 
 
-@pytest.mark.parametrize("text", ["the king was in his counting house, ", "Q29uc2lkZXIgd2hhdCB0\n", "w é 中 1234.\r\n"])
+@pytest.mark.parametrize(
+    "text",
+    ["the king was in his counting house, ", "Q29uc2lkZXIgd2hhdCB0\n", "w é 中 1234.\r\n", "　中文，の、ア。\r\n"],
+)
 def test_texts_as_people_have_them_have_places_to_cut(one_of_each_way: Tokenizer, text: str) -> None:
     ends = [end for _, end in encode_parts(one_of_each_way, text * 200, size=256)]
     assert ends[-1] == 200 * len(text)
@@ -121,3 +125,19 @@ def test_what_goes_wrong_in_a_long_part_is_raised(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(tokenizer, "_encode", fail)
     with pytest.raises(TokenizerError, match="broken"):
         joined(tokenizer, "a" * 100, 200)
+
+
+def test_signals_are_heard_while_a_long_part_is_encoded(tokenizer: Tokenizer) -> None:
+    """Of the libraries' calls some hold the interpreter; then nobody could stop what the thread does."""
+    text = "a" * 1_000_000
+    began = time.monotonic()
+    looks = [began]
+
+    def look() -> bool:
+        looks.append(time.monotonic())
+        return False
+
+    ids = [id_ for ids, _ in encode_parts(tokenizer, text, look, size=len(text)) for id_ in ids]
+    assert len(ids) > 1000
+    took = time.monotonic() - began
+    assert took < 1 or max(after - before for before, after in pairwise(looks)) < took / 2
