@@ -149,9 +149,7 @@ def test_words_are_not_broken_at_the_edge(talk: Talk) -> None:
 
 
 def test_notes_are_not_broken_within_a_word_either(talk: Talk, tmp_path: Path) -> None:
-    (
-        tmp_path / "sessions.db"
-    ).mkdir()  # of which a long sentence is said, and logged on stderr here
+    (tmp_path / "sessions.db").mkdir()  # of which a long sentence is said, and logged on stderr here
     terminal = ready(talk())
     said = [line for line in terminal.screen_text.splitlines() if line.strip() and str(tmp_path) not in line]
     assert said[0].startswith("nothing could be recovered")
