@@ -10,7 +10,8 @@ from llamachat.chat.code_blocks import code_blocks
 from llamachat.chat.command import Command, Face
 from llamachat.chat.conversation import Message, Role
 from llamachat.chat.info import beside, describe
-from llamachat.chat.names import NO_MODEL_HERE, find_model, find_session, model_files, model_names
+from llamachat.chat.model_names import model_names
+from llamachat.chat.names import NO_MODEL_HERE, find_model, find_session, model_files
 from llamachat.chat.prompt_formats import FORMATS
 from llamachat.display import clean_line, counted
 from llamachat.engine.settings import PARAMETERS, parameter_named

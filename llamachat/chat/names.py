@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llamachat import paths
+from llamachat.chat.model_names import model_name, model_names
 from llamachat.errors import FileError, LlamachatError
 
 if TYPE_CHECKING:
@@ -21,9 +20,6 @@ LAST = "last"
 _SHORT_ID = 8
 _LEAST_ID = 3  # letters that are taken for the beginning of one
 _MOST_NAMED = 3
-_ENDING = re.compile(
-    r"(-00001-of-\d{5})?\.(gguf|ggml|ggjt|bin|pth|pt|param|safetensors|(safetensors|bin)\.index\.json)\Z", re.IGNORECASE
-)
 
 
 def short_id(session_id: str) -> str:
@@ -67,21 +63,6 @@ def model_files(models: Path) -> list[Path]:
         return []
     except OSError as error:
         raise FileError(models, error.strerror or str(error)) from None
-
-
-def model_name(path: Path) -> str:
-    """What to call a model: the name of its folder, or of its file without the ending, and without a part's number.
-
-    Only endings of weight files are taken off: that of TinyLlama-1.1B-Chat-v1.0, a folder, is none.
-    """
-    return _ENDING.sub("", path.name) or path.name
-
-
-def model_names(files: Sequence[Path]) -> list[str]:
-    """What to call each of the models of the models folder; where two have one name, their files' names."""
-    names = [model_name(file) for file in files]
-    shared = Counter(name.casefold() for name in names)
-    return [name if shared[name.casefold()] == 1 else file.name for name, file in zip(names, files, strict=True)]
 
 
 def model_word(path: Path, data_dir: Path) -> str:

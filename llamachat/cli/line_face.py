@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, TextIO
 from llamachat import paths
 from llamachat.chat.commands import COMMANDS
 from llamachat.chat.conversation import Message, Role
-from llamachat.chat.names import NO_MODEL_HERE, model_files, model_names
+from llamachat.chat.model_names import model_names
+from llamachat.chat.names import NO_MODEL_HERE, model_files
 from llamachat.chat.session import ChatSession
 from llamachat.cli.failures import soft_signals
 from llamachat.cli.line_reader import QUOTES, Reader

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from llamachat import paths
 from llamachat.chat.commands import as_message, complete_line, is_command, run_line
 from llamachat.chat.conversation import Message, Role, Status
-from llamachat.chat.names import NO_MODEL_HERE, model_files, model_names
+from llamachat.chat.model_names import model_names
+from llamachat.chat.names import NO_MODEL_HERE, model_files
 from llamachat.chat.session import ChatSession, Phase
 from llamachat.cli.failures import FAILED, OK, PREFIX, ended_by, error_line, soft_signals, tell
 from llamachat.cli.generation import Printer, load_error

@@ -9,7 +9,8 @@ import os
 from pathlib import Path
 
 from llamachat import paths
-from llamachat.chat.names import NO_MODEL, find_model, model_files, model_names
+from llamachat.chat.model_names import model_names
+from llamachat.chat.names import NO_MODEL, find_model, model_files
 from llamachat.cli.last_used import note_used, used_last
 from llamachat.cli.offers import DEFAULT
 from llamachat.errors import LlamachatError

@@ -10,7 +10,8 @@ from typing import Any
 import click
 
 from llamachat import paths
-from llamachat.chat.names import NO_MODEL, model_files, model_names
+from llamachat.chat.model_names import model_names
+from llamachat.chat.names import NO_MODEL, model_files
 from llamachat.cli.help import CONTEXT, HelpCommand
 from llamachat.cli.invocation import Invocation
 from llamachat.cli.model_files import default_model

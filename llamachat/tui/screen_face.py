@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from llamachat.chat import commands
-from llamachat.chat.names import model_names
+from llamachat.chat.model_names import model_names
 from llamachat.display import clean_line
 from llamachat.errors import LlamachatError
 from llamachat.tui.row_list import Row

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from llamachat.chat.names import find_model, model_files, model_names, model_word
+from llamachat.chat.model_names import model_names
+from llamachat.chat.names import find_model, model_files, model_word
 from llamachat.cli.last_used import note_theme, theme_used_last
 from llamachat.cli.model_files import chosen_model, default_model, model_used_last, remember_model, usual_tokenizer
 from llamachat.cli.pull import DEFAULT

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llamachat.chat.conversation import UNTITLED, title_from
-from llamachat.chat.names import model_name
+from llamachat.chat.model_names import model_name
 from llamachat.chat.store.rows import Row
 
 #: How much of an unsent text a list shows at most.
