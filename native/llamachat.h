@@ -244,6 +244,11 @@ void lc_sampler_reseed(lc_sampler *sampler, uint64_t seed);
  * changed.  The result depends on the arguments and the seed alone. */
 lc_status lc_sampler_draw(lc_sampler *sampler, const float *logits, const lc_sampling *how,
                           const int32_t *window, int32_t n_window, int32_t *id);
+/* The probability with which lc_sampler_draw would take each of n_ids ids: 0 for those that it leaves out.  No random
+ * number is used. */
+lc_status lc_sampler_shares(lc_sampler *sampler, const float *logits, const lc_sampling *how,
+                            const int32_t *window, int32_t n_window, const int32_t *ids, int32_t n_ids,
+                            float *shares);
 void lc_sampler_free(lc_sampler *sampler);
 
 /* Natural logarithms of the softmax of the raw logits: of id (logprob may be NULL), and of

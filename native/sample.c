@@ -134,10 +134,11 @@ static void filter(lc_sampler *s, const lc_sampling *how, float top)
     }
 }
 
-lc_status lc_sampler_draw(lc_sampler *s, const float *logits, const lc_sampling *how, const int32_t *window,
-                          int32_t n_window, int32_t *id)
+/* Leaves in `candidates` the ids that may be drawn, and in `weights` shares of them, of any sum. */
+static lc_status spread(lc_sampler *s, const float *logits, const lc_sampling *how, const int32_t *window,
+                        int32_t n_window)
 {
-    if (!s || !logits || !how || !id || n_window < 0 || (n_window && !window) || !settings_valid(how))
+    if (!s || !logits || !how || n_window < 0 || (n_window && !window) || !settings_valid(how))
         return LC_ERR_ARGUMENT;
     for (int32_t i = 0; i < n_window; i++)
         if (window[i] < 0 || window[i] >= s->n_vocab)
@@ -149,18 +150,55 @@ lc_status lc_sampler_draw(lc_sampler *s, const float *logits, const lc_sampling 
     if (!lc_logits_highest(s->logits, s->n_vocab, &top))
         return LC_ERR_NONFINITE;
 
+    lc_candidates *c = &s->candidates;
     if (how->temperature == 0) {
         int32_t best = 0;
         while (s->logits[best] != top)
             best++;
-        *id = best;
+        c->ids[0] = best;
+        c->n = 1;
+        s->weights[0] = 1.0f;
         return LC_OK;
     }
     filter(s, how, top);
-    const lc_candidates *c = &s->candidates;
     lc_softmax_weights(c->logits, c->n, top, how->temperature, s->weights);
+    return LC_OK;
+}
+
+lc_status lc_sampler_draw(lc_sampler *s, const float *logits, const lc_sampling *how, const int32_t *window,
+                          int32_t n_window, int32_t *id)
+{
+    if (!id)
+        return LC_ERR_ARGUMENT;
+    const lc_status status = spread(s, logits, how, window, n_window);
+    if (status != LC_OK)
+        return status;
+    const lc_candidates *c = &s->candidates;
+    if (how->temperature == 0) {
+        *id = c->ids[0];
+        return LC_OK;
+    }
     const double mass = lc_random_unit(&s->random) * lc_weights_sum(s->weights, c->n);
     *id = c->ids[lc_weights_find(s->weights, c->n, mass)];
+    return LC_OK;
+}
+
+lc_status lc_sampler_shares(lc_sampler *s, const float *logits, const lc_sampling *how, const int32_t *window,
+                            int32_t n_window, const int32_t *ids, int32_t n_ids, float *shares)
+{
+    if (n_ids < 0 || (n_ids && (!ids || !shares)))
+        return LC_ERR_ARGUMENT;
+    const lc_status status = spread(s, logits, how, window, n_window);
+    if (status != LC_OK)
+        return status;
+    const lc_candidates *c = &s->candidates;
+    const double all = lc_weights_sum(s->weights, c->n);
+    for (int32_t i = 0; i < n_ids; i++) {
+        int32_t place = 0;
+        while (place < c->n && c->ids[place] != ids[i])
+            place++;
+        shares[i] = place < c->n ? (float)((double)s->weights[place] / all) : 0.0f;
+    }
     return LC_OK;
 }
 

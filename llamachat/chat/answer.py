@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from llamachat.chat.conversation import Conversation, Message, Status
+from llamachat.chat.hand_over import HandOver
 from llamachat.chat.prompt import build_prompt, turns_of, vocabulary_key
 from llamachat.chat.prompt_formats import PromptWriter, stop_ids
 from llamachat.engine.events import Finished, PrefillProgress, Request, StopReason, Timings, TokenEvent
@@ -81,9 +81,7 @@ class Answer:
         self._new_text: list[str] = []
         self._stream: TextStream | None = None
         self._stop_texts = StopTexts(())
-        self._gate = threading.Lock()
-        self._handed_over = False
-        self._cancelled = False
+        self._hand_over = HandOver()
 
     @property
     def timings(self) -> Timings:
@@ -127,12 +125,7 @@ class Answer:
         )
         if self.continues:
             self._take_up(turns[-1].ids)
-        with self._gate:
-            if self._cancelled:
-                return False
-            self._handed_over = True
-            hand_over(request)
-        return True
+        return self._hand_over.give(request, hand_over)
 
     def _take_up(self, ids: tuple[int, ...] | None) -> None:
         """Goes on decoding where the answer stopped, which may be in the middle of a character."""
@@ -152,9 +145,7 @@ class Answer:
 
     def cancel(self) -> bool:
         """Keeps the request from the engine; False if the engine has it already."""
-        with self._gate:
-            self._cancelled = not self._handed_over
-            return self._cancelled
+        return self._hand_over.cancel()
 
     def apply(self, event: PrefillProgress | TokenEvent) -> None:
         """Takes progress and tokens in. The message shows them after :meth:`settle`."""

@@ -201,13 +201,15 @@ class Conversation:
 
         With another ``text`` it has no figures and no ids: nobody's model wrote that.
         """
-        parent = self.parent(message)
-        if text is None or text == message.text:
-            copy = self._new(message.role, parent)
-            copy.take(message)
-        else:
-            copy = self._new(message.role, parent, text=text, model=message.model)
+        if text is not None and text != message.text:
+            return self.add_version(message, text=text, model=message.model)
+        copy = self._new(message.role, self.parent(message))
+        copy.take(message)
         return self.add(copy)
+
+    def add_version(self, message: Message, **fields: Any) -> Message:
+        """Appends another version of a message, which differs in all these fields, beside it and selects it."""
+        return self.add(self._new(message.role, self.parent(message), **fields))
 
     def add(self, message: Message, *, select: bool = True) -> Message:
         """Puts a ready-made message into the tree.

@@ -1,4 +1,4 @@
-"""What the engine does for a session: one load or one answer at a time, and the events of both."""
+"""What the engine does for a session: one load, one answer or one look at a time, and the events of all."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from llamachat.chat.answer import Answer
+from llamachat.chat.look import Look
 from llamachat.engine.base import Engine
 from llamachat.engine.events import (
     Event,
@@ -18,6 +19,8 @@ from llamachat.engine.events import (
     Loaded,
     LoadFailed,
     LoadProgress,
+    Looked,
+    LookFailed,
     PrefillProgress,
     StopReason,
     Timings,
@@ -37,12 +40,13 @@ class Phase(StrEnum):
     READY = "ready"
     PREFILL = "reading prompt"
     DECODE = "answering"
+    LOOKING = "looking at tokens"
     STOPPING = "stopping"  #: stop was asked for; the engine has not said yet that it did
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a load (bytes) or a prefill (tokens) is."""
+    """How far a load (bytes), a prefill or a look (tokens) is."""
 
     done: int = 0
     total: int = 0
@@ -52,13 +56,14 @@ class Progress:
 class Runner:
     """Gives the engine one job at a time and keeps its events until the face's thread asks for them.
 
-    An answer whose prompt cannot be written ends like one that the engine fails: with ``Finished``.
+    An answer or a look whose prompt cannot be written ends like one that the engine fails.
     """
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.on_wake: Callable[[], None] | None = None
         self.answer: Answer | None = None  #: being prepared or written, until its last event was taken
+        self.look: Look | None = None  #: likewise
         self.loading: ModelSource | None = None
         self.progress = Progress()
         self._stopping = False
@@ -73,7 +78,7 @@ class Runner:
     @property
     def idle(self) -> bool:
         """Whether the engine can take a job."""
-        return self.answer is None and self.loading is None
+        return self.answer is None and self.look is None and self.loading is None
 
     @property
     def phase(self) -> Phase:
@@ -82,6 +87,8 @@ class Runner:
             return Phase.NO_MODEL if self.engine.info is None else Phase.READY
         if self._stopping:
             return Phase.STOPPING
+        if self.look is not None:
+            return Phase.LOOKING
         if self.answer is None:
             return Phase.LOADING
         return Phase.DECODE if self.answer.decoding else Phase.PREFILL
@@ -96,20 +103,39 @@ class Runner:
 
     def start(self, answer: Answer, *, dropped: int, max_tokens: int) -> None:
         """Begins an answer: first its prompt, on a thread of its own. The runner must be idle."""
-        self.answer, self.progress, self._stopping = answer, Progress(), False
+        self.answer = answer
+        self._prepare(
+            lambda: answer.prepare(dropped, max_tokens, self.engine.generate),
+            lambda message: Finished(
+                StopReason.FAILED if message else StopReason.STOPPED, Timings(), message=message or ""
+            ),
+        )
 
-        def prepare() -> None:
+    def start_look(self, look: Look) -> None:
+        """Begins a look at an answer, likewise."""
+        self.look = look
+        self._prepare(
+            lambda: look.prepare(self.engine.look),
+            lambda message: LookFailed(message or "looking was stopped", cancelled=message is None),
+        )
+
+    def _prepare(self, prepare: Callable[[], bool], last: Callable[[str | None], Event]) -> None:
+        """Has a request written. ``last`` makes the event of one that does not get to the engine: what is to be said,
+        or None where it was stopped.
+        """
+        self.progress, self._stopping = Progress(), False
+
+        def run() -> None:
             try:
-                if not answer.prepare(dropped, max_tokens, self.engine.generate):
-                    self._put(Finished(StopReason.STOPPED, Timings()))
+                if not prepare():
+                    self._put(last(None))
             except LlamachatError as error:
-                self._put(Finished(StopReason.FAILED, Timings(), message=str(error)))
+                self._put(last(str(error)))
             except Exception as error:
                 _log.exception("writing the prompt")
-                message = f"the prompt cannot be written: {type(error).__name__}; the log has the details"
-                self._put(Finished(StopReason.FAILED, Timings(), message=message))
+                self._put(last(f"the prompt cannot be written: {type(error).__name__}; the log has the details"))
 
-        self._preparing = threading.Thread(target=prepare, name="llamachat-prompt", daemon=True)
+        self._preparing = threading.Thread(target=run, name="llamachat-prompt", daemon=True)
         self._preparing.start()
 
     def stop(self) -> None:
@@ -117,7 +143,8 @@ class Runner:
         if self.idle or self._stopping:
             return
         self._stopping = True
-        if self.answer is None or not self.answer.cancel():
+        prepared = self.answer or self.look
+        if prepared is None or not prepared.cancel():
             self.engine.stop()
 
     # ---- events ---------------------------------------------------------------
@@ -138,6 +165,10 @@ class Runner:
                     self.loading = None
                 case Finished():
                     self.answer = None
+                case Looked() | LookFailed():
+                    look, self.look = self.look, None
+                    if look is not None:
+                        look.finish(event)
             if answer is not None:
                 match event:
                     case PrefillProgress() | TokenEvent():

@@ -8,18 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llamachat import paths
-from llamachat.chat.answer import Answer, ModelInUse
 from llamachat.chat.conversation import Conversation, Message, Role, Status
-from llamachat.chat.names import model_word
+from llamachat.chat.look import Look
 from llamachat.chat.prompt import check_length
-from llamachat.chat.prompt_formats import format_named
 from llamachat.chat.runner import Phase, Progress
-from llamachat.chat.session_state import SessionState
+from llamachat.chat.session_work import SessionWork
 from llamachat.display import clean
 from llamachat.engine.base import Engine
-from llamachat.engine.events import Event, Finished, Loaded, LoadFailed, LoadProgress, StopReason
-from llamachat.engine.settings import SamplingSettings, parameter_named
+from llamachat.engine.settings import SamplingSettings
 from llamachat.engine.source import ModelSource
 from llamachat.errors import LlamachatError
 
@@ -32,7 +28,7 @@ __all__ = ["ChatSession", "Phase", "Progress"]
 _CLOSE_WAIT_S = 0.5
 
 
-class ChatSession(SessionState):
+class ChatSession(SessionWork):
     """Conversation, engine, settings and store, and every operation on them.
 
     All methods are called from one thread, the face's; what the engine tells on its own thread waits
@@ -62,30 +58,11 @@ class ChatSession(SessionState):
         ``prompt_formats.FORMATS``; None detects it from each model. ``source_of`` says how a model file is opened,
         ``on_loaded`` is called when one has been.
         """
-        super().__init__(store, engine, prompt_format)
+        super().__init__(store, engine, prompt_format, on_loaded)
         self._system = system
-        self._source_of, self._on_loaded = source_of, on_loaded
-        self._tokenizers: dict[Path, Path | None] = {}  # with which model files were opened
-        self._load_wanted: ModelSource | None = None
-        self._absorbed: list[Event] = []  # applied, and not yet handed to the face
+        self._source_of = source_of
         draft = store.adopt_draft()
         self._show(draft if draft is not None else Conversation(system=system, settings=settings))
-
-    # ---- events -------------------------------------------------------------
-
-    def drain(self) -> list[Event]:
-        """Applies all waiting events and returns them; cheap when there are none.
-
-        What still comes of an answer that another operation ended is left out.
-        """
-        self._absorb()
-        events, self._absorbed = self._absorbed, []
-        self._go_on()
-        return events
-
-    def wait(self, timeout: float) -> bool:
-        """Blocks until events wait or ``timeout`` seconds are over; for faces without an event loop."""
-        return bool(self._absorbed) or self._runner.wait(timeout)
 
     # ---- model --------------------------------------------------------------
 
@@ -242,45 +219,60 @@ class ChatSession(SessionState):
                 self.conversation.remove(one)
                 self.store.forget(self.conversation, one)
 
+    def look_at(self, message_id: str | None = None) -> Look:
+        """Begins to look at the tokens of an answer (default: the last), or returns the look there is of it.
+
+        ``look`` is the same until the next one. Nothing is stopped for it: ``LlamachatError`` while something runs.
+        """
+        message = self._message(message_id)
+        if message.role is not Role.ASSISTANT:
+            raise LlamachatError("only answers have tokens to look at")
+        if self._model is None:
+            raise LlamachatError("no model is loaded to look at tokens with: /model opens one")
+        if not message.text:
+            raise LlamachatError("this answer has no tokens")
+        look = Look(self.conversation, message, self._model, self._writer_in_use(), self.settings)
+        if self.look is not None and self.look.same_as(look) and not self.look.error:
+            return self.look
+        if self.busy or self.queued is not None:
+            raise LlamachatError("the model is at work: its tokens can be looked at when that is over, or stopped")
+        self.look = look
+        self._runner.start_look(look)
+        return look
+
+    def take_alternative(self, at: int, token: int) -> Message:
+        """A new version of the answer looked at, with ``token`` at place ``at``; the model goes on from there.
+
+        What is before that place is in its KV cache still. A token that ends an answer makes a shorter one.
+        """
+        look = self.look
+        if look is None or not look.done or look.message.id not in self.conversation.messages:
+            raise LlamachatError("look at an answer's tokens first: /tokens")
+        if not 0 <= at < len(look.places):
+            raise LlamachatError(f"a place from 1 to {len(look.places)}, not {at + 1}")
+        branch = look.branch(at, token)
+        self._let_go()
+        version = self.conversation.add_version(
+            look.message,
+            text=branch.text,
+            ids=branch.ids,
+            status=Status.COMPLETE if branch.ends else Status.STOPPED,
+            model=look.model.name,
+            vocabulary=look.model.vocabulary,
+            settings=look.message.settings,
+            dropped=look.dropped,
+        )
+        if not branch.ends:
+            return self._ask(version)
+        self.store.save(self.conversation, version)
+        return version
+
     def select_sibling(self, message_id: str, step: int) -> Message:
         """Shows the alternative ``step`` places away (stopping at the ends); returns it."""
         sibling = self.conversation.sibling(self._message(message_id), step)
         self.conversation.select(sibling)
         self._save_if_stored()
         return sibling
-
-    def set_parameter(self, name: str, value: object) -> None:
-        """Changes one sampling parameter (a string is parsed), from the next token on."""
-        parameter = parameter_named(name)
-        checked = parameter.parse(value) if isinstance(value, str) else parameter.check(value)
-        self.set_settings(self.settings.with_value(parameter.name, checked))
-
-    def set_settings(self, settings: SamplingSettings) -> None:
-        """Changes the whole sampling, from the next token on."""
-        self.conversation.settings = self._runner.engine.settings = settings
-        self._save_if_stored()
-
-    def set_system(self, text: str) -> None:
-        """Changes the chat's system prompt, from the next answer on."""
-        self.conversation.system = text
-        self._save_if_stored()
-
-    def set_prompt_format(self, name: str | None) -> None:
-        """Changes the prompt format, from the next answer on; None detects it again."""
-        self.conversation.prompt_format = format_named(name).name if name else ""
-        self._writer = None
-        self._save_if_stored()
-
-    def save_draft(self, text: str) -> None:
-        """Keeps unsent text; it is on disk within a second."""
-        conversation = self.conversation
-        if text == conversation.draft:
-            return
-        conversation.draft = text
-        if text or len(conversation):
-            self.store.save_soon(conversation)
-        else:
-            self.store.delete_soon(conversation.id)  # it was nothing but this text
 
     def close(self) -> None:
         """Stops what runs, saves everything, closes engine and store."""
@@ -306,39 +298,6 @@ class ChatSession(SessionState):
         self.error = None
         self._let_go()
 
-    def _absorb(self) -> None:
-        """Applies all waiting events."""
-        for event, answer in self._runner.events():
-            if isinstance(event, Loaded):
-                self._source = event.source
-                self._tokenizers[event.source.path.absolute()] = event.source.tokenizer
-                self._on_loaded(event.source)
-                self._take_model()
-                self._notices += event.info.notices
-            elif isinstance(event, LoadFailed):
-                self.error = None if event.cancelled else event.message
-                if event.cancelled and self._load_wanted is None:
-                    self.load_stopped = event.source
-                    name = model_word(event.source.path, self.store.data_dir or paths.data_dir())
-                    self._notices.append(f"loading was stopped: /model {name} loads it")
-            elif answer is not None and isinstance(event, Finished):
-                self._answer_over(answer, event)
-            if answer is not None or isinstance(event, LoadProgress | Loaded | LoadFailed):
-                self._absorbed.append(event)
-        running = self._runner.answer
-        if running is not None and not running.let_go and running.settle():
-            self.store.save_soon(running.conversation, running.message)
-
-    def _let_go(self) -> None:
-        """Ends the running answer as it is; the engine is told, and is free a moment later."""
-        self._absorb()  # it may be over already, and nobody has looked yet
-        answer = self._runner.answer
-        if answer is None or answer.let_go:
-            return
-        answer.abandon()
-        self._runner.stop()
-        self._keep(answer)
-
     def _check(self, text: str) -> None:
         if not text.strip():
             raise LlamachatError("there is nothing to send yet")
@@ -358,53 +317,3 @@ class ChatSession(SessionState):
         if message.status is Status.STREAMING and message is not self.answering:
             raise LlamachatError("this answer is being written in another window")
         return message
-
-    def _ask(self, message: Message) -> Message:
-        """Wants a question answered, or an answer continued; stored first, begun when the engine is free."""
-        self.error = None
-        self.store.save(self.conversation, message)
-        self._wanted = message
-        self._go_on()
-        return message
-
-    def _go_on(self) -> None:
-        """Gives an idle engine what it should do next."""
-        if not self._runner.idle:
-            return
-        if self._load_wanted is not None:
-            source, self._load_wanted = self._load_wanted, None
-            self._runner.load(source)
-        elif self._wanted is not None and self._model is not None:
-            message, self._wanted = self._wanted, None
-            self._begin(message, self._model)
-
-    def _begin(self, message: Message, model: ModelInUse) -> None:
-        conversation = self.conversation
-        dropped = self.dropped
-        shown = conversation.choices.get(message.id)
-        if message.role is Role.USER:
-            message = conversation.add_answer(message, model=model.name)
-        answer = Answer(conversation, message, model, self._writer_in_use(), shown=shown)
-        conversation.model_path = str(self.model.path.absolute()) if self.model else ""
-        message.status = Status.STREAMING
-        message.settings = self.settings.to_dict()
-        self._runner.start(answer, dropped=dropped, max_tokens=self.settings.max_tokens)
-
-    def _answer_over(self, answer: Answer, event: Finished) -> None:
-        if event.reason is StopReason.FAILED and answer.conversation is self.conversation:
-            self.error = event.message
-        if event.reason is StopReason.END and answer.added_nothing:
-            self._notices.append("the model has nothing to add to this answer")
-        self._keep(answer)
-
-    def _keep(self, answer: Answer) -> None:
-        """Stores an answer that ended, or takes its empty message out."""
-        if answer.came_to_nothing:
-            answer.withdraw()
-            self.store.forget(answer.conversation, answer.message)
-        else:
-            self.store.save_soon(answer.conversation, answer.message)
-
-    def _save_if_stored(self) -> None:
-        if len(self.conversation) or self.conversation.draft:
-            self.store.save_soon(self.conversation)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from llamachat.chat.answer import ModelInUse
 from llamachat.chat.conversation import Conversation, Message, Status
 from llamachat.chat.detect import choose_writer
+from llamachat.chat.look import Look
 from llamachat.chat.prompt_formats import FORMATS, PromptWriter, format_named
 from llamachat.chat.runner import Phase, Progress, Runner
 from llamachat.display import clean_line
@@ -29,12 +30,15 @@ class SessionState:
     """The open chat."""
     error: str | None
     """What went wrong last, in one line; the next operation clears it."""
+    look: Look | None
+    """The last look at an answer's tokens, done or not."""
     load_stopped: ModelSource | None
     """The model whose loading a person stopped, until another is opened."""
 
     def __init__(self, store: SessionStore, engine: Engine, prompt_format: str | None) -> None:
         self.store = store
         self.error = None
+        self.look = None
         self.load_stopped = None
         self._runner = Runner(engine)
         self._prompt_format = format_named(prompt_format).name if prompt_format else ""

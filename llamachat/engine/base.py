@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
-from llamachat.engine.events import Event, ModelInfo, Request
+from llamachat.engine.events import Event, LookRequest, ModelInfo, Request
 from llamachat.engine.settings import SamplingSettings
 from llamachat.engine.source import ModelSource
 
@@ -45,8 +45,16 @@ class Engine(Protocol):
         ``EngineError`` while something runs, or when no model is loaded.
         """
 
+    def look(self, request: LookRequest) -> None:
+        """Looks at a text token by token: ``PrefillProgress``..., then ``Looked`` or ``LookFailed``.
+
+        ``EngineError`` while something runs, or when no model is loaded.
+        """
+
     def stop(self) -> None:
-        """Stops what runs, if anything; its ``Finished(STOPPED)`` or ``LoadFailed(cancelled=True)`` follows."""
+        """Stops what runs, if anything; its ``Finished(STOPPED)``, or a ``LoadFailed`` or ``LookFailed`` that was
+        cancelled, follows.
+        """
 
     def close(self, timeout: float = 2.0) -> None:
         """Stops what runs and frees the model; waits for the engine's thread at most ``timeout`` seconds."""

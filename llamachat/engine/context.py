@@ -115,14 +115,20 @@ class Context:
             raise EngineError("no logits: nothing was evaluated yet")
         return pointer
 
-    def logprobs(self, token: int, n_top: int) -> tuple[float, tuple[Alternative, ...]]:
-        """Natural log of the softmax of the raw logits: of ``token``, and of the ``n_top`` likeliest."""
+    def logprobs(
+        self, token: int | None, n_top: int, logits: Any = None
+    ) -> tuple[float | None, tuple[Alternative, ...]]:
+        """Natural log of the softmax of raw logits: of ``token`` (None of none), and of the ``n_top`` likeliest.
+
+        The logits are those after the last token, if no others are given.
+        """
         n_vocab = self.model.info.n_vocab
         n_top = min(n_top, n_vocab)
-        logprob: Any = ffi.new("float *")
+        logprob: Any = ffi.new("float *") if token is not None else ffi.NULL
         ids: Any = ffi.new("int32_t[]", max(1, n_top))
         values: Any = ffi.new("float[]", max(1, n_top))
-        check(lib.lc_logprobs(self.logits, n_vocab, token, logprob, n_top, ids, values), "log-probabilities")
+        row = self.logits if logits is None else logits
+        check(lib.lc_logprobs(row, n_vocab, token or 0, logprob, n_top, ids, values), "log-probabilities")
         piece = self.model.tokenizer.piece
         top = tuple(Alternative(ids[i], piece(ids[i]), values[i]) for i in range(n_top))
-        return logprob[0], top
+        return (None if token is None else logprob[0]), top

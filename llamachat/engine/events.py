@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from llamachat.engine.settings import SamplingSettings
 from llamachat.engine.source import ModelSource
 
 
@@ -59,11 +60,29 @@ class Timings:
 
 @dataclass(frozen=True, slots=True)
 class Alternative:
-    """One of the likeliest tokens at a place."""
+    """One of the likeliest tokens at a place.
+
+    ``logprob`` is the natural log of the softmax of the raw logits; ``share`` the probability with which the sampling
+    settings would draw it (0: they leave it out), where that was asked for.
+    """
 
     id: int
     text: str
     logprob: float
+    share: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A place in a text that was looked at: the token that stands there, and what else could have.
+
+    ``id`` is None where nothing stands yet: behind the last token of a text that was cut.
+    """
+
+    id: int | None
+    logprob: float | None  #: of the token, as in :class:`Alternative`
+    share: float | None
+    top: tuple[Alternative, ...]  #: the likeliest, best first
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,4 +164,34 @@ class Request:
     at_start: bool = True
 
 
-Event = LoadProgress | Loaded | LoadFailed | PrefillProgress | TokenEvent | Finished
+@dataclass(frozen=True, slots=True)
+class LookRequest:
+    """A text to look at token by token: ``ids`` as they follow ``prompt_ids``.
+
+    ``end_ids`` are the tokens that may have ended it, the likeliest of which is taken for the one that did; without
+    any, the text was cut. ``settings`` are those whose shares are wanted, ``n_top`` how many alternatives.
+    """
+
+    prompt_ids: tuple[int, ...]
+    ids: tuple[int, ...]
+    end_ids: frozenset[int]
+    settings: SamplingSettings
+    n_top: int = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """A text was looked at: a place for each of its tokens, and one behind the last."""
+
+    places: tuple[Place, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LookFailed:
+    """A text could not be looked at, or looking was stopped."""
+
+    message: str
+    cancelled: bool = False
+
+
+Event = LoadProgress | Loaded | LoadFailed | PrefillProgress | TokenEvent | Finished | Looked | LookFailed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from typing import Any
 
 from llamachat.engine.context import Context
@@ -29,18 +30,34 @@ class Sampler:
 
     def draw(self, context: Context, settings: SamplingSettings) -> int:
         """The next token's id. The repeat penalty looks at the last ``repeat_window`` tokens of the context."""
-        if settings is not self._filled_from:
-            self._fill(settings)
-        window, n_window = ffi.NULL, 0
-        if settings.repeat_penalty != 1.0 and settings.repeat_window > 0:
-            recent = context.ids[-settings.repeat_window :]
-            window, n_window = ffi.new("int32_t[]", recent), len(recent)
+        window, n_window = self._prepare(context.ids, settings)
         check(
             lib.lc_sampler_draw(self._handle, context.logits, self._how, window, n_window, self._token),
             "drawing a token",
         )
         token: int = self._token[0]
         return token
+
+    def shares(self, logits: Any, before: Sequence[int], settings: SamplingSettings, ids: Sequence[int]) -> list[float]:
+        """The probabilities with which ``draw`` would take ``ids`` from ``float[n_vocab]`` logits, after the tokens
+        ``before``: 0 for what the settings leave out.
+        """
+        window, n_window = self._prepare(before, settings)
+        out: Any = ffi.new("float[]", max(1, len(ids)))
+        check(
+            lib.lc_sampler_shares(self._handle, logits, self._how, window, n_window, ids, len(ids), out),
+            "the shares of tokens",
+        )
+        return list(out)[: len(ids)]
+
+    def _prepare(self, before: Sequence[int], settings: SamplingSettings) -> tuple[Any, int]:
+        """Takes the settings over; returns the window that the repeat penalty looks at."""
+        if settings is not self._filled_from:
+            self._fill(settings)
+        if settings.repeat_penalty == 1.0 or settings.repeat_window == 0:
+            return ffi.NULL, 0
+        recent = before[-settings.repeat_window :]
+        return ffi.new("int32_t[]", recent), len(recent)
 
     def _fill(self, settings: SamplingSettings) -> None:
         how = self._how

@@ -15,7 +15,11 @@ from llamachat.engine.events import (
     Loaded,
     LoadFailed,
     LoadProgress,
+    Looked,
+    LookFailed,
+    LookRequest,
     ModelInfo,
+    Place,
     Request,
     StopReason,
     Timings,
@@ -41,7 +45,7 @@ class LocalEngine:
     def __init__(self) -> None:
         self.settings = SamplingSettings()
         self._listeners: list[Callable[[Event], None]] = []
-        self._jobs: SimpleQueue[ModelSource | Request | None] = SimpleQueue()
+        self._jobs: SimpleQueue[ModelSource | Request | LookRequest | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._busy = threading.Lock()  # held from accepting a job to its last event
         self._stop_load = threading.Event()
@@ -70,9 +74,11 @@ class LocalEngine:
 
     def generate(self, request: Request) -> None:
         """Answers a prompt; see :class:`llamachat.engine.base.Engine`."""
-        if self._context is None:
-            raise EngineError("no model is loaded")
-        self._accept(request)
+        self._accept_request(request)
+
+    def look(self, request: LookRequest) -> None:
+        """Looks at a text; see :class:`llamachat.engine.base.Engine`."""
+        self._accept_request(request)
 
     def stop(self) -> None:
         """Stops what runs, if anything."""
@@ -86,7 +92,12 @@ class LocalEngine:
         if self._thread is not None:
             self._thread.join(timeout)
 
-    def _accept(self, job: ModelSource | Request) -> None:
+    def _accept_request(self, request: Request | LookRequest) -> None:
+        if self._context is None:
+            raise EngineError("no model is loaded")
+        self._accept(request)
+
+    def _accept(self, job: ModelSource | Request | LookRequest) -> None:
         if not self._busy.acquire(blocking=False):
             raise EngineError("the engine is busy")
         self._stop_load.clear()
@@ -100,10 +111,20 @@ class LocalEngine:
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
-            last = self._run_load(job) if isinstance(job, ModelSource) else self._run_request(job)
+            last = self._run(job)
             self._busy.release()  # before the last event: its listener may ask for the next job
             self._tell(last)
         self._free()
+
+    def _run(self, job: ModelSource | Request | LookRequest) -> Event:
+        """Does a job; returns its last event."""
+        match job:
+            case ModelSource():
+                return self._run_load(job)
+            case LookRequest():
+                return self._run_look(job)
+            case Request():
+                return self._run_request(job)
 
     def _tell(self, event: Event) -> None:
         for listener in self._listeners:
@@ -149,6 +170,26 @@ class LocalEngine:
             _log.exception("answering")
             message = _unexpected(error)
         return Finished(StopReason.FAILED, Timings(prompt_tokens=len(request.prompt_ids)), message=message)
+
+    def _run_look(self, request: LookRequest) -> Event:
+        from llamachat.engine.look import look
+
+        context = cast("Context", self._context)
+        places: list[Place] = []
+        try:
+            for event in look(context, request, self._stop_answer):
+                if isinstance(event, Place):
+                    places.append(event)
+                else:
+                    self._tell(event)
+        except Cancelled:
+            return LookFailed("looking was stopped", cancelled=True)
+        except LlamachatError as error:
+            return LookFailed(str(error))
+        except Exception as error:
+            _log.exception("looking at a text")
+            return LookFailed(_unexpected(error))
+        return Looked(tuple(places))
 
     def _free(self) -> None:
         context, self._context = self._context, None

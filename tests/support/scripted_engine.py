@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import threading
 import time
@@ -10,12 +11,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from llamachat.engine.events import (
+    Alternative,
     Event,
     Finished,
     Loaded,
     LoadFailed,
     LoadProgress,
+    Looked,
+    LookFailed,
+    LookRequest,
     ModelInfo,
+    Place,
     PrefillProgress,
     Request,
     StopReason,
@@ -31,6 +37,9 @@ from llamachat.vocabulary import TokenKind, Vocabulary
 
 SPECIALS = ("<unk>", "<s>", "</s>", "<|im_start|>", "<|im_end|>")
 _WORD = re.compile(r" ?[A-Za-z0-9_']+| ?[!-/:-@\[-`{-~]+|.", re.DOTALL)
+
+LOOKED_AT = (0.9, 0.6, 0.3, 0.04)
+OTHER_WORDS = (" autumn", " spring", " winter")
 
 CHATML_TEMPLATE = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
 
@@ -101,6 +110,7 @@ class ScriptedEngine:
         self.requests: list[Request] = []  #: everything that was asked for
         self.sampled: list[SamplingSettings] = []  #: the settings in force at each token
         self.loads: list[ModelSource] = []
+        self.looks: list[LookRequest] = []
         self._answers = answers if callable(answers) else deque(answers)
         self._name, self._n_ctx, self._template, self._notices = name, n_ctx, chat_template, notices
         self._gate = threading.Semaphore(0) if gated else None
@@ -110,7 +120,7 @@ class ScriptedEngine:
         self._cache: tuple[int, ...] = ()
         self._stop = threading.Event()
         self._busy = threading.Lock()
-        self._jobs: deque[ModelSource | Request | None] = deque()
+        self._jobs: deque[ModelSource | Request | LookRequest | None] = deque()
         self._waiting = threading.Semaphore(0)
         self._thread: threading.Thread | None = None
 
@@ -137,6 +147,12 @@ class ScriptedEngine:
         self._accept(request)
         self.requests.append(request)
 
+    def look(self, request: LookRequest) -> None:
+        if self._info is None:
+            raise EngineError("no model is loaded")
+        self._accept(request)
+        self.looks.append(request)
+
     def stop(self) -> None:
         self._stop.set()
         self.release(1)  # a gated engine notices
@@ -158,7 +174,7 @@ class ScriptedEngine:
 
     # ---- on the engine's thread ---------------------------------------------
 
-    def _accept(self, job: ModelSource | Request) -> None:
+    def _accept(self, job: ModelSource | Request | LookRequest) -> None:
         if not self._busy.acquire(blocking=False):
             raise EngineError("the engine is busy")
         self._stop.clear()
@@ -174,7 +190,13 @@ class ScriptedEngine:
             job = self._jobs.popleft()
             if job is None:
                 return
-            last = self._load(job) if isinstance(job, ModelSource) else self._answer(job)
+            match job:
+                case ModelSource():
+                    last = self._load(job)
+                case LookRequest():
+                    last = self._look(job)
+                case Request():
+                    last = self._answer(job)
             self._busy.release()
             self._tell(last)
 
@@ -239,6 +261,29 @@ class ScriptedEngine:
                           1000 * (time.monotonic() - started))  # fmt: skip
         seed = 7 if self.settings.seed is None else self.settings.seed
         return Finished(reason, timings, stops.push(text.flush()) + stops.flush(), seed, message)
+
+    def _look(self, request: LookRequest) -> Event:
+        """The tokens have probabilities of 90, 60, 30 and 4 %, in turn; three words share what is left of each."""
+        n_prompt, total = len(request.prompt_ids), len(request.prompt_ids) + len(request.ids)
+        for done in (n_prompt, total):
+            if not self._pass(0):
+                return LookFailed("looking was stopped", cancelled=True)
+            self._tell(PrefillProgress(done, total, n_prompt, 0.0))
+        self._cache = request.prompt_ids + request.ids
+        tokens: list[int | None] = [*request.ids, min(request.end_ids, default=None)]
+        return Looked(tuple(self._place(token, LOOKED_AT[at % 4]) for at, token in enumerate(tokens)))
+
+    def _place(self, token: int | None, p: float) -> Place:
+        others = [self._tokenizer.encode(word)[0] for word in OTHER_WORDS]
+        parts = [(other, (1 - p) * part) for other, part in zip(others, (0.6, 0.3, 0.1), strict=True)]
+        if token is not None:
+            parts.append((token, p))
+        parts.sort(key=lambda part: -part[1])
+        top = tuple(
+            Alternative(one, self._tokenizer.piece(one), math.log(part), part if part > 0.1 else 0.0)
+            for one, part in parts
+        )
+        return Place(token, None if token is None else math.log(p), None if token is None else p, top)
 
     def _next_answer(self, request: Request) -> str:
         if callable(self._answers):
