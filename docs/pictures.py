@@ -7,6 +7,8 @@ import re
 import tempfile
 from pathlib import Path
 
+from textual.pilot import Pilot
+
 from llamachat import paths
 from llamachat.chat.session import ChatSession
 from llamachat.chat.store import SessionStore
@@ -14,6 +16,7 @@ from llamachat.engine.settings import SamplingSettings
 from llamachat.engine.source import ModelSource
 from llamachat.engine.worker import LocalEngine
 from llamachat.tui.app import ChatApp
+from llamachat.tui.token_text import TokenText
 
 HERE = Path(__file__).resolve().parent
 MODEL = paths.models_dir(paths.data_dir()) / "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -24,13 +27,14 @@ QUESTIONS = (
     "What is gravity? Answer in two sentences.",
     "Write a Python function that reverses a string, in a code block, and explain it.",
 )
-PICTURES = {"chat": (120, 40), "narrow": (60, 15)}
+PICTURES = {"chat": (120, 40), "narrow": (60, 15), "tokens": (120, 24)}
 # Enough of the last answer to see it grow.
 ENOUGH_TOKENS = 100
 
 
 async def draw(name: str, size: tuple[int, int]) -> None:
-    """One picture: all questions answered but the last."""
+    """One picture: all questions answered but the last; or the tokens of a short answer."""
+    questions = QUESTIONS[2:3] if name == "tokens" else QUESTIONS
     with tempfile.TemporaryDirectory() as folder:
         settings = SamplingSettings(temperature=0.6, seed=4)
         session = ChatSession(SessionStore(Path(folder)), LocalEngine(), settings=settings)
@@ -38,7 +42,7 @@ async def draw(name: str, size: tuple[int, int]) -> None:
         async with app.run_test(size=size) as pilot:
             while session.model is None:
                 await pilot.pause(0.05)
-            for question in QUESTIONS:
+            for question in questions:
                 if question != QUESTIONS[-1]:
                     session.new()
                 session.send(question)
@@ -46,11 +50,22 @@ async def draw(name: str, size: tuple[int, int]) -> None:
                 await pilot.pause(0.2)
                 while session.busy and (question != QUESTIONS[-1] or answered(session) < ENOUGH_TOKENS):
                     await pilot.pause(0.02)
-            app.chat_screen.refresh_figures()  # those of the answer are shown twice a second
+            if name == "tokens":
+                await show_tokens(app, session, pilot)
+            else:
+                app.chat_screen.refresh_figures()  # those of the answer are shown twice a second
             await pilot.pause(0.01)
             (HERE / f"{name}.svg").write_text(made_portable(app.export_screenshot()), encoding="utf-8")
             session.stop()
         session.close()
+
+
+async def show_tokens(app: ChatApp, session: ChatSession, pilot: Pilot[int]) -> None:
+    """The tokens of the last answer, the cursor on the first doubtful one."""
+    await pilot.press("ctrl+up", "t")
+    while not (session.look and session.look.done and app.screen.query(TokenText)):
+        await pilot.pause(0.05)
+    await pilot.press("tab")
 
 
 def answered(session: ChatSession) -> int:

@@ -44,6 +44,9 @@ class Face(Protocol):
     def edit_message(self, message: Message) -> None:
         """Lets the person edit a message of the chat, and hands the result to ``ChatSession.edit``."""
 
+    def show_tokens(self, message: Message, at: int | None) -> None:
+        """Has the tokens of an answer looked at, and shows them: all, or those that could stand at a place."""
+
     def pick_session(self) -> None:
         """Shows the stored chats to choose from."""
 

@@ -12,7 +12,7 @@ from llamachat.chat.conversation import Conversation, Message, Status
 from llamachat.chat.hand_over import HandOver
 from llamachat.chat.prompt import build_prompt, encode_prompt, turns_of
 from llamachat.chat.prompt_formats import PromptWriter
-from llamachat.engine.events import Looked, LookFailed, LookRequest, Place
+from llamachat.engine.events import Alternative, Looked, LookFailed, LookRequest, Place
 from llamachat.errors import LlamachatError
 
 if TYPE_CHECKING:
@@ -140,8 +140,22 @@ class Look:
         escaped = text.replace("\\", "\\\\").replace("\n", "\\n").replace("\t", "\\t").replace("\r", "\\r")
         return f'"{escaped}"'
 
+    def place(self, at: int) -> Place:
+        """The place with this number, from 0; ``LlamachatError`` where there is none."""
+        if not 0 <= at < len(self.places):
+            raise LlamachatError(f"a place from 1 to {len(self.places):,}, not {at + 1:,}")
+        return self.places[at]
+
+    def alternative(self, at: int, number: int) -> Alternative:
+        """One of the alternatives at a place, from 0; ``LlamachatError`` where there is none."""
+        top = self.place(at).top
+        if not 0 <= number < len(top):
+            raise LlamachatError(f"an alternative from 1 to {len(top)}, not {number + 1:,}")
+        return top[number]
+
     def branch(self, at: int, token: int) -> Branch:
         """The answer up to place ``at`` with ``token`` there. ``LlamachatError`` where that is no beginning of one."""
+        self.place(at)
         tokenizer = self.model.tokenizer
         ends = token in self.model.stop_ids
         if not ends and not tokenizer.surface(token):

@@ -248,8 +248,6 @@ class ChatSession(SessionWork):
         look = self.look
         if look is None or not look.done or look.message.id not in self.conversation.messages:
             raise LlamachatError("look at an answer's tokens first: /tokens")
-        if not 0 <= at < len(look.places):
-            raise LlamachatError(f"a place from 1 to {len(look.places)}, not {at + 1}")
         branch = look.branch(at, token)
         self._let_go()
         version = self.conversation.add_version(

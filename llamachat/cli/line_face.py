@@ -47,6 +47,7 @@ class LineFace:
 
     def __init__(self, session: ChatSession, reader: Reader, data_dir: Path) -> None:
         self.ended = False
+        self._tokens_at: int | None = None  # the place whose alternatives are wanted; None: all places
         self._session = session
         self._reader = reader
         self._models = paths.models_dir(data_dir)
@@ -103,6 +104,21 @@ class LineFace:
         answer = self._reader.answer(label, text)
         if answer is not None:
             action(answer)
+
+    def show_tokens(self, message: Message, at: int | None) -> None:
+        """Has an answer's tokens looked at, and prints them when they are there."""
+        look = self._session.look_at(message.id)
+        self._tokens_at = at
+        if look.over:
+            self.print_tokens()
+
+    def print_tokens(self) -> None:
+        """Prints what was found of the tokens last asked for."""
+        from llamachat.cli.token_table import at_place, overview
+
+        look, at = self._session.look, self._tokens_at
+        if look is not None and look.done:
+            print(overview(look, sys.stdout) if at is None else at_place(look, at))
 
     def pick_session(self) -> None:
         """Lists the stored chats and opens the one that is chosen."""

@@ -23,7 +23,7 @@ from llamachat.cli.line_reader import PlainReader, Reader
 from llamachat.cli.model_files import no_choice
 from llamachat.cli.status_line import StatusLine, bar, is_terminal
 from llamachat.display import clean, counted, left_out
-from llamachat.engine.events import Event, Finished, LoadFailed, StopReason
+from llamachat.engine.events import Event, Finished, LoadFailed, Looked, LookFailed, StopReason
 from llamachat.errors import LlamachatError
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class LineMode:
         chat, leaf = session.conversation, session.conversation.leaf
         run_line(session, self._face, line)
         answers = session.answering is not None or session.queued is not None
-        goes_on = self._follow()
+        goes_on = self._follow(whole=chat.leaf is not leaf)
         if session.conversation is not chat:
             self._show_path()
         elif not answers and (now := chat.leaf) is not None and now is not leaf:  # an alternative was chosen
@@ -114,10 +114,13 @@ class LineMode:
             _print(_quoted(now))
         return goes_on
 
-    def _follow(self) -> bool:
-        """Prints what comes until the session is at rest; False if nothing can come any more."""
+    def _follow(self, *, whole: bool = False) -> bool:
+        """Prints what comes until the session is at rest; False if nothing can come any more.
+
+        ``whole``: an answer that goes on is printed from its beginning, since it is another one than before.
+        """
         session = self._session
-        view = AnswerView(session.answering)
+        view = AnswerView(session.answering, whole=whole)
         self._line = StatusLine()  # which shows nothing for as long as a person waits without wondering
         signals: list[int] = []
         with soft_signals(signals.append, insistent=not self._on_terminal):
@@ -161,6 +164,11 @@ class LineMode:
         elif isinstance(event, LoadFailed) and not event.cancelled:  # who stopped it is told by a notice
             self._fail(load_error(event))
             return self._on_terminal or self._session.model is not None
+        elif isinstance(event, Looked):
+            self._line.clear()
+            self._face.print_tokens()
+        elif isinstance(event, LookFailed):
+            self._note(event.message) if event.cancelled else self._fail(event.message)
         return True
 
     def _show_progress(self) -> None:
@@ -170,6 +178,8 @@ class LineMode:
             self._line.show(f"loading the model {bar(done, total)}")
         elif session.phase is Phase.PREFILL:
             self._line.show(f"reading the prompt {bar(done, total)}")
+        elif session.phase is Phase.LOOKING:
+            self._line.show(f"looking at the tokens {bar(done, total)}")
         else:
             self._line.clear()
 
@@ -254,11 +264,13 @@ class LineMode:
 
 
 class AnswerView:
-    """Prints an answer as it grows; what it has when the view is made was printed before."""
+    """Prints an answer as it grows; what it has when the view is made was printed before, if not the ``whole`` is
+    to be printed.
+    """
 
-    def __init__(self, message: Message | None) -> None:
+    def __init__(self, message: Message | None, *, whole: bool = False) -> None:
         self.message = message
-        self._shown = len(message.text) if message else 0
+        self._shown = len(message.text) if message and not whole else 0
         self._printer = Printer()
 
     def print_new(self, before: Callable[[], None]) -> None:

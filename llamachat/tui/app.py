@@ -226,8 +226,9 @@ class ChatApp(App[int]):
         from llamachat.tui.message_view import MessageView
         from llamachat.tui.parameter_row import ParameterRow
         from llamachat.tui.session_pane import SessionList
+        from llamachat.tui.token_text import TokenText
 
-        kinds = (Composer, ChatScreen, MessageView, SessionList, ParameterRow)
+        kinds = (Composer, ChatScreen, MessageView, TokenText, SessionList, ParameterRow)
         first = next((kind for kind in kinds if isinstance(self.focused, kind)), None)
         self.push_screen(HelpScreen(kinds, first))
 

@@ -119,6 +119,8 @@ class ChatScreen(ChatView):
             self._copy_code(event.view)
         elif event.what == "edit":
             self.begin_edit(message)
+        elif event.what == "tokens":
+            self.try_to(lambda: self.face.show_tokens(message, None))
         elif event.what == "delete":
             self._ask_to_delete(message)
         else:

@@ -28,7 +28,13 @@ if TYPE_CHECKING:
     from llamachat.tui.answer_text import AnswerText
 
 CONTINUE_KEY, AGAIN_KEY = "^g", "^r"
-_ACTIONS = (("e", "edit", "edit"), ("c", "copy", "copy"), ("r", "again", "again"), ("g", "go on", "go_on"))
+_ACTIONS = (
+    ("e", "edit", "edit"),
+    ("c", "copy", "copy"),
+    ("r", "again", "again"),
+    ("t", "tokens", "tokens"),
+    ("g", "go on", "go_on"),
+)
 """Key, word and action of what a message's header offers."""
 
 
@@ -112,6 +118,13 @@ The cursor walks the messages with **Up** and **Down**. A message with several v
         Binding("e", "edit", "Edit as a new version", show=False, id="message.edit"),
         Binding("r", "again", "Answer again", show=False, id="message.again"),
         Binding("g", "go_on", "Go on with the answer", show=False, id="message.go-on"),
+        Binding(
+            "t",
+            "tokens",
+            "Its tokens: how sure the model was, what else it could have said",
+            show=False,
+            id="message.tokens",
+        ),
         Binding("delete", "delete", "Delete, after asking", show=False, id="message.delete"),
         Binding("escape,enter", "leave", "Back to the composer", show=False, id="message.leave"),
     ]
@@ -135,7 +148,7 @@ The cursor walks the messages with **Up** and **Down**. A message with several v
         def __init__(self, view: MessageView, what: str, step: int = 0) -> None:
             super().__init__()
             self.view = view
-            self.what = what  #: copy, copy_code, edit, again, go_on, delete, sibling, walk or leave
+            self.what = what  #: copy, copy_code, edit, again, go_on, tokens, delete, sibling, walk or leave
             self.step = step
 
     def __init__(self, message: Message, place: tuple[int, int]) -> None:
@@ -197,6 +210,8 @@ The cursor walks the messages with **Up** and **Down**. A message with several v
         self._drawn = state
         if begins:
             self._show_ending()
+            if self.has_focus:  # more can be done with a whole answer
+                self.on_focus()
         if state[0] is Status.STREAMING:
             self._answer.grow(self.message.text)
         else:
@@ -261,7 +276,7 @@ The cursor walks the messages with **Up** and **Down**. A message with several v
             return self._header.place[1] > 1
         if action == "again":
             return not self._you
-        if action == "go_on":
+        if action in ("go_on", "tokens"):
             return not self._you and self.message.status is not Status.STREAMING
         if action == "copy_code":
             return any(fence in self.message.text for fence in ("```", "~~~"))  # what else may be none is told
@@ -299,6 +314,10 @@ The cursor walks the messages with **Up** and **Down**. A message with several v
     def action_go_on(self) -> None:
         """Asks for more of the answer."""
         self.post_message(self.Asked(self, "go_on"))
+
+    def action_tokens(self) -> None:
+        """Asks for the tokens."""
+        self.post_message(self.Asked(self, "tokens"))
 
     def action_delete(self) -> None:
         """Asks to delete the message."""

@@ -9,10 +9,11 @@ from urllib.parse import urlsplit
 
 from llamachat.chat import commands
 from llamachat.chat.model_names import model_names
+from llamachat.chat.session import Progress
 from llamachat.display import clean_line
 from llamachat.errors import LlamachatError
 from llamachat.tui.row_list import Row
-from llamachat.tui.words import day_group, file_size, local_day
+from llamachat.tui.words import day_group, file_size, local_day, phase_words
 
 if TYPE_CHECKING:
     from llamachat.chat.conversation import Message
@@ -96,6 +97,28 @@ class ScreenFace:
     def edit_message(self, message: Message) -> None:
         """Takes a message into the composer."""
         self._screen.begin_edit(message)
+
+    def show_tokens(self, message: Message, at: int | None) -> None:
+        """Shows an answer's tokens over the chat, and goes on with the one that is chosen."""
+        from llamachat.tui.token_screen import Choice, TokenScreen
+
+        session = self._screen.session
+        look = session.look_at(message.id)
+
+        def progress() -> str:
+            return phase_words(session.phase, session.progress, Progress(), None)
+
+        async def answered(choice: Choice | None) -> None:
+            if choice is not None:
+                self._screen.try_to(lambda: session.take_alternative(*choice))
+            elif not look.over:
+                session.stop()
+            elif look.error:
+                self._screen.say_error(look.error)
+            await self._screen.after_operation()
+
+        self._screen.app.push_screen(TokenScreen(look, progress, at), answered)
+        self._screen.call_later(self._screen.after_operation)
 
     def pick_session(self) -> None:
         """Goes to the list of chats."""

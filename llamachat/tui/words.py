@@ -46,10 +46,10 @@ def phase_words(phase: Phase, progress: Progress, start: Progress, last: Message
     if phase is Phase.LOADING:
         share = f" {100 * progress.done // progress.total} %" if progress.total else ""
         return f"loading{share}{seconds_left(progress, start)}"
-    if phase is Phase.PREFILL:
+    if phase in (Phase.PREFILL, Phase.LOOKING):
         if not progress.total:
-            return "reading prompt"
-        return f"reading prompt {progress.done:,} of {progress.total:,}{seconds_left(progress, start)}"
+            return str(phase)
+        return f"{phase} {progress.done:,} of {progress.total:,}{seconds_left(progress, start)}"
     if phase is Phase.READY and last is not None and last.status is Status.STOPPED:
         return "stopped"
     if phase is Phase.READY and last is not None and last.status is Status.STREAMING:
