@@ -191,7 +191,7 @@ def _complete_copy(_session: ChatSession, _face: Face, typed: str) -> list[str]:
 
 def _tokens(session: ChatSession, face: Face, argument: str) -> None:
     words = argument.split()
-    if len(words) > 2 or not all(word.isdecimal() and 0 < len(word) < 10 for word in words):
+    if len(words) > 2 or not all(word.isdecimal() and len(word) < 10 and int(word) for word in words):
         raise LlamachatError("/tokens takes nothing, a place, or a place and the number of an alternative there")
     numbers = [int(word) - 1 for word in words]
     answer = _answer(session)
@@ -333,8 +333,8 @@ COMMANDS: tuple[Command, ...] = (
             available=_is_stoppable, otherwise="nothing is running"),
     Command("copy", "Copy the last answer, its last code block, or the question.", _copy, "[code|question]",
             complete=_complete_copy, available=_has_answer, otherwise=_NO_ANSWER),
-    Command("tokens", "Show how sure the model was of each token of its last answer, what else could stand at a "
-            "place, or go on with that.", _tokens, "[PLACE [NUMBER]]", available=_has_answer, otherwise=_NO_ANSWER),
+    Command("tokens", "Show how sure the model was of its last answer, token by token.", _tokens,
+            "[PLACE [NUMBER]]", available=_has_answer, otherwise=_NO_ANSWER),
     Command("set", "Change one sampling parameter, from the next token on.", _set, "NAME [VALUE]",
             complete=_complete_set),
     Command("params", "Show all sampling parameters.", _params, aliases=("show",)),

@@ -71,6 +71,9 @@ class NotingFace:
     def edit_message(self, message: Message) -> None:
         self.edits.append((message.role.value, message.text))
 
+    def show_tokens(self, message: Message, at: int | None) -> None:
+        self.done.append(f"tokens of {message.text!r}" + ("" if at is None else f" at {at}"))
+
     def pick_session(self) -> None:
         self.done.append("pick session")
 

@@ -8,6 +8,8 @@ from llamachat.engine.events import (
     Loaded,
     LoadFailed,
     LoadProgress,
+    Looked,
+    LookFailed,
     PrefillProgress,
     Request,
     StopReason,
@@ -18,7 +20,7 @@ from llamachat.engine.source import ModelSource
 from llamachat.engine.worker import LocalEngine
 from llamachat.errors import EngineError
 
-LAST = (Loaded, LoadFailed, Finished)
+LAST = (Loaded, LoadFailed, Finished, Looked, LookFailed)
 
 
 class Recorder:

@@ -38,6 +38,16 @@ class Sampler:
         ok(lib.lc_sampler_draw(self.handle, floats(logits), how.native(), window, len(window), token))
         return int(token[0])
 
+    def shares(
+        self, logits: Floats, how: Sampling, ids: NDArray[np.int32], window: tuple[int, ...] = ()
+    ) -> NDArray[np.float64]:
+        out = ffi.new("float[]", max(1, len(ids)))
+        native = ffi.from_buffer("int32_t[]", ids, require_writable=False)
+        ok(lib.lc_sampler_shares(
+            self.handle, floats(logits), how.native(), window, len(window), native, len(ids), out
+        ))  # fmt: skip
+        return np.array(list(out)[: len(ids)])
+
 
 def random_logits(seed: int, n: int = N, spread: float = 2.0) -> Floats:
     return (np.random.default_rng(seed).standard_normal(n) * spread).astype(np.float32)
@@ -245,6 +255,57 @@ def test_refusals() -> None:
         logits[3] = bad_logit
         assert draw(good) == lib.LC_ERR_NONFINITE
     assert token[0] == -7
+
+
+# ---- shares ----
+
+
+@pytest.mark.parametrize("how", [*SETTINGS, Sampling(temperature=0.0), Sampling(temperature=0.0, repeat_penalty=9.0)])
+@pytest.mark.parametrize("n", [N, 30_000])
+def test_shares_are_the_distribution(how: Sampling, n: int) -> None:
+    logits = random_logits(8, n)
+    ids = np.random.default_rng(1).permutation(n).astype(np.int32)
+    if how.temperature == 0:
+        expected = np.zeros(n)
+        expected[Sampler(n).draw(logits, how, WINDOW)] = 1.0
+    else:
+        expected = distribution(logits, how, WINDOW)
+    shares = Sampler(n).shares(logits, how, ids[:500], WINDOW)
+    np.testing.assert_allclose(shares, expected[ids[:500]], rtol=2e-5, atol=1e-9)
+
+
+def test_shares_use_no_random_number_and_change_no_logit() -> None:
+    logits, how = random_logits(4), Sampling(temperature=1.5, repeat_penalty=1.3)
+    one, other = Sampler(seed=3), Sampler(seed=3)
+    before = logits.copy()
+    assert one.shares(logits, how, np.arange(N, dtype=np.int32), WINDOW).sum() == pytest.approx(1.0, abs=1e-5)
+    assert (logits == before).all()
+    assert [one.draw(logits, how) for _ in range(20)] == [other.draw(logits, how) for _ in range(20)]
+
+
+def test_shares_of_ids_that_are_none_are_none() -> None:
+    ids = np.array([-1, N, 2**31 - 1, 3], np.int32)
+    assert Sampler().shares(random_logits(4), Sampling(), ids)[:3].tolist() == [0.0, 0.0, 0.0]
+    assert Sampler().shares(random_logits(4), Sampling(), ids[:0]).size == 0
+
+
+def test_shares_refusals() -> None:
+    sampler, logits, ids, out = Sampler(), random_logits(1), ffi.new("int32_t[2]"), ffi.new("float[2]", [7, 7])
+    good, bad = Sampling().native(), Sampling(top_p=2.0).native()
+    for arguments in (
+        (ffi.NULL, floats(logits), good, (), 0, ids, 2, out),
+        (sampler.handle, ffi.NULL, good, (), 0, ids, 2, out),
+        (sampler.handle, floats(logits), ffi.NULL, (), 0, ids, 2, out),
+        (sampler.handle, floats(logits), bad, (), 0, ids, 2, out),
+        (sampler.handle, floats(logits), good, (N,), 1, ids, 2, out),
+        (sampler.handle, floats(logits), good, (), 0, ffi.NULL, 2, out),
+        (sampler.handle, floats(logits), good, (), 0, ids, 2, ffi.NULL),
+        (sampler.handle, floats(logits), good, (), 0, ids, -1, out),
+    ):
+        assert lib.lc_sampler_shares(*arguments) == lib.LC_ERR_ARGUMENT
+    logits[3] = np.nan
+    assert lib.lc_sampler_shares(sampler.handle, floats(logits), good, (), 0, ids, 2, out) == lib.LC_ERR_NONFINITE
+    assert list(out) == [7, 7]
 
 
 # ---- log-probabilities ----
