@@ -42,7 +42,7 @@ def at_place(look: Look, at: int) -> str:
         rows.append(("", place.id, place.logprob, place.share))
     words = [_word(look, token) for _, token, _, _ in rows]
     width = max(map(len, words), default=0)
-    lines.append(f"    {'':<{width}}   model  as set")
+    lines.append(f"    {'':<{width}}    model   as set")
     for (number, token, logprob, share), word in zip(rows, words, strict=True):
         mark = "*" if token == place.id else " "
         lines.append(f"{number:>2} {mark}{word:<{width}}  {_percent(math.exp(logprob))}  {_percent(share)}")

@@ -265,6 +265,7 @@ The cursor walks the messages with **Up** and **Down**. A message with several v
         if timings and timings.answer_tokens:
             self._header.figures = f"{timings.answer_tokens:,} tokens, {rate(timings.answer_rate)}"
         self._header.lit = True
+        self._header.refresh()  # it may have been lit before
 
     def on_blur(self) -> None:
         """Quiet again."""

@@ -98,6 +98,7 @@ A digit makes a new version of the answer with that token, and the model goes on
         self._rows: list[tuple[Content, int]] = []  # each with its place in the text
         self._begins: list[int] = []
         self._width = 0
+        self._column: int | None = None  # that a walk from row to row keeps to
 
     # ---- where things are -----------------------------------------------------
 
@@ -168,31 +169,39 @@ A digit makes a new version of the answer with that token, and the model goes on
 
     def action_step(self, step: int) -> None:
         """Moves the cursor by ``step`` tokens."""
+        self._column = None
         self.cursor += step
 
     def action_row(self, step: int) -> None:
-        """Moves the cursor by ``step`` rows, in its column."""
+        """Moves the cursor by ``step`` rows, in its column; out of the first or the last row to the end there is."""
         self._lay_out()
         row = self._row_of(self.cursor) + step
         if 0 <= row < len(self._rows):
-            self.cursor = self._token_in(row, self._column_of(self.cursor))
+            self._go_to_row(row)
         else:
-            self.cursor = 0 if step < 0 else len(self._pieces) - 1
+            self.action_step(step * len(self._pieces))
 
     def action_page(self, step: int) -> None:
         """Moves the cursor by a screenful."""
         self._lay_out()
         row = self._row_of(self.cursor) + step * max(1, self.size.height - 1)
-        self.cursor = self._token_in(min(max(row, 0), len(self._rows) - 1), self._column_of(self.cursor))
+        self._go_to_row(min(max(row, 0), len(self._rows) - 1))
+
+    def _go_to_row(self, row: int) -> None:
+        if self._column is None:
+            self._column = self._column_of(self.cursor)
+        self.cursor = self._token_in(row, self._column)
 
     def action_doubtful(self, step: int) -> None:
         """Moves the cursor to the next token, or the one before, that was less likely than one in five."""
+        self._column = None
         places = range(self.cursor + step, len(self._pieces) if step > 0 else -1, step)
         self.cursor = next((at for at in places if self._pieces[at].probability < _DOUBTFUL), self.cursor)
 
     async def _on_click(self, event: events.Click) -> None:
         row = event.y + self.scroll_offset.y
         if event.button == 1 and 0 <= row < len(self._rows):
+            self._column = None
             self.cursor = self._token_in(row, event.x)
 
     # ---- drawing --------------------------------------------------------------

@@ -91,6 +91,7 @@ class ScriptedEngine:
         tokens_per_second: float = 0.0,
         prefill_ms: float = 0.0,
         load_seconds: float = 0.0,
+        look_seconds: float = 0.0,
         gated: bool = False,
         n_ctx: int = 2048,
         name: str = "Scripted 1B",
@@ -104,6 +105,7 @@ class ScriptedEngine:
         self.tokens_per_second = tokens_per_second
         self.prefill_ms = prefill_ms
         self.load_seconds = load_seconds
+        self.look_seconds = look_seconds
         self.load_error = load_error
         self.fail_after = fail_after
         self.end = end
@@ -266,7 +268,7 @@ class ScriptedEngine:
         """The tokens have probabilities of 90, 60, 30 and 4 %, in turn; three words share what is left of each."""
         n_prompt, total = len(request.prompt_ids), len(request.prompt_ids) + len(request.ids)
         for done in (n_prompt, total):
-            if not self._pass(0):
+            if not self._pass(self.look_seconds / 2):
                 return LookFailed("looking was stopped", cancelled=True)
             self._tell(PrefillProgress(done, total, n_prompt, 0.0))
         self._cache = request.prompt_ids + request.ids
@@ -283,7 +285,8 @@ class ScriptedEngine:
             Alternative(one, self._tokenizer.piece(one), math.log(part), part if part > 0.1 else 0.0)
             for one, part in parts
         )
-        return Place(token, None if token is None else math.log(p), None if token is None else p, top)
+        here = next((one for one in top if one.id == token), None)
+        return Place(token, here.logprob if here else None, here.share if here else None, top)
 
     def _next_answer(self, request: Request) -> str:
         if callable(self._answers):
