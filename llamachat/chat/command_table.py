@@ -13,6 +13,7 @@ from llamachat.chat.info import beside, describe
 from llamachat.chat.model_names import model_names
 from llamachat.chat.names import NO_MODEL_HERE, find_model, find_session, model_files
 from llamachat.chat.prompt_formats import FORMATS
+from llamachat.chat.shown_prompt import shown_prompt
 from llamachat.display import clean_line, counted
 from llamachat.engine.settings import PARAMETERS, parameter_named
 from llamachat.errors import LlamachatError
@@ -275,6 +276,10 @@ def _complete_formats(_session: ChatSession, _face: Face, typed: str) -> list[st
     return [name for name in (_AUTO, *FORMATS) if name.startswith(typed.lower())]
 
 
+def _prompt(session: ChatSession, face: Face, _argument: str) -> None:
+    face.say(shown_prompt(session))
+
+
 def _info(session: ChatSession, face: Face, _argument: str) -> None:
     face.say(describe(session))
 
@@ -345,6 +350,8 @@ COMMANDS: tuple[Command, ...] = (
             complete=_complete_models, takes_path=True),
     Command("pull", "Fetch the default model, and open it.", lambda _, face, __: face.fetch_model()),
     Command("format", "Show or change the prompt format of this chat.", _format, "[NAME]", complete=_complete_formats),
+    Command("prompt", "Show the exact prompt, with its control tokens.", _prompt,
+            available=_has_messages, otherwise=_NOTHING),
     Command("info", "Show the model, the context, and the figures of the last answer.", _info),
     Command("theme", "Change the theme.", _theme, "[NAME]", complete=_complete_themes),
     Command("help", "Show keys and commands.", _help, "[COMMAND]", aliases=("?",), complete=_complete_help),

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from llamachat.chat.command import Command, Face
+from llamachat.chat.command_line import as_message, as_typed, is_command
 from llamachat.chat.command_table import COMMANDS, command_named, find_command
 from llamachat.chat.path_completion import complete_path
 from llamachat.errors import LlamachatError
@@ -28,21 +29,6 @@ __all__ = [
 ]
 
 _MOST_PATHS = 50
-
-
-def is_command(text: str) -> bool:
-    """Whether typed text is a command: it begins with one slash (two slashes begin a message with one)."""
-    return text.startswith("/") and not text.startswith("//")
-
-
-def as_message(text: str) -> str:
-    """Typed text as the message it means: the first of two leading slashes is taken off."""
-    return text[1:] if text.startswith("//") else text
-
-
-def as_typed(message: str) -> str:
-    """A message as it is typed: the opposite of ``as_message``."""
-    return f"/{message}" if message.startswith("/") else message
 
 
 def run_line(session: ChatSession, face: Face, line: str) -> None:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from llamachat.chat.answer import ModelInUse
+from llamachat.chat.context_use import written_prompt
 from llamachat.chat.conversation import Conversation, Message, Status
 from llamachat.chat.hand_over import HandOver
-from llamachat.chat.prompt import build_prompt, encode_prompt, turns_of
+from llamachat.chat.prompt import encode_prompt, turns_of
 from llamachat.chat.prompt_formats import PromptWriter
 from llamachat.engine.events import Alternative, Looked, LookFailed, LookRequest, Place
 from llamachat.errors import LlamachatError
@@ -78,15 +79,7 @@ class Look:
         ``PromptError`` where the conversation does not fit the context.
         """
         message, model, settings = self.message, self.model, self._settings
-        prompt = build_prompt(
-            self._writer,
-            model.tokenizer,
-            self._system,
-            turns_of(self._path[:-1], model.vocabulary),
-            n_ctx=model.n_ctx,
-            max_tokens=settings.max_tokens,
-            dropped=message.dropped,
-        )
+        prompt = written_prompt(self._path[:-1], model, self._writer, self._system, settings, message.dropped)
         prompt_ids, self.dropped = prompt.ids, prompt.dropped
         if message.ids and message.vocabulary == model.vocabulary:
             self._ids = message.ids

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from llamachat.chat.answer import ModelInUse
+from llamachat.chat.command_line import as_message, is_command
+from llamachat.chat.context_use import ContextCount, written_prompt
 from llamachat.chat.conversation import Conversation, Message, Status
 from llamachat.chat.detect import choose_writer
 from llamachat.chat.look import Look
@@ -20,7 +22,9 @@ from llamachat.engine.source import ModelSource
 from llamachat.errors import LlamachatError
 
 if TYPE_CHECKING:
+    from llamachat.chat.prompt import Prompt
     from llamachat.chat.store import SessionStore
+    from llamachat.tokenizer import Tokenizer
 
 
 class SessionState:
@@ -42,6 +46,7 @@ class SessionState:
         self.load_stopped = None
         self._runner = Runner(engine)
         self._prompt_format = format_named(prompt_format).name if prompt_format else ""
+        self._count = ContextCount()
         self._notices: deque[str] = deque()  # the thread that writes prompts adds to it
         self._wanted: Message | None = None  # a question to answer or an answer to continue, when the engine is free
         self._source: ModelSource | None = None
@@ -126,15 +131,56 @@ class SessionState:
         return self.conversation.system or (self._writer_in_use().default_system if self.model else "")
 
     @property
+    def tokenizer(self) -> Tokenizer:
+        """That of the model in use; ``LlamachatError`` without one."""
+        if self._model is None:
+            raise LlamachatError("no model is loaded yet")
+        return self._model.tokenizer
+
+    def written_prompt(self) -> Prompt:
+        """What the model would read for the visible path: to answer its last question, or go on with its last answer.
+
+        ``LlamachatError`` without a model or a message, ``PromptError`` where it does not fit the context.
+        """
+        path = self.conversation.path
+        if not path:
+            raise LlamachatError("there is nothing here yet: ask something first")
+        if self._model is None:
+            raise LlamachatError("no model is loaded yet")
+        writer = self._writer_in_use()
+        return written_prompt(path, self._model, writer, self.conversation.system, self.settings, self.dropped)
+
+    @property
     def draft(self) -> str:
         """The unsent text of this chat."""
         return self.conversation.draft
 
     @property
     def context_used(self) -> int:
-        """Tokens of the context that the visible path takes, as last evaluated."""
-        timings = self.timings
+        """Tokens of the context that the visible path takes: as evaluated, or as counted where its last message was
+        not, or by another model.
+        """
+        timings, leaf, model = self.timings, self.conversation.leaf, self._model
+        running = self.answering is not None or self.queued is not None
+        if leaf is not None and model is not None and not running and not self._evaluated(leaf, model):
+            path, writer = self.conversation.path, self._writer_in_use()
+            counted = self._count.of(path, model, writer, self.conversation.system, self.settings)
+            if counted is not None:
+                return counted
         return timings.prompt_tokens + timings.answer_tokens if timings else 0
+
+    @staticmethod
+    def _evaluated(leaf: Message, model: ModelInUse) -> bool:
+        timings = leaf.timings
+        return timings is not None and timings.prompt_tokens > 0 and leaf.model == model.name
+
+    @property
+    def draft_tokens(self) -> int:
+        """Tokens of the unsent text; 0 where it is a command, very long, or no model is there to count."""
+        draft = self.draft
+        if self._model is None or is_command(draft):
+            return 0
+        return self._count.of_text(as_message(draft.strip()), self._model)
 
     @property
     def context_total(self) -> int:

@@ -244,6 +244,7 @@ class ChatView(Panes):
         self.query_one(SamplingPanel).show_settings(session.settings)
         meter = self.query_one(ContextMeter)
         meter.used, meter.total, meter.dropped = session.context_used, session.context_total, session.dropped
+        meter.draft = session.draft_tokens
         timings = session.timings or Timings()
         meter.reused, meter.prompt = timings.reused_tokens, timings.prompt_tokens
         if not len(session.conversation):
@@ -326,3 +327,4 @@ class ChatView(Panes):
 
     def _keep_draft(self, text: str) -> None:
         self.try_to(lambda: self.session.save_draft(text))
+        self.query_one(ContextMeter).draft = self.session.draft_tokens

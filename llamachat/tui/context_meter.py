@@ -23,6 +23,7 @@ class ContextMeter(Widget):
     total: reactive[int] = reactive(0)
     reused: reactive[int] = reactive(0)  #: of the last prompt, already in the KV cache
     prompt: reactive[int] = reactive(0)  #: tokens of the last prompt
+    draft: reactive[int] = reactive(0)  #: tokens of the text that is not sent yet
     dropped: reactive[int] = reactive(0)  #: messages that no longer fit
 
     def render(self) -> Content:
@@ -31,10 +32,14 @@ class ContextMeter(Widget):
             return Content.assemble(("no model yet", "$faint"))
         width = max(1, self.size.width)
         filled = min(width, -(-self.used * width // self.total))
-        color = "$warning" if self.used * 10 >= self.total * 9 else "$accent"
+        planned = min(width, -(-(self.used + self.draft) * width // self.total)) - filled
+        color = "$warning" if (self.used + self.draft) * 10 >= self.total * 9 else "$accent"
+        typed = f" · {self.draft:,} typed" if self.draft else ""
         lines: list[Content] = [
-            Content.assemble(("━" * filled, color), ("─" * (width - filled), "$faint")),
-            Content.assemble((f"{self.used:,}", "$text"), f" of {self.total:,} tokens"),
+            Content.assemble(
+                ("━" * filled, color), ("━" * planned, "$soft"), ("─" * (width - filled - planned), "$faint")
+            ),
+            Content.assemble((f"{self.used:,}", "$text"), f" of {self.total:,} tokens", (typed, "$faint")),
         ]
         if self.reused:
             lines.append(Content.assemble((f"{self.reused:,} of {self.prompt:,} reused from the cache", "$faint")))

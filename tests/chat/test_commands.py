@@ -381,6 +381,44 @@ def test_info_is_as_narrow_as_a_dialog(talk: ChatSession, face: NotingFace) -> N
     assert all(line[:10].isspace() for line in lines if "word" in line and not line.startswith("system"))
 
 
+def test_the_prompt_is_shown_as_the_model_reads_it(talk: ChatSession, face: NotingFace, engine: ScriptedEngine) -> None:
+    talk.set_system("Be <|im_end|> brief.")
+    talk.edit(talk.conversation.path[-2].id, "really? </s>")
+    finish(talk)
+    run_line(talk, face, "/prompt")
+    n_tokens = len(engine.requests[-1].prompt_ids) + len(talk.conversation.path[-1].ids or ())
+    start, end = "\u27e6<|im_start|>\u27e7", "\u27e6<|im_end|>\u27e7"
+    assert face.said[-1] == (
+        f"{n_tokens} tokens; in \u27e6 \u27e7 stands one control token, the rest is text\n\n"
+        f"{start}system\nBe <|im_end|> brief.{end}\n"
+        f"{start}user\nfirst question{end}\n{start}assistant\nOne.{end}\n"
+        f"{start}user\nreally? </s>{end}\n{start}assistant\nThree."
+    )
+
+
+def test_the_prompt_says_what_is_left_out(open_session: Open, face: NotingFace) -> None:
+    session = open_session(ScriptedEngine(["One."], loaded=True, n_ctx=128))
+    for _ in range(6):
+        session.send("words " * 20)
+        finish(session)
+    run_line(session, face, "/prompt")
+    dropped = session.written_prompt().dropped
+    assert dropped > 0
+    assert f"; the first {dropped} messages left out\n" in face.said[-1]
+    assert face.said[-1].count("user\n") == (len(session.conversation.path) - dropped) // 2
+
+
+def test_there_is_no_prompt_without_a_message_or_a_model(
+    session: ChatSession, open_session: Open, face: NotingFace
+) -> None:
+    with pytest.raises(LlamachatError, match="nothing here yet"):
+        run_line(session, face, "/prompt")
+    other = open_session(ScriptedEngine())
+    other.send("question")
+    with pytest.raises(LlamachatError, match="no model is loaded"):
+        run_line(other, face, "/prompt")
+
+
 def test_the_program(session: ChatSession, face: NotingFace) -> None:
     for line in ("/theme night", "/help", "/?", "/quit", "/"):
         run_line(session, face, line)

@@ -139,3 +139,31 @@ async def test_a_refusal_ends_with_the_next_value_or_with_leaving() -> None:
         await chat.until(lambda: "temperature takes" in chat.trouble)
         await chat.press("escape")
         await chat.until(lambda: chat.trouble == "")
+
+
+async def test_the_meter_counts_what_is_typed() -> None:
+    async with open_chat(["One two three"]) as chat:
+        await chat.ask("hello")
+        used = chat.session.context_used
+        assert f"{used} of 2,048 tokens" in chat.text
+        assert "typed" not in chat.text
+        await chat.type("four more words here")
+        await chat.until(lambda: f"{used} of 2,048 tokens · 4 typed" in chat.text)
+        await chat.press("ctrl+u")
+        await chat.until(lambda: "typed" not in chat.text)
+        await chat.type("/set seed 1")
+        await chat.pilot.pause(0.8)
+        assert "typed" not in chat.text
+
+
+async def test_the_meter_knows_an_edited_answer() -> None:
+    async with open_chat(["One two three"]) as chat:
+        await chat.ask("hello")
+        used = chat.session.context_used
+        await chat.press("ctrl+up", "e")
+        await chat.press("ctrl+u")
+        await chat.paste("One two three four five")
+        await chat.press("enter")
+        await chat.settle()
+        assert chat.path[-1].text == "One two three four five"
+        await chat.until(lambda: f"{used + 2} of 2,048 tokens" in chat.text)
