@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from llamachat.cli.failures import ended_by, note, soft_signals
 from llamachat.cli.status_line import StatusLine, bar
 from llamachat.cli.word_wrap import WordWrap
-from llamachat.display import clean
+from llamachat.display import clean, counted
 from llamachat.engine.events import (
     Alternative,
     Event,
@@ -185,10 +185,11 @@ class OneModel:
             elif isinstance(event, _Signal):
                 answer.interruption = ended_by(event.number)
                 self._engine.stop()
-        if texts:
+        if texts and printer:
             self._line.clear()
-            if printer:
-                printer.write("".join(texts))
+            printer.write("".join(texts))
+        elif texts:
+            self._line.show(f"answering, {counted(len(answer.tokens), 'token')}")
 
     def _until(self, *last: type[Event]) -> Iterator[list[Event | _Signal]]:
         """What the engine tells, up to an event that ends it, and what comes from outside; all that waits at once."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +17,18 @@ if TYPE_CHECKING:
     from llamachat.engine.source import ModelSource
 
 
+CONFIG_NAME = "config.toml"
+
+
 @dataclass(frozen=True, slots=True)
 class Invocation:
-    """The options that were given, wherever; what was not given is absent from ``values``."""
+    """The options that were given, wherever; what was not given is absent from ``values``.
+
+    ``origins`` says where each value stands, as a person would look for it.
+    """
 
     values: dict[str, Any]
+    origins: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, context: click.Context, own: Iterable[Option] = ()) -> Invocation:
@@ -31,9 +38,14 @@ class Invocation:
         file; each says where the value stands and what would be taken.
         """
         given: dict[str, Any] = {}
+        origins: dict[str, str] = {}
         for option in (*COMMON, *own):
-            given.update(_from_command_line(context, option) or _from_environment(option))
-        return cls({**_from_config(given.get("config")), **given})
+            on_line = _from_command_line(context, option)
+            given.update(on_line or _from_environment(option))
+            origins[option.name] = "command line" if on_line else option.variable
+        in_file = _from_config(given.get("config"))
+        values = {**in_file, **given}
+        return cls(values, {name: origins[name] if name in given else CONFIG_NAME for name in values})
 
     def get(self, name: str, default: Any = None) -> Any:
         """An option's value, or ``default`` where it was not given."""
@@ -87,10 +99,15 @@ def _from_environment(option: Option) -> dict[str, Any]:
     return {option.name: _read(option, text, option.variable)} if text else {}
 
 
-def _from_config(named: Path | None) -> dict[str, Any]:
+def config_file(named: Path | None) -> Path:
+    """The configuration file: the one that was named, or the usual one, which need not be there."""
     from llamachat import paths
 
-    path = named or paths.config_dir() / "config.toml"
+    return named or paths.config_dir() / CONFIG_NAME
+
+
+def _from_config(named: Path | None) -> dict[str, Any]:
+    path = config_file(named)
     if named is None and not os.path.lexists(path):
         return {}
     from llamachat.cli.config import read_config

@@ -17,7 +17,7 @@ from llamachat.cli.options import ANSWERS, flag, number, with_options
 from llamachat.cli.text_input import standard_input
 from llamachat.display import counted
 from llamachat.engine.settings import Parameter
-from llamachat.errors import EngineError
+from llamachat.errors import EngineError, LlamachatError
 
 if TYPE_CHECKING:
     from llamachat.cli.generation import Answer, OneModel
@@ -35,13 +35,16 @@ _LOGPROBS = number(_TOP, OUTPUT)
 _NO_BOS = flag("no_bos", "Leave out the token that begins a text.", OUTPUT)
 _ECHO = flag("echo", "Print the text that was given first.", OUTPUT)
 
-_ASK = (_JSON, _LOGPROBS)
+_CODE = flag("code", "Print only the code: the first fenced block of the answer.", OUTPUT, "-x")
+
+_ASK = (_CODE, _JSON, _LOGPROBS)
 _COMPLETE = (_ECHO, _NO_BOS, _JSON, _LOGPROBS)
 
 _ASK_EXAMPLES = """\
 llamachat ask "What is gravity?"
 llamachat ask "What does this do?" < script.sh
 git diff | llamachat ask "A commit message in one line:"
+llamachat ask -x "A shell script that counts lines" > count.sh
 llamachat ask --json --logprobs 5 "Yes or no?" | jq .tokens
 """
 _ASK_NOTE = """\
@@ -107,6 +110,16 @@ def complete(context: click.Context, /, text: str | None, **_options: object) ->
     _run(context, invocation, request, given if invocation.get("echo") else "")
 
 
+def _code(answer: Answer) -> str:
+    """The first fenced block of an answer. ``LlamachatError`` where there is none: words are no code."""
+    from llamachat.chat.code_blocks import code_blocks
+
+    blocks = code_blocks(answer.text)
+    if not blocks and answer.interruption is None:
+        raise LlamachatError("there is no code in this answer (without --code it is shown whole)")
+    return blocks[0] if blocks else ""
+
+
 def _cut(answer: Answer, invocation: Invocation) -> str:
     """Why an answer is not whole, and what helps; empty where it is, or as long as was asked for."""
     from llamachat.engine.events import StopReason
@@ -145,7 +158,9 @@ def _run(
     says_why: bool = False,
 ) -> None:
     """Loads the model, generates and prints. ``says_why``: an answer is cut, where nobody asked for that."""
-    as_object = invocation.get("json", False)
+    as_object, code_alone = invocation.get("json", False), invocation.get("code", False)
+    if code_alone and as_object:
+        raise click.UsageError("--code goes without --json", context)
     n_top = invocation.get("logprobs", 0)
     if n_top and not as_object:
         raise click.UsageError("--logprobs goes with --json", context)
@@ -160,7 +175,9 @@ def _run(
         printer = Printer()
         if not as_object:
             printer.write(echo)
-        answer = model.answer(request, settings, None if as_object else printer)
+        answer = model.answer(request, settings, None if as_object or code_alone else printer)
+        if code_alone and not answer.error:
+            printer.write(_code(answer))
         if as_object and not answer.error:
             printer.write(as_json(answer, request.prompt_ids, model.tokenizer))
         if printer.began or not answer.error:

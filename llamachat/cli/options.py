@@ -80,7 +80,8 @@ class ClickOption(click.Option):
         else:
             super().__init__(names, is_flag=True, help=option.help, hidden=hidden, default=None)
         self.section = option.section
-        self._shown_flag = "" if option.metavar or option.shows_negation else option.flag
+        shown = f"{option.short}, {option.flag}" if option.short else option.flag
+        self._shown_flag = "" if option.metavar or option.shows_negation else shown
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
         """The flags and the help; a command's own switch without its negation, which few have a use for."""
@@ -154,9 +155,9 @@ def _switch(value: object) -> bool:
     return word in _YES
 
 
-def flag(name: str, text: str, section: str, *, shows_negation: bool = False) -> Option:
+def flag(name: str, text: str, section: str, short: str = "", *, shows_negation: bool = False) -> Option:
     """A switch: on or off on the command line (``--exact``, ``--no-exact``), a yes or no elsewhere."""
-    return Option(name, _switch, "true or false", text, section, shows_negation=shows_negation)
+    return Option(name, _switch, "true or false", text, section, short=short, shows_negation=shows_negation)
 
 
 def number(parameter: Parameter, section: str, short: str = "") -> Option:

@@ -1,0 +1,72 @@
+"""``llamachat config``: every option, what it is set to, and where."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from llamachat.cli.help import CONTEXT, HelpCommand
+from llamachat.cli.invocation import Invocation, config_file
+from llamachat.cli.options import COMMON, PROGRAM, Option, flag, with_options
+from llamachat.cli.table import print_table
+from llamachat.display import clean_line
+from llamachat.engine.settings import PARAMETER
+
+_JSON = flag("json", "Write one JSON object.", PROGRAM)
+
+_EXAMPLES = """\
+llamachat config                          what is set, and where
+llamachat config --json | jq .options
+llamachat --temperature 0.2 config        what a command line would do
+"""
+_NOTE = """\
+The command line wins over the environment, and that over the file. What is not set is found out when it is needed.
+"""
+_VALUE_CHARS = 60
+
+
+@with_options([_JSON], [option.name for option in COMMON])
+@click.command(cls=HelpCommand, context_settings=CONTEXT, examples=_EXAMPLES, note=_NOTE)
+@click.pass_context
+def config(context: click.Context, /, **_options: object) -> None:
+    """Show every option: its value, and where that stands."""
+    invocation = Invocation.of(context, [_JSON])
+    path = config_file(invocation.get("config"))
+    rows = [
+        (option.key, value := _value(option, invocation), invocation.origins.get(option.name, _unset(value)))
+        for option in COMMON
+        if option.name != "config"
+    ]
+    if invocation.get("json"):
+        options = {key: {"value": value, "from": origin} for key, value, origin in rows}
+        print(json.dumps({"file": str(path), "exists": path.exists(), "options": options}, ensure_ascii=False))
+        return
+    print(clean_line(str(path), 10_000) + ("" if os.path.lexists(path) else "  (not there)"))
+    print_table([key, _shown(key, value), origin] for key, value, origin in rows)
+
+
+def _value(option: Option, invocation: Invocation) -> Any:
+    """The value as JSON has it; None where nothing is set, and nothing stands in for it."""
+    if option.name == "data_dir":
+        return str(invocation.data_dir)
+    default = PARAMETER[option.name].default if option.name in PARAMETER else None if option.metavar else False
+    value = invocation.get(option.name, default)
+    return str(value) if isinstance(value, Path) else value
+
+
+def _unset(value: Any) -> str:
+    """Where a value stands that nobody gave."""
+    return "not set" if value is None else "default"
+
+
+def _shown(key: str, value: Any) -> str:
+    parameter = PARAMETER.get(key.replace("-", "_"))
+    if parameter is not None:
+        return parameter.format(value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return "" if value is None else clean_line(str(value), 10_000 if key == "data-dir" else _VALUE_CHARS)

@@ -1,0 +1,76 @@
+"""``llamachat config``: what is set, and where."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from llamachat.cli.options import COMMON
+from tests.cli.program import Run, assert_one_line
+
+
+@pytest.fixture
+def file(own_home: Path) -> Path:
+    path = own_home / ".config/llamachat/config.toml"
+    path.parent.mkdir(parents=True)
+    return path
+
+
+def rows(text: str) -> dict[str, list[str]]:
+    """The table by its first column."""
+    return {line.split()[0]: line.split()[1:] for line in text.splitlines()[1:]}
+
+
+def test_every_option_says_where_it_stands(llamachat: Run, file: Path) -> None:
+    file.write_text("temperature = 0.1\ntop-k = 7\nmodel = 'small'\nexact = true\n")
+    env = {"LLAMACHAT_TOP_K": "9", "LLAMACHAT_SEED": "5"}
+    done = llamachat("--min-p", "0.2", "config", "--seed", "6", env=env)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[0] == str(file)
+    found = rows(done.stdout)
+    assert set(found) == {option.key for option in COMMON} - {"config"}
+    assert found["temperature"] == ["0.10", "config.toml"]
+    assert found["model"] == ["small", "config.toml"]
+    assert found["exact"] == ["true", "config.toml"]
+    assert found["top-k"] == ["9", "LLAMACHAT_TOP_K"]
+    assert found["min-p"] == ["0.20", "command", "line"]
+    assert found["seed"] == ["6", "command", "line"]
+    assert found["top-p"] == ["0.95", "default"]
+    assert found["plain"] == ["false", "default"]
+    assert found["theme"] == ["not", "set"]
+
+
+def test_without_a_file(llamachat: Run, own_home: Path) -> None:
+    done = llamachat("config")
+    assert done.stdout.splitlines()[0] == f"{own_home}/.config/llamachat/config.toml  (not there)"
+    assert rows(done.stdout)["data-dir"] == [f"{own_home}/.local/share/llamachat", "default"]
+    assert rows(done.stdout)["seed"] == ["random", "not", "set"]
+
+
+def test_json(llamachat: Run, file: Path, tmp_path: Path) -> None:
+    named = tmp_path / "other.toml"
+    named.write_text("temperature = 0.3\ntokenizer = 'vocab.model'\n")
+    told = json.loads(llamachat("config", "--json", "--config", named, "--no-exact").stdout)
+    assert told["file"] == str(named)
+    assert told["exists"] is True
+    assert told["options"]["temperature"] == {"value": 0.3, "from": "config.toml"}
+    assert told["options"]["tokenizer"] == {"value": str(tmp_path / "vocab.model"), "from": "config.toml"}
+    assert told["options"]["exact"] == {"value": False, "from": "command line"}
+    assert told["options"]["seed"] == {"value": None, "from": "not set"}
+    assert told["options"]["kv-type"]["value"] is None
+
+
+def test_a_broken_file_is_told(llamachat: Run, file: Path) -> None:
+    file.write_text("temprature = 0.1\n")
+    done = llamachat("config")
+    assert done.returncode == 1
+    assert_one_line(done.stderr, "config.toml", "unknown key 'temprature'")
+
+
+def test_what_is_shown_steers_no_terminal(llamachat: Run, file: Path) -> None:
+    file.write_text('system = "a\\u001b]0;x\\u0007\\nb"\n')
+    done = llamachat("config")
+    assert "\x1b" not in done.stdout
+    assert rows(done.stdout)["system"][-1] == "config.toml"
