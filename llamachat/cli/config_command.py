@@ -37,7 +37,7 @@ def config(context: click.Context, /, **_options: object) -> None:
     invocation = Invocation.of(context, [_JSON])
     path = config_file(invocation.get("config"))
     rows = [
-        (option.key, value := _value(option, invocation), invocation.origins.get(option.name, _unset(value)))
+        (option.key, value := _value(option, invocation), invocation.origins.get(option.name, _unset(option, value)))
         for option in COMMON
         if option.name != "config"
     ]
@@ -58,9 +58,9 @@ def _value(option: Option, invocation: Invocation) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def _unset(value: Any) -> str:
+def _unset(option: Option, value: Any) -> str:
     """Where a value stands that nobody gave."""
-    return "not set" if value is None else "default"
+    return "not set" if value is None and option.name not in PARAMETER else "default"
 
 
 def _shown(key: str, value: Any) -> str:

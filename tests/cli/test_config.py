@@ -46,7 +46,7 @@ def test_without_a_file(llamachat: Run, own_home: Path) -> None:
     done = llamachat("config")
     assert done.stdout.splitlines()[0] == f"{own_home}/.config/llamachat/config.toml  (not there)"
     assert rows(done.stdout)["data-dir"] == [f"{own_home}/.local/share/llamachat", "default"]
-    assert rows(done.stdout)["seed"] == ["random", "not", "set"]
+    assert rows(done.stdout)["seed"] == ["random", "default"]
 
 
 def test_json(llamachat: Run, file: Path, tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ def test_json(llamachat: Run, file: Path, tmp_path: Path) -> None:
     assert told["options"]["temperature"] == {"value": 0.3, "from": "config.toml"}
     assert told["options"]["tokenizer"] == {"value": str(tmp_path / "vocab.model"), "from": "config.toml"}
     assert told["options"]["exact"] == {"value": False, "from": "command line"}
-    assert told["options"]["seed"] == {"value": None, "from": "not set"}
+    assert told["options"]["seed"] == {"value": None, "from": "default"}
     assert told["options"]["kv-type"]["value"] is None
 
 
