@@ -290,6 +290,7 @@ class ChatSession(SessionWork):
         self._runner.engine.settings = conversation.settings
         self._writer = None
         self._wanted = None
+        self.look = None
         return conversation
 
     def _leave(self) -> None:
