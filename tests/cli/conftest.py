@@ -44,6 +44,14 @@ def llamachat(own_home: Path) -> Run:
 
 
 @pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """A tiny model."""
+    path = tmp_path / "tiny.gguf"
+    write_gguf(path, random_model())
+    return path
+
+
+@pytest.fixture
 def endless(tmp_path: Path) -> Path:
     """A model that never ends its turn, with a context that it does not fill soon."""
     path = tmp_path / "endless.gguf"

@@ -13,6 +13,8 @@ import pytest
 #: The command that the installation made.
 COMMAND = Path(sys.executable).with_name("llamachat")
 ERROR = "llamachat: error: "
+#: A short answer, the same each time.
+QUICK = ("--temperature", "0", "-n", "4")
 
 needs_proc = pytest.mark.skipif(
     not Path("/proc/self/stat").exists(), reason="looks at processes through /proc, which this system has not"

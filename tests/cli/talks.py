@@ -1,4 +1,4 @@
-"""Line mode in a terminal, with an engine that follows a script: what its tests share."""
+"""Chats line by line, in a terminal or through a pipe: what their tests share."""
 
 from __future__ import annotations
 

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
-import random
 import signal
-import socket
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -17,20 +13,11 @@ import pytest
 
 from llamachat.chat.conversation import Conversation, Role
 from llamachat.chat.store import SessionStore
-from tests.cli.program import COMMAND, Run, assert_one_line
+from tests.cli.program import COMMAND, QUICK, Run, assert_one_line
+from tests.cli.talks import Stored, questions
 from tests.cli.terminal import Terminal
-from tests.support.tiny_models import gguf_bytes, random_model, write_gguf, write_llama2c, write_tokenizer_bin
+from tests.support.tiny_models import random_model, write_gguf, write_llama2c, write_tokenizer_bin
 from tests.support.tiny_vocabularies import spm_vocabulary
-
-PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\1\0\0\0\1\x08\6\0\0\0\x1f\x15\xc4\x89"
-QUICK = ("--temperature", "0", "-n", "4")
-
-
-@pytest.fixture
-def model(tmp_path: Path) -> Path:
-    path = tmp_path / "tiny.gguf"
-    write_gguf(path, random_model())
-    return path
 
 
 @pytest.fixture
@@ -42,13 +29,6 @@ def stored(own_home: Path) -> Callable[[], Conversation]:
             return store.load(store.sessions()[0].id)
 
     return load
-
-
-Stored = Callable[[], Conversation]
-
-
-def questions(conversation: Conversation) -> list[str]:
-    return [message.text for message in conversation.path if message.role is Role.USER]
 
 
 # ---- through a pipe ---------------------------------------------------------
@@ -219,149 +199,6 @@ def test_a_closed_pipe_ends_it_quietly(model: Path) -> None:
         process.stdin.close()
         assert process.stderr.read() == b""
     assert process.returncode == 128 + signal.SIGPIPE
-
-
-# ---- broken files -----------------------------------------------------------
-
-
-def broken_files() -> Iterator[tuple[str, Callable[[Path], object]]]:
-    """Names of broken files, and what makes each."""
-    whole = gguf_bytes(random_model())[0]
-    yield "empty.gguf", lambda path: path.touch()
-    yield "picture.png", lambda path: path.write_bytes(PNG)
-    yield "picture.gguf", lambda path: path.write_bytes(PNG * 1000)
-    yield "folder", lambda path: path.mkdir()
-    yield "missing.gguf", lambda path: None
-    yield "pipe.gguf", lambda path: os.mkfifo(path)
-    yield "socket.gguf", _make_socket
-    yield "dangling.gguf", lambda path: path.symlink_to("nowhere")
-    yield "loop.gguf", lambda path: path.symlink_to(path)
-    yield "under/file.gguf", lambda path: path.parent.touch()
-    yield "text.gguf", lambda path: path.write_text("The quick brown fox\n" * 100)
-    yield "zeros.gguf", _make_sparse
-    for share in (4, 24, 200, len(whole) // 3, len(whole) - 1):
-        yield f"cut-{share}.gguf", lambda path, share=share: path.write_bytes(whole[:share])  # type: ignore[misc]
-    yield "bad\x1b[31m\nname.gguf", lambda path: path.write_bytes(b"GGUF")
-    yield "x" * 240 + ".gguf", lambda path: path.write_bytes(b"GGUF")
-
-
-def _make_socket(path: Path) -> None:
-    home = Path.cwd()
-    os.chdir(path.parent)  # a socket's path may not be long
-    try:
-        with socket.socket(socket.AF_UNIX) as listener:
-            listener.bind(path.name)
-    finally:
-        os.chdir(home)
-
-
-def _make_sparse(path: Path) -> None:
-    with path.open("wb") as file:
-        file.truncate(1 << 40)
-
-
-FILES = list(broken_files())
-
-
-@pytest.mark.parametrize("make", [make for _, make in FILES], ids=[ascii(name)[1:20] for name, _ in FILES])
-def test_a_broken_file_is_one_line_at_once_and_exit_1(
-    llamachat: Run, tmp_path: Path, make: Callable[[Path], object], request: pytest.FixtureRequest
-) -> None:
-    path = tmp_path / next(name for name, maker in FILES if maker is make)
-    make(path)
-    for arguments in (("complete", "-m", path, "x"), ("-m", path)):
-        started = time.monotonic()
-        done = llamachat(*arguments)
-        assert time.monotonic() - started < 20  # nothing waits for a pipe
-        assert (done.returncode, done.stdout) == (1, "")
-        assert_one_line(done.stderr, path.name[-12:].replace("\n", " ") + ": ")
-        assert "\x1b" not in done.stderr
-        assert "unexpected" not in done.stderr
-
-
-def test_a_broken_tokenizer_file_is_told_by_its_name(llamachat: Run, tmp_path: Path) -> None:
-    write_llama2c(tmp_path / "model.bin", random_model())
-    for content in (b"", PNG, random.Random(0).randbytes(4000)):
-        (tmp_path / "words.bin").write_bytes(content)
-        done = llamachat("complete", "-m", tmp_path / "model.bin", "--tokenizer", tmp_path / "words.bin", "x")
-        assert (done.returncode, done.stdout) == (1, "")
-        assert_one_line(done.stderr, "words.bin: ")
-
-
-# ---- stored chats -----------------------------------------------------------
-
-
-def test_stored_chats_are_listed_shown_and_deleted(llamachat: Run, model: Path, stored: Stored) -> None:
-    assert llamachat("sessions", "list").stdout == ""
-    for question in ("the first", "on the second", "on the third"):
-        llamachat("-m", model, *QUICK, "--system", "Be.", stdin=question + "\n")
-    lines = llamachat("sessions", "list").stdout.splitlines()
-    assert [line.split("  ")[1] for line in lines] == ["on the third", "on the second", "the first"]
-    rows = json.loads(llamachat("sessions", "list", "--json").stdout)
-    assert [row["title"] for row in rows] == ["on the third", "on the second", "the first"]
-    assert rows[0].keys() == {"id", "title", "updated", "messages", "model"}
-    assert [row["messages"] for row in rows] == [2, 2, 2]
-
-    shown = llamachat("sessions", "show", "the fir").stdout
-    assert shown.startswith("System\nBe.\n\nYou\nthe first\n\ntiny\n")
-    assert json.loads(llamachat("sessions", "show", "last", "--json").stdout)["title"] == "on the third"
-    for wanted, reason in (("on the", "several chats"), ("nope", "no such chat")):
-        done = llamachat("sessions", "show", wanted)
-        assert done.returncode == 1
-        assert_one_line(done.stderr, reason)
-
-    done = llamachat("sessions", "delete", "last")
-    assert done.returncode == 2
-    assert_one_line(done.stderr, "--yes")
-    assert llamachat("sessions", "delete", "--yes", rows[0]["id"][:8]).returncode == 0
-    assert [row["id"] for row in json.loads(llamachat("sessions", "list", "--json").stdout)] == [
-        row["id"] for row in rows[1:]
-    ]
-
-
-def test_chatting_makes_a_backup_and_looking_does_not(llamachat: Run, model: Path, own_home: Path) -> None:
-    folder = own_home / ".local/share/llamachat"
-    with closing(SessionStore(folder)) as store:
-        chat = Conversation(title="before")
-        store.save(chat, chat.add_user("before", parent=None))
-    for command in (("list",), ("show", "last")):
-        assert llamachat("sessions", *command).returncode == 0
-    assert list(folder.glob("*.backup-*")) == []
-    done = llamachat("-m", model, *QUICK, stdin="a question\n")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert len(list(folder.glob("sessions.db.backup-*"))) == 1
-
-
-def test_what_was_recovered_fits_on_a_line(llamachat: Run, own_home: Path) -> None:
-    folder = own_home / ".local/share/llamachat"
-    with closing(SessionStore(folder)) as store:
-        chat = Conversation(title="before")
-        store.save(chat, chat.add_user("before", parent=None))
-    with (folder / "sessions.db").open("r+b") as file:
-        file.write(bytes(100))
-    done = llamachat("sessions", "list")
-    (kept,) = folder.glob("sessions.db.corrupt-*")
-    told = f"llamachat: 1 message in 1 chat recovered from a damaged database; it is kept as {kept.name}\n"
-    assert done.stderr == told
-    assert "before" in done.stdout
-
-
-def test_deleting_asks_first(llamachat: Run, model: Path) -> None:
-    llamachat("-m", model, *QUICK, stdin="the question\n")
-    for answer, left in (("n", 1), ("", 1), ("y", 0)):
-        with Terminal([str(COMMAND), "sessions", "delete", "last"]) as terminal:
-            terminal.wait_for("Delete 'the question' (2 messages)? [y/N]")
-            terminal.press(answer + "\r")
-            assert terminal.wait() == 0
-        assert len(json.loads(llamachat("sessions", "list", "--json").stdout)) == left
-
-
-def test_a_title_cannot_steer_the_terminal(llamachat: Run, model: Path) -> None:
-    llamachat("-m", model, *QUICK, stdin=b"evil \x1b[2J \x1b]0;t\x07 title\n")
-    for arguments in (("list",), ("show", "last"), ("show", "evil")):
-        done = llamachat("sessions", *arguments)
-        assert "evil" in done.stdout
-        assert "\x1b" not in done.stdout
 
 
 # ---- faces ------------------------------------------------------------------

@@ -28,13 +28,6 @@ GREEDY = ("--temperature", "0")
 
 
 @pytest.fixture
-def model(tmp_path: Path) -> Path:
-    path = tmp_path / "tiny.gguf"
-    write_gguf(path, random_model())
-    return path
-
-
-@pytest.fixture
 def chat_model(tmp_path: Path) -> Path:
     """A tiny model that knows ChatML."""
     path = tmp_path / "chat.gguf"

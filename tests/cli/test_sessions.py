@@ -1,7 +1,8 @@
-"""``llamachat sessions`` and the end of a chat while another program holds the database: what was not done is said."""
+"""Stored chats are listed, shown and deleted; while another program holds the database, what was not done is said."""
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -15,7 +16,84 @@ from llamachat.chat.store import SessionStore
 from llamachat.chat.store.database import FILE_NAME
 from llamachat.chat.store.pending import Pending
 from llamachat.cli import chat, failures, line_mode, log, main, sessions
-from tests.cli.program import assert_one_line
+from tests.cli.program import COMMAND, QUICK, Run, assert_one_line
+from tests.cli.terminal import Terminal
+
+
+def test_stored_chats_are_listed_shown_and_deleted(llamachat: Run, model: Path) -> None:
+    assert llamachat("sessions", "list").stdout == ""
+    for question in ("the first", "on the second", "on the third"):
+        llamachat("-m", model, *QUICK, "--system", "Be.", stdin=question + "\n")
+    lines = llamachat("sessions", "list").stdout.splitlines()
+    assert [line.split("  ")[1] for line in lines] == ["on the third", "on the second", "the first"]
+    rows = json.loads(llamachat("sessions", "list", "--json").stdout)
+    assert [row["title"] for row in rows] == ["on the third", "on the second", "the first"]
+    assert rows[0].keys() == {"id", "title", "updated", "messages", "model"}
+    assert [row["messages"] for row in rows] == [2, 2, 2]
+
+    shown = llamachat("sessions", "show", "the fir").stdout
+    assert shown.startswith("System\nBe.\n\nYou\nthe first\n\ntiny\n")
+    assert json.loads(llamachat("sessions", "show", "last", "--json").stdout)["title"] == "on the third"
+    for wanted, reason in (("on the", "several chats"), ("nope", "no such chat")):
+        done = llamachat("sessions", "show", wanted)
+        assert done.returncode == 1
+        assert_one_line(done.stderr, reason)
+
+    done = llamachat("sessions", "delete", "last")
+    assert done.returncode == 2
+    assert_one_line(done.stderr, "--yes")
+    assert llamachat("sessions", "delete", "--yes", rows[0]["id"][:8]).returncode == 0
+    assert [row["id"] for row in json.loads(llamachat("sessions", "list", "--json").stdout)] == [
+        row["id"] for row in rows[1:]
+    ]
+
+
+def test_chatting_makes_a_backup_and_looking_does_not(llamachat: Run, model: Path, own_home: Path) -> None:
+    folder = own_home / ".local/share/llamachat"
+    with closing(SessionStore(folder)) as store:
+        conversation = Conversation(title="before")
+        store.save(conversation, conversation.add_user("before", parent=None))
+    for command in (("list",), ("show", "last")):
+        assert llamachat("sessions", *command).returncode == 0
+    assert list(folder.glob("*.backup-*")) == []
+    done = llamachat("-m", model, *QUICK, stdin="a question\n")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(list(folder.glob("sessions.db.backup-*"))) == 1
+
+
+def test_what_was_recovered_fits_on_a_line(llamachat: Run, own_home: Path) -> None:
+    folder = own_home / ".local/share/llamachat"
+    with closing(SessionStore(folder)) as store:
+        conversation = Conversation(title="before")
+        store.save(conversation, conversation.add_user("before", parent=None))
+    with (folder / "sessions.db").open("r+b") as file:
+        file.write(bytes(100))
+    done = llamachat("sessions", "list")
+    (kept,) = folder.glob("sessions.db.corrupt-*")
+    told = f"llamachat: 1 message in 1 chat recovered from a damaged database; it is kept as {kept.name}\n"
+    assert done.stderr == told
+    assert "before" in done.stdout
+
+
+def test_deleting_asks_first(llamachat: Run, model: Path) -> None:
+    llamachat("-m", model, *QUICK, stdin="the question\n")
+    for answer, left in (("n", 1), ("", 1), ("y", 0)):
+        with Terminal([str(COMMAND), "sessions", "delete", "last"]) as terminal:
+            terminal.wait_for("Delete 'the question' (2 messages)? [y/N]")
+            terminal.press(answer + "\r")
+            assert terminal.wait() == 0
+        assert len(json.loads(llamachat("sessions", "list", "--json").stdout)) == left
+
+
+def test_a_title_cannot_steer_the_terminal(llamachat: Run, model: Path) -> None:
+    llamachat("-m", model, *QUICK, stdin=b"evil \x1b[2J \x1b]0;t\x07 title\n")
+    for arguments in (("list",), ("show", "last"), ("show", "evil")):
+        done = llamachat("sessions", *arguments)
+        assert "evil" in done.stdout
+        assert "\x1b" not in done.stdout
+
+
+# ---- while another program holds the database ----
 
 
 @pytest.fixture

@@ -12,16 +12,8 @@ import pytest
 from llamachat.cli.text_input import read_line, read_text
 from llamachat.errors import FileError
 from tests.cli.program import COMMAND, Run, assert_one_line
-from tests.support.tiny_models import random_model, write_gguf
 
 READING = [("ask",), ("complete",), ("ask", "-"), ("perplexity", "--text", "-"), ("chat",)]
-
-
-@pytest.fixture
-def model(tmp_path: Path) -> Path:
-    path = tmp_path / "tiny.gguf"
-    write_gguf(path, random_model())
-    return path
 
 
 def arguments_of(command: tuple[str, ...], model: Path) -> list[str]:

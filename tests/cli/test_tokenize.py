@@ -28,13 +28,6 @@ from tests.support.tiny_models import (
 TEXT = "Hello  wörld <s>\n"
 
 
-@pytest.fixture
-def model(tmp_path: Path) -> Path:
-    path = tmp_path / "tiny.gguf"
-    write_gguf(path, random_model())
-    return path
-
-
 def test_ids_come_as_a_json_list(llamachat: Run, model: Path) -> None:
     expected = load_tokenizer(spm_vocabulary()).encode(TEXT)
     done = llamachat("tokenize", "-m", model, TEXT)
