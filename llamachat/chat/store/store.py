@@ -9,7 +9,6 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 from llamachat.chat.conversation import Conversation, Message, Status
 from llamachat.chat.store.backups import Backups, BackupThread
@@ -17,10 +16,9 @@ from llamachat.chat.store.database import FILE_NAME, memory_database, open_datab
 from llamachat.chat.store.failures import reason_of
 from llamachat.chat.store.inbox import Inbox, Snapshot, dropped, snapshot_of, without
 from llamachat.chat.store.pending import Pending
-from llamachat.chat.store.rows import Row, checksum, conversation_from, message_from, session_row
-from llamachat.chat.store.search import matching
-from llamachat.chat.store.summary import DRAFT_CHARS, SessionSummary, summary_from
-from llamachat.display import LONG_CHARS, counted
+from llamachat.chat.store.reader import Reader
+from llamachat.chat.store.rows import Row, conversation_from, session_row
+from llamachat.chat.store.summary import SessionSummary
 from llamachat.errors import StoreError
 
 _log = logging.getLogger(__name__)
@@ -68,10 +66,11 @@ class SessionStore:
         self.in_memory = self._writer is None  #: whether nothing reaches a disk
         self.lost_changes = False  #: whether closing could not write everything
         self._pending = Pending()
+        self._reader = Reader(self._connection, self._pending, self._notices.append)
         self._known: dict[str, Row] = {}  # session rows as last read or written here
         self._known_choices: dict[str, dict[str | None, str]] = {}
         self._failing = ""
-        self._data_version = self._read_data_version()
+        self._data_version = self._reader.data_version()
         self._work = threading.Event()  # there is something to write
         self._closing = threading.Event()
         self._starting = threading.Lock()
@@ -103,29 +102,19 @@ class SessionStore:
         """
         with self._held():
             self.flush()
-            rows = self._pending.unwritten_sessions() if self._failing else []
-            rows += self._query(
-                f"SELECT s.id, s.title, s.updated, s.model_path, substr(s.draft, 1, {DRAFT_CHARS}) AS draft,"  # noqa: S608
-                " COALESCE(m.n, 0) AS n_messages FROM sessions AS s"
-                " LEFT JOIN (SELECT session_id, COUNT(*) AS n FROM messages GROUP BY session_id) AS m"
-                " ON m.session_id = s.id ORDER BY s.touched DESC, s.rowid DESC"
-            )
-            try:
-                return matching(map(summary_from, rows), filter.casefold().split(), self._connection)
-            except sqlite3.Error as error:
-                raise StoreError(f"the chats cannot be read: {error}") from None
+            return self._reader.summaries(filter.casefold().split(), unwritten=bool(self._failing))
 
     def load(self, session_id: str) -> Conversation:
         """A chat as it was left; ``StoreError`` if it is not there."""
         with self._held():
             self.flush()
             self._mark_interrupted()
-            row = self._session(session_id)
+            row = self._reader.session(session_id)
             if row is None:
                 raise StoreError(f"there is no chat {session_id[:40]!r} any more")
             conversation = conversation_from(row)
-            conversation.merge(self._messages(session_id))
-            conversation.choose(self._choices(session_id))
+            conversation.merge(self._reader.messages(session_id))
+            conversation.choose(self._reader.choices(session_id))
             self._known[session_id] = session_row(conversation)
             self._known_choices[session_id] = dict(conversation.choices)
         return conversation
@@ -138,25 +127,14 @@ class SessionStore:
         if not self._lock.acquire(timeout=_GLANCE_S):
             return []
         try:
-            rows = self._query(
-                "SELECT text FROM messages WHERE role = 'user' AND session_id <> ? AND length(text) <= ?"
-                " ORDER BY rowid DESC LIMIT ?",
-                besides,
-                LONG_CHARS,
-                most,
-            )
+            return self._reader.questions(most, besides)
         finally:
             self._lock.release()
-        return [row["text"] for row in reversed(rows)]
 
     def adopt_draft(self) -> Conversation | None:
         """Takes up a chat that is nothing but an unsent text whose program is gone, if there is one."""
         with self._held():
-            rows = self._query(
-                "SELECT id, writer FROM sessions WHERE draft <> ''"
-                " AND NOT EXISTS (SELECT 1 FROM messages WHERE session_id = sessions.id) ORDER BY rowid DESC"
-            )
-            for row in rows:
+            for row in self._reader.drafts():
                 if not self._alive(row["writer"]):
                     conversation = self.load(row["id"])
                     self._pending.session({"id": row["id"], "writer": self._writer_id}, insert=False)
@@ -172,7 +150,7 @@ class SessionStore:
         if not self._lock.acquire(timeout=_GLANCE_S):
             return False
         try:
-            before, self._data_version = self._data_version, self._read_data_version()
+            before, self._data_version = self._data_version, self._reader.data_version()
             return before != self._data_version
         finally:
             self._lock.release()
@@ -187,8 +165,8 @@ class SessionStore:
         with self._held():
             self.flush()
             self._mark_interrupted()
-            stored = {message.id: message for message in self._messages(conversation.id)}
-            row = self._session(conversation.id)
+            stored = {message.id: message for message in self._reader.messages(conversation.id)}
+            row = self._reader.session(conversation.id)
             known = self._known.get(conversation.id, {})
         changed = bool(conversation.merge(stored.values()))
         if row is not None and row["title"] != known.get("title") == conversation.title:
@@ -336,44 +314,18 @@ class SessionStore:
         self._known.pop(session_id, None)
         self._known_choices.pop(session_id, None)
 
-    def _session(self, session_id: str) -> Row | None:
-        stored = self._query("SELECT * FROM sessions WHERE id = ?", session_id)
-        return self._pending.over_session(stored[0] if stored else None, session_id)
-
-    def _messages(self, session_id: str) -> list[Message]:
-        rows = self._query("SELECT * FROM messages WHERE session_id = ? ORDER BY sequence, id", session_id)
-        damaged = sum(checksum(row) != row["checksum"] for row in rows)
-        if damaged:
-            were = "was" if damaged == 1 else "were"
-            self._notices.append(f"{counted(damaged, 'message')} of this chat {were} changed by a failing disk")
-        return [message_from(row) for row in self._pending.over_messages(rows, session_id)]
-
-    def _choices(self, session_id: str) -> dict[str | None, str]:
-        rows = self._query("SELECT parent_id, child_id FROM choices WHERE session_id = ?", session_id)
-        stored: dict[str | None, str] = {row["parent_id"] or None: row["child_id"] for row in rows}
-        return stored | self._pending.choices_of(session_id)
-
     def _is_gone(self, session_id: str) -> bool:
         """Whether another window deleted a session; a database that cannot be read does not say so."""
         try:
-            return session_id in self._known and self._session(session_id) is None
+            return session_id in self._known and self._reader.session(session_id) is None
         except StoreError:
             return False
 
-    def _query(self, sql: str, *values: Any) -> list[Row]:
-        try:
-            return [dict(row) for row in self._connection.execute(sql, values)]
-        except sqlite3.Error as error:
-            raise StoreError(f"the chats cannot be read: {error}") from None
-
-    def _read_data_version(self) -> int:
-        return int(self._query("PRAGMA data_version")[0]["data_version"])
-
     def _mark_interrupted(self) -> None:
         """Answers whose writer is gone will not go on: they say so from now on."""
-        # The status is spelled out so that the small index over running answers serves.
-        rows = self._query("SELECT DISTINCT writer FROM messages WHERE status = 'streaming'")
-        for writer in [row["writer"] for row in rows if not self._alive(row["writer"])]:
+        for writer in self._reader.answering():
+            if self._alive(writer):
+                continue
             try:
                 self._connection.execute(
                     "UPDATE messages SET status = ?, writer = '' WHERE status = 'streaming' AND writer = ?",
