@@ -180,7 +180,7 @@ def test_what_the_end_of_a_chat_could_not_save_is_said(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("llamachat.chat.store.store._COALESCE_S", 60)  # closing comes before the saver's turn
+    monkeypatch.setattr("llamachat.chat.store.saver._COALESCE_S", 60)  # closing comes before the saver's turn
 
     def talk(session: ChatSession, *_: object) -> int:
         session.save_draft("half a thought")

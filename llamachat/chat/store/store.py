@@ -18,15 +18,12 @@ from llamachat.chat.store.inbox import Inbox, Snapshot, dropped, snapshot_of, wi
 from llamachat.chat.store.pending import Pending
 from llamachat.chat.store.reader import Reader
 from llamachat.chat.store.rows import Row, conversation_from, session_row
+from llamachat.chat.store.saver import Saver
 from llamachat.chat.store.summary import SessionSummary
 from llamachat.errors import StoreError
 
 _log = logging.getLogger(__name__)
 
-#: How long a change may wait to be written with others: well under the half second that is promised.
-_COALESCE_S = 0.25
-#: How often writing is tried again while the disk is full.
-_RETRY_S = 1.0
 #: How long a look at whether others wrote may wait for a write of this program: less than a person notices.
 _GLANCE_S = 0.05
 
@@ -71,10 +68,7 @@ class SessionStore:
         self._known_choices: dict[str, dict[str | None, str]] = {}
         self._failing = ""
         self._data_version = self._reader.data_version()
-        self._work = threading.Event()  # there is something to write
-        self._closing = threading.Event()
-        self._starting = threading.Lock()
-        self._saver: threading.Thread | None = None
+        self._saver = Saver(self.flush, lambda: bool(self._failing))
         self._backup_thread: BackupThread | None = None
         with self._lock:
             self._mark_interrupted()
@@ -199,12 +193,12 @@ class SessionStore:
     def save_soon(self, conversation: Conversation, *messages: Message) -> None:
         """Takes a chat's fields, choices and these messages down as they are now, to be written in half a second."""
         self._inbox.put(snapshot_of(conversation, messages, self._writer_id, touch=False))
-        self._wake_saver()
+        self._saver.wake()
 
     def forget(self, conversation: Conversation, message: Message) -> None:
         """Takes back a message that was taken out of its conversation."""
         self._inbox.put(without(conversation, message))
-        self._wake_saver()
+        self._saver.wake()
 
     def rename(self, session_id: str, title: str) -> None:
         """Gives a stored chat another title."""
@@ -222,7 +216,7 @@ class SessionStore:
     def delete_soon(self, session_id: str) -> None:
         """Deletes a chat in half a second."""
         self._inbox.put(dropped(session_id))
-        self._wake_saver()
+        self._saver.wake()
 
     def delete_now(self, session_id: str) -> None:
         """Deletes a chat with all its messages on disk; ``StoreError`` if it is still there, and then stays."""
@@ -251,7 +245,7 @@ class SessionStore:
                 self._pending.write(self._connection)
             except sqlite3.Error as error:
                 self._failed(error)
-                self._wake_saver()
+                self._saver.wake()
                 return False
             self._pending.clear()
             if self._failing:
@@ -261,13 +255,8 @@ class SessionStore:
 
     def close(self) -> None:
         """Writes what waits and closes the database; a notice tells what could not be written."""
-        with self._starting:
-            if self._closing.is_set():
-                return
-            self._closing.set()
-            self._work.set()
-        if self._saver is not None:
-            self._saver.join()
+        if not self._saver.end():
+            return
         with self._lock:
             if not self.flush():
                 self.lost_changes = True
@@ -342,26 +331,9 @@ class SessionStore:
         reason = reason_of(error)
         if not self._failing:
             _log.warning("saving chats: %s", reason)
-        if not self._failing and not self._closing.is_set():  # there is no later after closing, which says so itself
+        if not self._failing and not self._saver.ended:  # there is no later after closing, which says so itself
             self._notices.append(f"chats cannot be saved just now ({reason}): they go on in memory and are saved later")
         self._failing = reason
-
-    # ---- the saver thread -----------------------------------------------------
-
-    def _wake_saver(self) -> None:
-        with self._starting:
-            if self._saver is None and not self._closing.is_set():
-                self._saver = threading.Thread(target=self._save_in_background, name="llamachat-saver", daemon=True)
-                self._saver.start()
-        self._work.set()
-
-    def _save_in_background(self) -> None:
-        while not self._closing.is_set():
-            self._work.wait()
-            self._work.clear()
-            # Gather for a moment; while writing fails, let some time pass before the next try. Closing writes itself.
-            if not self._closing.wait(_RETRY_S if self._failing else _COALESCE_S):
-                self.flush()
 
 
 def _not_deleted(reason: str) -> str:

@@ -241,7 +241,7 @@ def test_nothing_is_deleted_in_a_copy(tmp_path: Path) -> None:
 def test_closing_promises_nothing_for_later(
     store: SessionStore, other: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("llamachat.chat.store.store._COALESCE_S", 60)  # closing comes before the saver's turn
+    monkeypatch.setattr("llamachat.chat.store.saver._COALESCE_S", 60)  # closing comes before the saver's turn
     other.execute("BEGIN IMMEDIATE")
     store.save_soon(_chat("t"))
     store.close()
