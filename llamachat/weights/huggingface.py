@@ -13,7 +13,14 @@ from llamachat.weights.base import StoredWeights
 from llamachat.weights.files import Refusal, RegularFile, blaming, quoted
 from llamachat.weights.huggingface_tokenizer import read_chat_template, read_tokenizer
 from llamachat.weights.json_text import CONFIG_LIMIT, Fields, parse_object
-from llamachat.weights.llama import MAX_CONTEXT, check_hyperparameters, head_dim, layer_and_role, used_tensors
+from llamachat.weights.llama import (
+    MAX_CONTEXT,
+    check_hyperparameters,
+    head_dim,
+    layer_and_role,
+    translated,
+    used_tensors,
+)
 from llamachat.weights.model_files import ModelFiles
 from llamachat.weights.rope_scaling import NAME as ROPE_FREQS
 from llamachat.weights.rope_scaling import Llama3Scaling, rope_freqs
@@ -113,11 +120,7 @@ def _read(file: RegularFile) -> _Found:
 
 def _canonical(name: str) -> str:
     """GGUF's name for one of Hugging Face's; a name not known stays as it is."""
-    match = _NAME.fullmatch(name)
-    if not match or match[2] not in _ROLES:
-        return name
-    layer = "" if match[1] is None else f"blk.{int(match[1])}."
-    return f"{layer}{_ROLES[match[2]]}.weight"
+    return translated(name, _NAME, _ROLES)
 
 
 _NAMES_OF_ROLES = {role: name for name, role in _ROLES.items()}

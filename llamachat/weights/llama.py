@@ -66,6 +66,18 @@ def layer_and_role(name: str) -> tuple[str, str]:
     return (match[1] or "", match[2]) if match else ("", "")
 
 
+def translated(name: str, pattern: re.Pattern[str], roles: Mapping[str, str]) -> str:
+    """GGUF's name for one of another layout's; a name not known stays as it is.
+
+    ``pattern`` finds the number of the layer, if there is one, and the role; ``roles`` has GGUF's word for that.
+    """
+    match = pattern.fullmatch(name)
+    if not match or match[2] not in roles:
+        return name
+    layer = "" if match[1] is None else f"blk.{int(match[1])}."
+    return f"{layer}{roles[match[2]]}.weight"
+
+
 def layer_shapes(h: Hyperparameters) -> dict[str, tuple[int, int]]:
     """(rows, cols) of the tensors of one layer, by the end of their names."""
     q, kv = h.n_heads * h.head_dim, h.n_kv_heads * h.head_dim

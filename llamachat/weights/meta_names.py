@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from llamachat.weights.llama import layer_and_role
+from llamachat.weights.llama import layer_and_role, translated
 
 _ROLES = {
     "tok_embeddings": "token_embd",
@@ -28,11 +28,7 @@ CUT_BY_COLUMNS = ("token_embd.weight", "attn_output.weight", "ffn_down.weight")
 
 def canonical(name: str) -> str:
     """GGUF's name for one of Meta's; a name not known stays as it is."""
-    match = _NAME.fullmatch(name)
-    if not match or match[2] not in _ROLES:
-        return name
-    layer = "" if match[1] is None else f"blk.{int(match[1])}."
-    return f"{layer}{_ROLES[match[2]]}.weight"
+    return translated(name, _NAME, _ROLES)
 
 
 _META_ROLES = {role: name for name, role in _ROLES.items()}
