@@ -77,19 +77,6 @@ class RowList(ScrollView, can_focus=True):
             """The list."""
             return self.rows
 
-    class Moved(Message):
-        """The cursor stands on another row."""
-
-        def __init__(self, rows: RowList, key: str) -> None:
-            super().__init__()
-            self.rows = rows
-            self.key = key
-
-        @property
-        def control(self) -> RowList:
-            """The list."""
-            return self.rows
-
     def __init__(self, *, label_width: int = 0, id: str | None = None) -> None:  # noqa: A002 - Textual's word
         super().__init__(id=id)
         self._rows: Sequence[Row] = ()
@@ -131,11 +118,9 @@ class RowList(ScrollView, can_focus=True):
             self.scroll_to_region(Region(0, top, 1, self.cursor - top + 1), animate=False, immediate=True)
 
     def watch_cursor(self) -> None:
-        """Keeps the cursor in sight and tells where it is."""
+        """Keeps the cursor in sight."""
         self._show_cursor()
         self.refresh()
-        if self.current is not None:
-            self.post_message(self.Moved(self, self.current.key))
 
     async def _on_key(self, event: events.Key) -> None:
         await run_own_binding(self, event)
