@@ -127,9 +127,9 @@ def _apply(session: ChatSession, invocation: Invocation) -> None:
 
 
 def _full_screen(session: ChatSession, source: ModelSource | None, invocation: Invocation) -> int:
-    from llamachat.tui.app import run
+    from llamachat.tui.app import ChatApp, run
 
-    return run(
+    app = ChatApp(
         session,
         source=source,
         theme=invocation.get("theme"),
@@ -138,3 +138,4 @@ def _full_screen(session: ChatSession, source: ModelSource | None, invocation: I
         user_themes=paths.config_dir() / "themes",
         models=Shelf(invocation.data_dir),
     )
+    return run(app)

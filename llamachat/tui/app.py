@@ -68,6 +68,10 @@ class ChatApp(App[int]):
         user_themes: Path | None = None,
         models: ModelShelf | None = None,
     ) -> None:
+        """``source`` is loaded once the screen is there. ``theme`` names one of the shipped themes or of those in the
+        folder ``user_themes``; without, it is ``last_theme``, if that is still there. ``on_theme`` is told which one a
+        person chooses. ``models`` is where models are found and fetched.
+        """
         teach_alt_enter()
         super().__init__()
         self.animation_level = "none"  # nothing glides: what changes is there at once
@@ -270,31 +274,8 @@ class ChatApp(App[int]):
         self.exit(0)
 
 
-def run(
-    session: ChatSession,
-    *,
-    source: ModelSource | None = None,
-    theme: str | None = None,
-    last_theme: str = "",
-    on_theme: Callable[[str], object] = lambda _name: None,
-    user_themes: Path | None = None,
-    models: ModelShelf | None = None,
-) -> int:
-    """Runs the full screen until a person quits; returns the exit status.
-
-    ``source`` is loaded once the screen is there. ``theme`` names one of the shipped themes or of those in the
-    folder ``user_themes``; without, it is ``last_theme``, if that is still there. ``on_theme`` is told which one a
-    person chooses. ``models`` is where models are found and fetched. The caller closes the session.
-    """
-    app = ChatApp(
-        session,
-        source=source,
-        theme=theme,
-        last_theme=last_theme,
-        on_theme=on_theme,
-        user_themes=user_themes,
-        models=models,
-    )
+def run(app: ChatApp) -> int:
+    """Runs the full screen until a person quits; returns the exit status. The caller closes the session."""
     handlers = {number: signal.getsignal(number) for number in (*ENDING_SIGNALS, signal.SIGTSTP, signal.SIGCONT)}
     for number in ENDING_SIGNALS:  # an exception between two steps of the loop could leave it waiting for ever
         signal.signal(number, lambda number, _frame: app.signals.append(number))
@@ -306,7 +287,7 @@ def run(
     finally:
         sys.setswitchinterval(switch_seconds)
         gc.set_threshold(*garbage)
-        session.on_wake = None
+        app.session.on_wake = None
         for number, handler in handlers.items():  # asyncio leaves the defaults behind
             signal.signal(number, handler)
     if app.failure is not None:

@@ -56,7 +56,7 @@ for number in [getattr(signal, name) for name in sys.argv[4:] if name.startswith
                 signal.raise_signal(number)
     _writer_thread.Queue = Interrupted
 try:
-    status = run(session)
+    status = run(ChatApp(session))
 except Exception as error:
     print("ONE LINE:", error)
     status = 1
