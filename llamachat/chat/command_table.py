@@ -138,19 +138,18 @@ def _continue(session: ChatSession, _face: Face, _argument: str) -> None:
 
 
 def _edit(session: ChatSession, face: Face, argument: str) -> None:
-    question = _question(session)
-    if argument:
-        session.edit(question.id, argument)
-    else:
-        face.edit_message(question)
+    _change(session, face, _question(session), argument)
 
 
 def _correct(session: ChatSession, face: Face, argument: str) -> None:
-    answer = _answer(session)
-    if argument:
-        session.edit(answer.id, argument)
+    _change(session, face, _answer(session), argument)
+
+
+def _change(session: ChatSession, face: Face, message: Message, text: str) -> None:
+    if text:
+        session.edit(message.id, text)
     else:
-        face.edit_message(answer)
+        face.edit_message(message)
 
 
 def _previous(session: ChatSession, _face: Face, _argument: str) -> None:
