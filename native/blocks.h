@@ -1,7 +1,7 @@
 /* blocks.h - what the kernels make of a block type's panels: 32 columns at a time, as unsigned bytes and scales.
  *
  * Every type of blocks is taken apart by two functions, written once in templates/blocks.h over what each instruction
- * set has for planes of nibbles, pairs, bits and bytes (x86/avx512_blocks.h, x86/avx2_blocks.h, generic/blocks.h):
+ * set has for planes of nibbles, pairs, bits and bytes (x86/blocks.h, generic/blocks.h):
  *     quants_of(record, i)   the i-th 32 columns of a record as unsigned bytes q, [8 steps][row][4 columns]
  *     scales_of(record)      d, and m for types with minima, of every group of columns of the record
  * A weight is d * (q - zero), or d * q + m for types with minima.

@@ -18,6 +18,7 @@ LC_TARGET_BEGIN_AVX2
 
 typedef __m256 vf;
 typedef int32_t vi __attribute__((vector_size(32)));
+typedef __m256i vb;
 
 LC_INLINE vf vf_load(const float *p) { return _mm256_loadu_ps(p); }
 LC_INLINE void vf_store(float *p, vf v) { _mm256_storeu_ps(p, v); }
@@ -57,6 +58,16 @@ LC_INLINE vf vf_load_i8(const int8_t *p)
     return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)p)));
 }
 
+LC_INLINE vb vb_load(const uint8_t *p) { return _mm256_loadu_si256((const __m256i *)(const void *)p); }
+LC_INLINE vb vb_set1(char x) { return _mm256_set1_epi8(x); }
+LC_INLINE vb vb_repeat(__m128i bytes) { return _mm256_broadcastsi128_si256(bytes); }
+LC_INLINE vb vb_lookup(vb table, vb v) { return _mm256_shuffle_epi8(table, v); }
+LC_INLINE vb vb_and(vb a, vb b) { return _mm256_and_si256(a, b); }
+LC_INLINE vb vb_xor(vb a, vb b) { return _mm256_xor_si256(a, b); }
+LC_INLINE vb vb_left(vb v, const int n) { return _mm256_slli_epi16(v, n); }
+LC_INLINE vb vb_right(vb v, const int n) { return _mm256_srli_epi16(v, n); }
+LC_INLINE vb vb_with(vb v, vb w, vb mask) { return _mm256_or_si256(v, _mm256_and_si256(w, mask)); }
+
 #define ATTENTION_KEYS(rows) ((rows) <= 6 ? 2 : 1)
 #define ATTENTION_CHAINS(rows) ((rows) == 1 ? 4 : (rows) <= 3 ? 2 : 1)
 #define ATTENTION_VALUES(rows) ((rows) == 1 ? 8 : (rows) <= 3 ? 4 : (rows) <= 6 ? 2 : 1)
@@ -71,7 +82,7 @@ LC_INLINE vf vf_load_i8(const int8_t *p)
 #include "../templates/attention_few.h"
 #include "../templates/attention_many.h"
 
-#include "avx2_blocks.h"
+#include "blocks.h"
 #include "avx2_dot.h"
 #include "avx2_gemm.h"
 #include "../templates/dispatch.h"

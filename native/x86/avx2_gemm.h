@@ -46,7 +46,7 @@ LC_INLINE void dot_words(const int first, const int steps, const uint8_t *w, con
 {
     #pragma GCC unroll 16
     for (int i = 2 * first; i < 2 * (first + steps); i++) {
-        const __m256i words = words_of(bytes_at(w + i / 2 * PAIR_BYTES), i % 2);
+        const __m256i words = words_of(vb_load(w + i / 2 * PAIR_BYTES), i % 2);
         #pragma GCC unroll 4
         for (int t = 0; t < LC_TILE; t++)
             dots[t] = _mm256_add_epi32(dots[t], _mm256_madd_epi16(words, four_bytes(x + t * 2 * LC_BLOCK + i * 4)));
@@ -62,7 +62,7 @@ LC_INLINE void dot_bytes(const int at_once, const int first, const int steps, co
         __m256i pairs[LC_TILE];
         #pragma GCC unroll 4
         for (int k = begin; k < begin + at_once; k++) {
-            const __m256i bytes = bytes_at(w + k * PAIR_BYTES);
+            const __m256i bytes = vb_load(w + k * PAIR_BYTES);
             #pragma GCC unroll 4
             for (int t = 0; t < LC_TILE; t++) {
                 const __m256i product = _mm256_maddubs_epi16(bytes, four_bytes(x + (k * LC_TILE + t) * 4));

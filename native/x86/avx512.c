@@ -21,6 +21,7 @@ LC_TARGET_BEGIN_AVX512
 
 typedef __m512 vf;
 typedef int32_t vi __attribute__((vector_size(64)));
+typedef __m512i vb;
 
 LC_INLINE vf vf_load(const float *p) { return _mm512_loadu_ps(p); }
 LC_INLINE void vf_store(float *p, vf v) { _mm512_storeu_ps(p, v); }
@@ -49,6 +50,16 @@ LC_INLINE vf vf_load_i8(const int8_t *p)
     return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)p)));
 }
 
+LC_INLINE vb vb_load(const uint8_t *p) { return _mm512_loadu_si512(p); }
+LC_INLINE vb vb_set1(char x) { return _mm512_set1_epi8(x); }
+LC_INLINE vb vb_repeat(__m128i bytes) { return _mm512_broadcast_i32x4(bytes); }
+LC_INLINE vb vb_lookup(vb table, vb v) { return _mm512_shuffle_epi8(table, v); }
+LC_INLINE vb vb_and(vb a, vb b) { return _mm512_and_si512(a, b); }
+LC_INLINE vb vb_xor(vb a, vb b) { return _mm512_xor_si512(a, b); }
+LC_INLINE vb vb_left(vb v, const int n) { return _mm512_slli_epi16(v, n); }
+LC_INLINE vb vb_right(vb v, const int n) { return _mm512_srli_epi16(v, n); }
+LC_INLINE vb vb_with(vb v, vb w, vb mask) { return _mm512_ternarylogic_epi32(v, w, mask, 0xf8); /* v | (w & mask) */ }
+
 #define ATTENTION_KEYS(rows) ((rows) <= 6 ? 1 : 2)
 #define ATTENTION_CHAINS(rows) ((rows) <= 2 ? 4 : (rows) <= 6 ? 2 : 1)
 #define ATTENTION_VALUES(rows) ((rows) <= 3 ? 8 : (rows) <= 6 ? 4 : 2)
@@ -65,7 +76,7 @@ LC_INLINE vf vf_load_i8(const int8_t *p)
 #include "../templates/attention_few.h"
 #include "../templates/attention_many.h"
 
-#include "avx512_blocks.h"
+#include "blocks.h"
 #include "avx512_dot.h"
 #include "avx512_gemm.h"
 #include "../templates/dispatch.h"
