@@ -11,7 +11,7 @@ import click
 
 from llamachat.cli.help import CONTEXT, HelpCommand
 from llamachat.cli.invocation import Invocation, config_file
-from llamachat.cli.options import COMMON, PROGRAM, Option, flag, with_options
+from llamachat.cli.options import CHAT, COMMON, PROGRAM, Option, flag, with_options
 from llamachat.cli.table import print_table
 from llamachat.display import clean_line
 from llamachat.engine.settings import PARAMETER
@@ -29,7 +29,7 @@ The command line wins over the environment, and that over the file. What is not 
 _VALUE_CHARS = 60
 
 
-@with_options([_JSON], [option.name for option in COMMON])
+@with_options([_JSON], CHAT)
 @click.command(cls=HelpCommand, context_settings=CONTEXT, examples=_EXAMPLES, note=_NOTE)
 @click.pass_context
 def config(context: click.Context, /, **_options: object) -> None:

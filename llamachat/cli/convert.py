@@ -50,7 +50,7 @@ _TO = Option("to", _format, "a format", f"The format: {', '.join(FORMAT_KEYS)}. 
              _OUTPUT, "FORMAT")  # fmt: skip
 _FORCE = flag("force", "Replace files that are there.", _OUTPUT)
 _OWN = (_TYPE, _TO, _FORCE)
-_SHOWN = FOLDERS | {"tokenizer", "threads"}
+_COMMON = FOLDERS | {"tokenizer", "threads"}
 
 _EXAMPLES = """\
 llamachat convert llama-2-7b/ llama2-7b.gguf --type q4_0
@@ -69,7 +69,7 @@ not replaced, whatever the options.
 """
 
 
-@with_options(_OWN, _SHOWN)
+@with_options(_OWN, _COMMON)
 @click.command(cls=HelpCommand, context_settings=CONTEXT, examples=_EXAMPLES, note=_NOTE)
 @click.argument("in", type=click.UNPROCESSED)
 @click.argument("out", type=click.UNPROCESSED)
@@ -79,7 +79,7 @@ def convert(context: click.Context, /, **_options: object) -> None:
     _run(context)
 
 
-@with_options(_OWN, _SHOWN)
+@with_options(_OWN, _COMMON)
 @click.command(cls=HelpCommand, context_settings=CONTEXT, examples=_EXAMPLES, note=_NOTE)
 @click.argument("in", type=click.UNPROCESSED)
 @click.argument("out", type=click.UNPROCESSED)

@@ -17,7 +17,7 @@ import click
 from llamachat import __version__
 from llamachat.cli.failures import run
 from llamachat.cli.help import CONTEXT, HelpCommand, HelpMixin
-from llamachat.cli.options import ANSWERS, COMMON, with_options
+from llamachat.cli.options import CHAT, with_options
 
 
 class _Place(NamedTuple):
@@ -90,11 +90,11 @@ llamachat pull                             fetch the default model
 _NOTE = """\
 Every option can also be set by an environment variable (--top-p: LLAMACHAT_TOP_P) or by a key of the configuration
 file (top-p = 0.9); the command line wins over the environment, and that over the file. Commands have a --help of
-their own.
+their own. Each takes, behind its name, the options it has a use for; before it, all may stand.
 """
 
 
-@with_options(shown=[option.name for option in COMMON])
+@with_options(common=CHAT)
 @click.command(
     cls=_Llamachat,
     invoke_without_command=True,
@@ -117,7 +117,7 @@ def llamachat(context: click.Context, /, **_options: object) -> None:
         _chat(context, None)
 
 
-@with_options(shown=ANSWERS)
+@with_options(common=CHAT)
 @click.command("llamachat", cls=_OpenSession, context_settings=CONTEXT)
 @click.argument("session")
 @click.argument("more", nargs=-1)

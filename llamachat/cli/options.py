@@ -7,8 +7,8 @@ reader per option checks all three, and refusals say where the value stands and 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -72,13 +72,13 @@ class Option:
 class ClickOption(click.Option):
     """A ``click`` option that remembers which section of the help it belongs to. Values arrive unchecked."""
 
-    def __init__(self, option: Option, *, hidden: bool = False) -> None:
+    def __init__(self, option: Option) -> None:
         flags = option.flag if option.metavar else f"{option.flag}/{option.negation}"
         names = [name for name in (option.short, flags, option.name) if name]
         if option.metavar:
-            super().__init__(names, type=str, metavar=option.metavar, help=option.help, hidden=hidden, default=None)
+            super().__init__(names, type=str, metavar=option.metavar, help=option.help, default=None)
         else:
-            super().__init__(names, is_flag=True, help=option.help, hidden=hidden, default=None)
+            super().__init__(names, is_flag=True, help=option.help, default=None)
         self.section = option.section
         shown = f"{option.short}, {option.flag}" if option.short else option.flag
         self._shown_flag = "" if option.metavar or option.shows_negation else shown
@@ -215,22 +215,20 @@ COMMON: tuple[Option, ...] = (
 
 FOLDERS = frozenset({"data_dir", "config"})  #: what every command uses
 TOKENS = FOLDERS | {"model", "tokenizer"}
-ANSWERS = frozenset(option.name for option in COMMON) - {"plain", "theme"}
+CHAT = frozenset(option.name for option in COMMON)
+ANSWERS = CHAT - {"plain", "theme"}
 
 
-def with_options(own: Iterable[Option] = (), shown: Iterable[str] = ()) -> Callable[[AnyCommand], AnyCommand]:
-    """Gives a command its own options and all the common ones, of which the help shows those named.
+def with_options(own: Iterable[Option] = (), common: Collection[str] = ()) -> Callable[[AnyCommand], AnyCommand]:
+    """Gives a command its own options and, of the common ones, those named: all that it has a use for.
 
-    Every common option is taken before and after any command, so that a line can be edited from one command to
-    another; those without a use there are left out of its help.
+    It refuses the others behind its name. Before it, where they are the program's, as in a variable or in the file, all
+    are taken: what is set once, in an alias say, is for every command to take from it what it uses.
     """
-    own, visible = tuple(own), frozenset(shown)
-    taken = {option.short for option in own}  # a command's own short flag goes before a common one
-    common = [replace(option, short="") if option.short in taken else option for option in COMMON]
+    options = [*own, *(option for option in COMMON if option.name in common)]
 
     def decorate(command: AnyCommand) -> AnyCommand:
-        command.params += [ClickOption(option) for option in own]
-        command.params += [ClickOption(option, hidden=option.name not in visible) for option in common]
+        command.params += map(ClickOption, options)
         return command
 
     return decorate

@@ -49,7 +49,7 @@ class _Sessions(HelpMixin, click.Group):
     """The commands on stored chats."""
 
 
-@with_options(shown=FOLDERS)
+@with_options(common=FOLDERS)
 @click.group(cls=_Sessions, context_settings=CONTEXT, examples=_EXAMPLES, note=_NOTE, no_args_is_help=False)
 def sessions(**_options: object) -> None:
     """List, show or delete stored chats."""

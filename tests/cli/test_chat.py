@@ -124,7 +124,7 @@ def test_the_model_used_last_is_used_again_by_a_person_and_by_no_script(
     assert questions(stored()) == ["on the"]
 
     for script in ([], ["ask", "the"], ["complete", "the"], ["tokenize", "the"]):
-        done = llamachat(*script, *QUICK, stdin="the\n")
+        done = llamachat(*QUICK, *script, stdin="the\n")
         assert (done.returncode, done.stdout) == (1, "")
         assert_one_line(done.stderr, "no model yet")
     shelf = own_home / ".local/share/llamachat/models"

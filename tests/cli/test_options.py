@@ -10,7 +10,7 @@ import pytest
 
 from llamachat.cli.help import HelpCommand
 from llamachat.cli.invocation import Invocation
-from llamachat.cli.options import COMMON, flag, with_options
+from llamachat.cli.options import CHAT, COMMON, flag, with_options
 from llamachat.engine.settings import PARAMETERS, Parameter
 from llamachat.engine.source import KvType, ModelSource, Rounding
 from llamachat.errors import FileError
@@ -21,12 +21,12 @@ def resolve(*arguments: str, before: tuple[str, ...] = ()) -> Invocation:
     """What the options of ``program BEFORE command ARGUMENTS`` come to."""
     seen: list[Invocation] = []
 
-    @with_options()
+    @with_options(common=CHAT)
     @click.group()
     def program(**_: Any) -> None:
         pass
 
-    @with_options()
+    @with_options(common=CHAT)
     @click.command(cls=HelpCommand)
     @click.pass_context
     def command(context: click.Context, /, **_: Any) -> None:
@@ -195,6 +195,44 @@ def test_usage_errors_are_one_line_and_exit_2(llamachat: Run) -> None:
         assert_one_line(done.stderr, part, "--help")
 
 
+@pytest.mark.parametrize(
+    ("command", "unused"),
+    [
+        (["ask", "hi"], ["--plain"]),
+        (["complete", "hi"], ["--system", "x"]),
+        (["complete", "hi"], ["--prompt-format", "plain"]),
+        (["tokenize", "hi"], ["--temperature", "0"]),
+        (["pull"], ["-m", "x"]),
+        (["models"], ["--no-exact"]),
+        (["inspect"], ["--kv-type", "q8_0"]),
+        (["bench"], ["--seed", "1"]),
+        (["perplexity"], ["--top-k", "1"]),
+        (["convert", "a", "b"], ["-m", "x"]),
+        (["quantize", "a", "b"], ["--exact"]),
+        (["sessions"], ["--plain", "list"]),
+        (["sessions", "list"], ["--theme", "moss"]),
+    ],
+    ids=lambda words: " ".join(words),
+)
+def test_a_command_refuses_what_it_has_no_use_for(
+    llamachat: Run, tmp_path: Path, command: list[str], unused: list[str]
+) -> None:
+    done = llamachat("--data-dir", tmp_path, *command, *unused)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert_one_line(done.stderr, "no such option", unused[0], "--help")
+
+
+def test_before_a_command_s_name_every_option_stands(llamachat: Run, tmp_path: Path) -> None:
+    for_others = ("--system", "x", "--top-k", "3", "--exact", "--theme", "moss", "-m", "none", "--plain")
+    assert llamachat("--data-dir", tmp_path, *for_others, "models", "--json").stdout == "[]\n"
+
+
+def test_behind_a_chat_s_name_every_option_stands(llamachat: Run, tmp_path: Path) -> None:
+    done = llamachat("nope", "--data-dir", tmp_path, "--plain", "--theme", "moss", "--system", "x", "--top-k", "3")
+    assert done.returncode == 1
+    assert_one_line(done.stderr, "nope: no such chat")
+
+
 def test_a_control_byte_in_an_argument_reaches_no_terminal(llamachat: Run) -> None:
     done = llamachat("--seed", "\x1b]52;c;eA==\x07")
     assert_one_line(done.stderr)
@@ -248,7 +286,7 @@ def test_a_config_that_is_no_file_is_refused_at_once(llamachat: Run, tmp_path: P
 
 
 def test_an_unknown_theme_is_refused_with_those_there_are(llamachat: Run, own_home: Path) -> None:
-    done = llamachat("ask", "--theme", "nope", "hi")
+    done = llamachat("--theme", "nope", "ask", "hi")
     assert done.returncode == 2
     assert_one_line(done.stderr, "--theme takes one of dusk, contrast, moss, paper, not 'nope'")
     own = own_home / ".config/llamachat/themes"
