@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 class Face(Protocol):
     """What a face offers to commands. Everything else they do through the session."""
 
+    @property
+    def asks(self) -> bool:
+        """Whether somebody is there to answer a question or to edit a text."""
+
     def say(self, text: str) -> None:
         """Shows something to read: one line or several, no error."""
 

@@ -9,7 +9,7 @@ from llamachat import paths
 from llamachat.chat.code_blocks import code_blocks
 from llamachat.chat.command import Command, Face
 from llamachat.chat.conversation import Message, Role
-from llamachat.chat.info import beside, describe
+from llamachat.chat.info import NO_SYSTEM, beside, describe
 from llamachat.chat.model_names import model_names
 from llamachat.chat.names import NO_MODEL_HERE, find_model, find_session, model_files
 from llamachat.chat.prompt_formats import FORMATS
@@ -247,8 +247,10 @@ def _complete_names(_session: ChatSession, _face: Face, typed: str) -> list[str]
 def _system(session: ChatSession, face: Face, argument: str) -> None:
     if argument:
         session.set_system("" if argument == "-" else argument)
-    else:
+    elif face.asks:
         face.edit_text("System prompt", session.conversation.system, session.set_system)
+    else:
+        face.say(f"system prompt: {session.system_in_use or NO_SYSTEM}")
 
 
 def _model(session: ChatSession, face: Face, argument: str) -> None:

@@ -16,6 +16,8 @@ _COLUMNS = 66  # of text in the widest dialog of the full screen; line mode has 
 _SYSTEM_CHARS = 300
 _PATHS = ("file", "saved in")  # stay whole, to be copied
 
+NO_SYSTEM = "none, or the model's own"  #: what is said of a system prompt that nobody set
+
 
 def beside(name: str, text: str) -> str:
     """A name with a text beside it, as narrow as a dialog is."""
@@ -51,7 +53,7 @@ def _model(session: ChatSession) -> list[tuple[str, str]]:
         ("model", f"{model.name}, {model.format} {model.type_name}, {size}"),
         ("file", str(model.path)),
         ("format", session.prompt_format),
-        ("system", clean_line(session.system_in_use, _SYSTEM_CHARS) or "none, or the model's own"),
+        ("system", clean_line(session.system_in_use, _SYSTEM_CHARS) or NO_SYSTEM),
         ("context", f"{used} (trained for {model.n_ctx_train:,}), vocabulary of {model.n_vocab:,}"),
     ]
 

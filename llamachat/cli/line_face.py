@@ -52,6 +52,11 @@ class LineFace:
         self._reader = reader
         self._models = paths.models_dir(data_dir)
 
+    @property
+    def asks(self) -> bool:
+        """Whether a person types: through a pipe nobody does."""
+        return self._reader.asks
+
     def say(self, text: str) -> None:
         """Prints text, on a terminal with its lines broken between words."""
         print("\n".join(wrapped(line, sys.stdout) for line in clean(text).split("\n")))

@@ -16,6 +16,10 @@ QUOTES = '"""'  #: opens and closes a message of several lines
 class Reader(Protocol):
     """Reads what a person types."""
 
+    @property
+    def asks(self) -> bool:
+        """Whether a person is there to give answers."""
+
     def message(self, draft: str = "") -> str | None:
         """The next message, or None at the end of the input. ``KeyboardInterrupt`` on Ctrl+C.
 
@@ -49,7 +53,7 @@ class PlainReader:
     """Lines of standard input, be it a pipe, a file or a terminal that knows no escape sequences."""
 
     def __init__(self) -> None:
-        self._asks = sys.stdin.isatty()
+        self.asks = sys.stdin.isatty()
 
     def message(self, draft: str = "") -> str | None:  # noqa: ARG002
         """One line, or several between triple quotes."""
@@ -66,7 +70,7 @@ class PlainReader:
 
     def answer(self, question: str, text: str = "") -> str | None:
         """One line; an empty one keeps ``text``. What comes through a pipe is a message, and no answer."""
-        if not self._asks:
+        if not self.asks:
             raise LlamachatError(f"nobody is here to answer “{clean_line(question, 100)}”")
         proposal = f" [{clean(text)}]" if text else ""
         try:
@@ -81,8 +85,8 @@ class PlainReader:
         return nullcontext()
 
     def _line(self, prompt: str, taken: int = 0) -> str | None:
-        if self._asks:
+        if self.asks:
             sys.stderr.write(prompt)
             sys.stderr.flush()
-        line = read_line(sys.stdin.buffer, taken, zeros=self._asks).decode("utf-8", "replace")
+        line = read_line(sys.stdin.buffer, taken, zeros=self.asks).decode("utf-8", "replace")
         return line.rstrip("\r\n") if line else None

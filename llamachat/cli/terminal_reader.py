@@ -50,6 +50,8 @@ class TerminalReader:
     told of every change to what is being typed.
     """
 
+    asks = True
+
     def __init__(
         self,
         history: Path,

@@ -28,6 +28,8 @@ _OPENABLE = ("http", "https", "mailto")
 class ScreenFace:
     """Every method shows something on the screen; what a person answers comes back through a callback."""
 
+    asks = True
+
     def __init__(self, screen: ChatView) -> None:
         self._screen = screen
 

@@ -33,6 +33,7 @@ class NotingFace:
         self.copied: list[str] = []
         self.edits: list[tuple[str, str]] = []
         self.agrees = True
+        self.asks = True
         self.typed: str | None = None
 
     def say(self, text: str) -> None:
@@ -359,6 +360,19 @@ def test_info(talk: ChatSession, face: NotingFace, data_dir: Path) -> None:
     )
     for fact in facts:
         assert fact in told, fact
+
+
+def test_where_nobody_can_be_asked_the_system_prompt_in_use_is_said(talk: ChatSession, face: NotingFace) -> None:
+    face.asks = False
+    run_line(talk, face, "/system")
+    assert face.said == ["system prompt: none, or the model's own"]
+    run_line(talk, face, "/format alpaca")
+    run_line(talk, face, "/system")
+    assert face.said[-1].startswith("system prompt: Below is an instruction")
+    run_line(talk, face, "/system Be brief.")
+    run_line(talk, face, "/system")
+    assert face.said[-1] == "system prompt: Be brief."
+    assert face.edits == []
 
 
 def test_info_names_the_system_prompt_in_use(talk: ChatSession, face: NotingFace) -> None:

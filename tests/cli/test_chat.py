@@ -43,7 +43,7 @@ def test_messages_come_line_by_line_and_answers_go_out(llamachat: Run, model: Pa
     assert all(answers)
 
 
-@pytest.mark.parametrize("command", ["/delete", "/rename", "/system", "/edit", "/sessions", "/model"])
+@pytest.mark.parametrize("command", ["/delete", "/rename", "/edit", "/sessions", "/model"])
 def test_a_question_to_a_person_takes_no_message_from_a_pipe(
     llamachat: Run, model: Path, stored: Stored, own_home: Path, command: str
 ) -> None:
@@ -54,7 +54,16 @@ def test_a_question_to_a_person_takes_no_message_from_a_pipe(
     assert done.returncode == 1
     assert_one_line(done.stderr, "nobody is here to answer")
     assert questions(stored()) == ["the", "on the"]
-    assert stored().system == ""
+
+
+def test_prompt_format_and_system_prompt_are_told_in_a_pipe(llamachat: Run, model: Path) -> None:
+    done = llamachat("-m", model, "--prompt-format", "chatml", stdin="/format\n/system\n/system Be.\n/system\n")
+    assert (done.returncode, done.stderr) == (0, "")
+    first, names, none, own = done.stdout.splitlines()
+    assert first == "prompt format: chatml (set for this chat)"
+    assert names.startswith("there are: auto, ")
+    assert none == "system prompt: none, or the model's own"
+    assert own == "system prompt: Be."
 
 
 def test_a_model_that_cannot_be_opened_leaves_the_one_before(
