@@ -9,6 +9,7 @@ import pytest
 
 from llamachat.chat.session import ChatSession
 from llamachat.chat.store import SessionStore
+from tests.support.noting_face import NotingFace
 from tests.support.scripted_engine import ScriptedEngine
 from tests.support.sessions import finish
 
@@ -55,3 +56,9 @@ def talk(session: ChatSession) -> ChatSession:
         session.send(question)
         finish(session)
     return session
+
+
+@pytest.fixture
+def face() -> NotingFace:
+    """A face that notes what commands ask of it."""
+    return NotingFace()

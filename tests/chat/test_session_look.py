@@ -16,7 +16,7 @@ from llamachat.engine.events import Looked, LookFailed
 from llamachat.engine.source import ModelSource
 from llamachat.errors import LlamachatError
 from tests.chat.conftest import Open
-from tests.chat.test_commands import NotingFace
+from tests.support.noting_face import NotingFace
 from tests.support.scripted_engine import LOOKED_AT, ScriptedEngine
 from tests.support.sessions import finish, texts, until
 
