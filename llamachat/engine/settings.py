@@ -84,7 +84,11 @@ class Parameter:
         return self.kind(round(min(max(moved, self.minimum), self.maximum), 6))
 
     def _refusal(self, value: object) -> LlamachatError:
-        return LlamachatError(f"{self.key} takes {self.range_text}, not {str(value)[:40]!r}")
+        try:
+            shown = repr(str(value)[:40])
+        except ValueError:  # Python writes no integer of thousands of digits
+            shown = "a number of thousands of digits"
+        return LlamachatError(f"{self.key} takes {self.range_text}, not {shown}")
 
 
 PARAMETERS: tuple[Parameter, ...] = (

@@ -6,13 +6,13 @@ A theme is one accent and two greys on three backgrounds. Whoever writes one get
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llamachat.chat.toml_files import parse_toml, read_folder, wrong_name
 from llamachat.display import clean_line
 from llamachat.errors import FileError
 
@@ -25,8 +25,6 @@ COLORS = ("background", "pane", "raised", "text", "soft", "faint", "accent", "wa
 CODE_COLORS = ("comment", "keyword", "string", "number", "name")
 
 _COLOR = re.compile(r"#[0-9a-fA-F]{6}")
-_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
-_MAX_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +95,8 @@ class ThemeColors:
 
 def parse_theme(name: str, text: str, path: str | Path) -> ThemeColors:
     """The theme in ``text``; ``FileError`` lists everything that is wrong with it."""
-    try:
-        table = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise FileError(path, f"is no TOML: {clean_line(str(error), 100)}") from None
-    wrong: list[str] = []
-    if not _NAME.fullmatch(name):
-        wrong.append("the file's name may hold a-z, 0-9 and - only")
+    table = parse_toml(text, path)
+    wrong = wrong_name(name)
     dark = table.get("dark")
     if not isinstance(dark, bool):
         wrong.append("'dark' must be true or false")
@@ -140,35 +133,8 @@ def _colors(
 
 def load_folder(folder: Traversable | Path) -> tuple[list[ThemeColors], list[str]]:
     """Every theme in a folder, sorted by name, and one sentence for each file that is not used."""
-    themes: list[ThemeColors] = []
-    notices: list[str] = []
-    try:
-        files = sorted((entry for entry in folder.iterdir() if entry.name.endswith(".toml")), key=lambda e: e.name)
-    except OSError:
-        return [], []  # no folder of the user's own: nothing to say
-    for entry in files:
-        path = Path(str(entry))
-        try:
-            themes.append(parse_theme(path.stem, _read(entry, path), path))
-        except FileError as error:
-            notices.append(clean_line(str(error), 300))
-    return themes, notices
-
-
-def _read(entry: Traversable | Path, path: Path) -> str:
-    try:
-        if not entry.is_file():  # a FIFO would block, a device never end
-            raise FileError(path, "is not a regular file")
-        with entry.open("rb") as file:
-            data = file.read(_MAX_BYTES + 1)
-    except OSError as error:
-        raise FileError(path, error.strerror or "cannot be read") from None
-    if len(data) > _MAX_BYTES:
-        raise FileError(path, "is too long for a theme")
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError:
-        raise FileError(path, "is not UTF-8 text") from None
+    themes, failed = read_folder(folder, parse_theme)
+    return list(themes.values()), [clean_line(str(error), 300) for error in failed.values()]
 
 
 class ThemeShelf:

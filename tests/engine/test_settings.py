@@ -21,7 +21,9 @@ def test_nonsense_is_refused(bad):
         PARAMETER["temperature"].parse(bad)
 
 
-@pytest.mark.parametrize("value", [True, "0.5", None, [1], float("nan"), float("inf")])
+@pytest.mark.parametrize(
+    "value", [True, "0.5", None, [1], float("nan"), float("inf"), pytest.param(1 << 99_999, id="huge")]
+)
 def test_wrong_types_are_refused(value):
     with pytest.raises(LlamachatError):
         PARAMETER["top_p"].check(value)

@@ -61,6 +61,8 @@ def test_their_text_can_be_read_everywhere(theme: ThemeColors) -> None:
     ("text", "reason"),
     [
         ("dark = [", "is no TOML"),
+        ("dark = 1" + "0" * 5000, "is no TOML"),
+        ("dark = " + "[" * 5000, "is no TOML"),
         ("", "'dark' must be true or false"),
         ("dark = true", "no [colors] table"),
         (GOOD.replace("text", "txet"), "unknown colour 'txet' in [colors]; 'text' is missing"),
