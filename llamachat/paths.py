@@ -17,7 +17,7 @@ def data_dir() -> Path:
 
 
 def config_dir() -> Path:
-    """``config.toml`` and the user's own ``themes/``."""
+    """``config.toml`` and the user's own ``themes/`` and ``presets/``."""
     return platformdirs.user_config_path(_APP, appauthor=False)
 
 
@@ -34,6 +34,11 @@ def models_dir(data: Path) -> Path:
 def shipped_themes() -> Traversable:
     """The folder of themes that come with the program (the project's ``themes/``)."""
     return resources.files("llamachat.themes")
+
+
+def shipped_presets() -> Traversable:
+    """The folder of presets that come with the program (the project's ``presets/``)."""
+    return resources.files("llamachat.presets")
 
 
 def shipped_sessions() -> Traversable:

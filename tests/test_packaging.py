@@ -7,6 +7,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = {
     "llamachat": ROOT / "llamachat",
     "llamachat.themes": ROOT / "themes",
+    "llamachat.presets": ROOT / "presets",
     "llamachat.sessions": ROOT / "sessions",
 }
 

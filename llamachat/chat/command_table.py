@@ -6,6 +6,7 @@ import difflib
 from typing import TYPE_CHECKING
 
 from llamachat import paths
+from llamachat.chat import preset_command
 from llamachat.chat.code_blocks import code_blocks
 from llamachat.chat.command import Command, Face
 from llamachat.chat.conversation import Message, Role
@@ -346,6 +347,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("params", "Show all sampling parameters.", _params, aliases=("show",)),
     Command("reset", "Put one sampling parameter, or all, back to the defaults.", _reset, "[NAME]",
             complete=_complete_names),
+    Command("preset", "Take a preset's sampling, or list the presets.", preset_command.run, "[NAME]",
+            complete=preset_command.complete),
     Command("system", "Change the system prompt of this chat ('-' for the model's own).", _system, "[TEXT]"),
     Command("model", "Open another model: a file, or a name in the models folder.", _model, "[FILE|NAME]",
             complete=_complete_models, takes_path=True),

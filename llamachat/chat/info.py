@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING
 
+from llamachat.chat.presets import OWN
 from llamachat.display import clean_line
 from llamachat.engine.settings import PARAMETERS
 
@@ -19,15 +20,16 @@ _PATHS = ("file", "saved in")  # stay whole, to be copied
 NO_SYSTEM = "none, or the model's own"  #: what is said of a system prompt that nobody set
 
 
-def beside(name: str, text: str) -> str:
+def beside(name: str, text: str, columns: int = _COLUMNS) -> str:
     """A name with a text beside it, as narrow as a dialog is."""
-    return textwrap.fill(text, _COLUMNS, initial_indent=name, subsequent_indent=" " * len(name), break_on_hyphens=False)
+    return textwrap.fill(text, columns, initial_indent=name, subsequent_indent=" " * len(name), break_on_hyphens=False)
 
 
 def describe(session: ChatSession) -> str:
     """Chat, model, context, figures and settings, one after the other."""
     facts = [*_chat(session), *_model(session), *_figures(session)]
     values = session.settings.to_dict()
+    facts.append(("preset", session.preset.name if session.preset else OWN))
     facts.append(("sampling", ", ".join(f"{p.key} {p.format(values[p.name])}" for p in PARAMETERS)))
     facts.append(("saved in", "memory only" if session.store.in_memory else str(session.store.data_dir)))
     lines = (f"{name:<10}{fact}" if name in _PATHS else beside(f"{name:<10}", fact) for name, fact in facts)

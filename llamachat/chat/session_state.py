@@ -12,6 +12,7 @@ from llamachat.chat.context_use import ContextCount, written_prompt
 from llamachat.chat.conversation import Conversation, Message, Status
 from llamachat.chat.detect import choose_writer
 from llamachat.chat.look import Look
+from llamachat.chat.presets import Preset, all_presets
 from llamachat.chat.prompt_formats import FORMATS, PromptWriter, format_named
 from llamachat.chat.runner import Phase, Progress, Runner
 from llamachat.display import clean_line
@@ -41,6 +42,7 @@ class SessionState:
 
     def __init__(self, store: SessionStore, engine: Engine, prompt_format: str | None) -> None:
         self.store = store
+        self.presets = all_presets()
         self.error = None
         self.look = None
         self.load_stopped = None
@@ -117,6 +119,11 @@ class SessionState:
     def settings(self) -> SamplingSettings:
         """The sampling of this chat, from the next token on."""
         return self.conversation.settings
+
+    @property
+    def preset(self) -> Preset | None:
+        """The preset that sampling and system prompt equal now."""
+        return self.presets.equal_to(self.settings, self.conversation.system)
 
     @property
     def prompt_format(self) -> str:

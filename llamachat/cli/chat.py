@@ -120,6 +120,8 @@ def _apply(session: ChatSession, invocation: Invocation) -> None:
     """What was said on the command line wins over what is stored with the chat."""
     for name, value in invocation.sampling.items():
         session.set_parameter(name, value)
+    if "preset" in invocation.values:
+        session.presets.took(invocation.get("preset"))
     if "system" in invocation.values:
         session.set_system(invocation.get("system"))
     if "prompt_format" in invocation.values:

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from llamachat.chat.presets import Preset
 from llamachat.cli.help import CONTEXT, HelpCommand
 from llamachat.cli.invocation import Invocation, config_file
 from llamachat.cli.options import CHAT, COMMON, PROGRAM, Option, flag, with_options
@@ -55,6 +56,8 @@ def _value(option: Option, invocation: Invocation) -> Any:
         return str(invocation.data_dir)
     default = PARAMETER[option.name].default if option.name in PARAMETER else None if option.metavar else False
     value = invocation.get(option.name, default)
+    if isinstance(value, Preset):
+        return value.name
     return str(value) if isinstance(value, Path) else value
 
 

@@ -1,4 +1,7 @@
-"""What a command was asked to do: command line over environment over configuration file."""
+"""What a command was asked to do: command line over environment over configuration file.
+
+A preset stands where it is named, below the single options given there.
+"""
 
 from __future__ import annotations
 
@@ -37,15 +40,22 @@ class Invocation:
         Raises ``click.UsageError`` for the command line and the environment, ``FileError`` for the configuration
         file; each says where the value stands and what would be taken.
         """
-        given: dict[str, Any] = {}
-        origins: dict[str, str] = {}
+        line: dict[str, Any] = {}
+        environment: dict[str, Any] = {}
+        variables: dict[str, str] = {}
         for option in (*COMMON, *own):
-            on_line = _from_command_line(context, option)
-            given.update(on_line or _from_environment(option))
-            origins[option.name] = "command line" if on_line else option.variable
-        in_file = _from_config(given.get("config"))
-        values = {**in_file, **given}
-        return cls(values, {name: origins[name] if name in given else CONFIG_NAME for name in values})
+            given = _from_command_line(context, option)
+            line.update(given)
+            environment.update({} if given else _from_environment(option))
+            variables[option.name] = option.variable
+        file = _from_config(line.get("config") or environment.get("config"))
+        values: dict[str, Any] = {}
+        origins: dict[str, str] = {}
+        for place, called in ((file, CONFIG_NAME), (environment, ""), (line, "command line")):
+            for name, value in _spread(place).items():
+                values[name] = value
+                origins[name] = called or variables[name] if name in place else f"preset {place['preset'].name}"
+        return cls(values, origins)
 
     def get(self, name: str, default: Any = None) -> Any:
         """An option's value, or ``default`` where it was not given."""
@@ -83,6 +93,14 @@ class Invocation:
 
         source = self.source(path)
         return source if source.tokenizer else replace(source, tokenizer=usual_tokenizer(self.data_dir, path))
+
+
+def _spread(place: dict[str, Any]) -> dict[str, Any]:
+    """What was given at one place, with what the preset named there gives where nothing else is given there.
+
+    So a preset wins over all that was given farther off: ``--preset`` does something whatever the file says.
+    """
+    return {**(place["preset"].values if "preset" in place else {}), **place}
 
 
 def _from_command_line(context: click.Context, option: Option) -> dict[str, Any]:

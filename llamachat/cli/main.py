@@ -89,8 +89,9 @@ llamachat pull                             fetch the default model
 
 _NOTE = """\
 Every option can also be set by an environment variable (--top-p: LLAMACHAT_TOP_P) or by a key of the configuration
-file (top-p = 0.9); the command line wins over the environment, and that over the file. Commands have a --help of
-their own. Each takes, behind its name, the options it has a use for; before it, all may stand.
+file (top-p = 0.9); the command line wins over the environment, and that over the file. A preset is given in the
+same ways, and options given in the same place as it win over it. Commands have a --help of their own. Each takes,
+behind its name, the options it has a use for; before it, all may stand.
 """
 
 

@@ -10,13 +10,16 @@ import os
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from llamachat.engine.settings import PARAMETERS, Parameter
 from llamachat.engine.source import KvType
-from llamachat.errors import LlamachatError
+from llamachat.errors import FileError, LlamachatError
+
+if TYPE_CHECKING:
+    from llamachat.chat.presets import Preset
 
 AnyCommand = TypeVar("AnyCommand", bound=click.Command)
 
@@ -131,6 +134,18 @@ def _theme_name(value: object) -> str:
     return name  # a file of the person's own that is broken is told of on the screen
 
 
+def _preset(value: object) -> Preset:
+    from llamachat.chat.presets import all_presets
+
+    shelf = all_presets()
+    try:
+        return shelf.find(_name(value))
+    except FileError:  # a file of the person's own that is broken: it says what is wrong with it
+        raise
+    except LlamachatError:
+        raise ValueError("one of " + ", ".join(shelf.presets)) from None
+
+
 def _path(value: object) -> Path:
     if not isinstance(value, str) or not value or "\0" in value:
         raise ValueError
@@ -206,6 +221,9 @@ COMMON: tuple[Option, ...] = (
            MODEL, "f16|q8_0"),
     flag("exact", "Prompts at full precision: activations of 15 bits, where 8 are nearly as good and faster.", MODEL,
          shows_negation=True),
+    Option("preset", _preset, "a name",
+           "Sampling from a preset: greedy, precise, balanced, creative, or your own. Options given beside it win.",
+           SAMPLING, "NAME"),
     *SAMPLING_OPTIONS,
     Option("data_dir", _path, "a folder", "Where sessions and models are kept.", PROGRAM, "DIR"),
     Option("config", _path, "a file", "The configuration file.", PROGRAM, "FILE"),

@@ -29,7 +29,7 @@ def test_names_are_unique_and_helped() -> None:
         assert command.help.endswith(".")
         assert len(command.usage) + len(command.help) < 110
     for wanted in ("new", "open", "rename", "delete", "sessions", "regenerate", "again", "continue", "edit", "prev",
-                   "next", "stop", "set", "params", "show", "system", "model", "info", "theme", "copy", "examples",
+                   "next", "stop", "set", "params", "show", "preset", "system", "model", "info", "theme", "copy", "examples",
                    "help", "quit"):  # fmt: skip
         assert find_command(wanted) in COMMANDS
 
@@ -111,6 +111,7 @@ def test_completion_of_arguments(talk: ChatSession, face: NotingFace, data_dir: 
         "/set to": ["/set top-p 0.95", "/set top-k 40"],
         "/set top-k ": ["/set top-k 40"],
         "/reset te": ["/reset temperature"],
+        "/preset GR": ["/preset greedy"],
         "/theme ni": ["/theme night"],
         "/format mis": ["/format mistral-v1", "/format mistral-v3"],
         "/open FIR": ["/open first question"],

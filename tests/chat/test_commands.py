@@ -161,6 +161,7 @@ def test_info(talk: ChatSession, face: NotingFace, data_dir: Path) -> None:
         "format    chatml",
         "of 2,048 tokens",
         f"{timings.prompt_tokens} tokens, {timings.reused_tokens} of them reused",
+        "preset    balanced",
         "temperature 0.80",
         str(data_dir),
     )

@@ -42,6 +42,17 @@ def test_every_option_says_where_it_stands(llamachat: Run, file: Path) -> None:
     assert found["theme"] == ["not", "set"]
 
 
+def test_what_a_preset_gives_says_so(llamachat: Run, file: Path) -> None:
+    file.write_text("top-k = 7\n")
+    found = rows(llamachat("config", "--preset", "precise", "--top-p", "0.5").stdout)
+    assert found["preset"] == ["precise", "command", "line"]
+    assert found["temperature"] == ["0.20", "preset", "precise"]
+    assert found["top-p"] == ["0.50", "command", "line"]
+    told = json.loads(llamachat("config", "--json", env={"LLAMACHAT_PRESET": "greedy"}).stdout)["options"]
+    assert told["preset"] == {"value": "greedy", "from": "LLAMACHAT_PRESET"}
+    assert told["temperature"] == {"value": 0.0, "from": "preset greedy"}
+
+
 def test_without_a_file(llamachat: Run, own_home: Path) -> None:
     done = llamachat("config")
     assert done.stdout.splitlines()[0] == f"{own_home}/.config/llamachat/config.toml  (not there)"

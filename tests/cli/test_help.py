@@ -52,7 +52,8 @@ def test_help_names_every_common_option_with_its_range(llamachat: Run) -> None:
     text = " ".join(llamachat("--help").stdout.split())
     for flag in ("-m, --model FILE|NAME", "--tokenizer FILE", "--system TEXT", "--prompt-format NAME", "--n-ctx N",
                  "--threads N", "--kv-type f16|q8_0", "--exact / --no-exact", "--data-dir DIR", "--config FILE",
-                 "--plain / --no-plain", "--theme NAME", "--version", "-n, --max-tokens N"):  # fmt: skip
+                 "--plain / --no-plain", "--preset NAME", "--theme NAME", "--version",
+                 "-n, --max-tokens N"):  # fmt: skip
         assert flag in text
     for parameter in PARAMETERS:
         assert parameter.flag in text

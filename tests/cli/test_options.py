@@ -139,7 +139,7 @@ def test_every_option_has_a_flag_a_variable_and_a_key(
     option: Any, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     special = {"temperature": "0.5", "top_p": "0.5", "min_p": "0.5", "repeat_penalty": "1.5"}
-    special |= {"prompt_format": "ChatML", "theme": "moss", "kv_type": "q8_0"}
+    special |= {"prompt_format": "ChatML", "theme": "moss", "kv_type": "q8_0", "preset": "greedy"}
     text = special.get(option.name, "3")
     if option.name == "config":
         text = str(tmp_path / "named.toml")

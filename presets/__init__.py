@@ -1,0 +1,1 @@
+"""The presets that come with llamachat: one TOML file each."""
