@@ -84,7 +84,7 @@ class ChatApp(App[int]):
         self._offered = False  #: whether the model being opened was chosen on the first screen
         self.shelf_of_themes = ThemeShelf(paths.shipped_themes(), user_themes)
         self._register_themes()
-        self._first_notices = list(self.shelf_of_themes.notices)
+        self._first_notices = [*self.shelf_of_themes.notices, *session.presets.notices]
         self.theme = self.shelf_of_themes.default.name
         if theme is not None and theme in self.shelf_of_themes.themes:
             self.theme = theme
@@ -229,10 +229,11 @@ class ChatApp(App[int]):
         from llamachat.tui.help_screen import HelpScreen
         from llamachat.tui.message_view import MessageView
         from llamachat.tui.parameter_row import ParameterRow
+        from llamachat.tui.preset_row import PresetRow
         from llamachat.tui.session_pane import SessionList
         from llamachat.tui.token_text import TokenText
 
-        kinds = (Composer, ChatScreen, MessageView, TokenText, SessionList, ParameterRow)
+        kinds = (Composer, ChatScreen, MessageView, TokenText, SessionList, ParameterRow, PresetRow)
         first = next((kind for kind in kinds if isinstance(self.focused, kind)), None)
         self.push_screen(HelpScreen(kinds, first))
 

@@ -18,7 +18,9 @@ from llamachat.tui.composer import Composer
 from llamachat.tui.composer_pane import ComposerPane, Proposal
 from llamachat.tui.dialogs import ConfirmScreen
 from llamachat.tui.message_view import MessageView
+from llamachat.tui.panel_row import PanelRow
 from llamachat.tui.parameter_row import ParameterRow
+from llamachat.tui.preset_row import PresetRow
 from llamachat.tui.screen_face import ScreenFace
 from llamachat.tui.session_pane import SessionPane
 from llamachat.tui.transcript import Transcript
@@ -37,7 +39,7 @@ class ChatScreen(ChatView):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "escape", "Stop, close, or back to the composer", show=False, id="chat.escape"),
         Binding("ctrl+c", "interrupt", "Copy what is selected, or stop the answer", show=False, id="chat.interrupt"),
-        Binding("ctrl+p", "palette", "Commands, themes, chats", show=False, id="chat.palette"),
+        Binding("ctrl+p", "palette", "Commands, presets, themes, chats", show=False, id="chat.palette"),
         Binding("ctrl+n", "new", "New chat", show=False, id="chat.new"),
         Binding("ctrl+r", "again", "Answer again", show=False, id="chat.again"),
         Binding("ctrl+g", "go_on", "Go on with the answer", show=False, id="chat.go-on"),
@@ -199,16 +201,37 @@ class ChatScreen(ChatView):
         """Changes a parameter, from the next token on."""
         self._end_refusal()
         self.try_to(lambda: self.session.set_parameter(event.parameter.name, event.value))
+        self.show_sampling()
 
-    def on_parameter_row_refused(self, event: ParameterRow.Refused) -> None:
+    def on_panel_row_refused(self, event: PanelRow.Refused) -> None:
         """Says why a value was not taken."""
         self.say_error(event.reason)
         self._refusal = self.query_one(ComposerPane).trouble
 
+    def on_preset_row_stepped(self, event: PresetRow.Stepped) -> None:
+        """Takes the next preset."""
+        self._end_refusal()
+        self.try_to(lambda: self.session.step_preset(event.steps))
+        self.refresh_figures()
+
+    def on_preset_row_wanted(self, event: PresetRow.Wanted) -> None:
+        """Takes a preset, or says why not."""
+        self._end_refusal()
+        try:
+            self.session.use_preset(event.name, instead=True)
+        except LlamachatError as error:
+            self.on_panel_row_refused(PanelRow.Refused(str(error)))
+        self.refresh_figures()
+
+    def on_preset_row_list_wanted(self) -> None:
+        """Lists the presets to choose from."""
+        self._end_refusal()
+        self.face.pick_preset()
+
     def on_descendant_focus(self) -> None:
         """Who leaves a parameter leaves its value as it was."""
         super().on_descendant_focus()
-        if not isinstance(self.focused, ParameterRow):
+        if not isinstance(self.focused, PanelRow):
             self._end_refusal()
 
     def _end_refusal(self) -> None:

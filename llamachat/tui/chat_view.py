@@ -241,7 +241,7 @@ class ChatView(Panes):
         """Shows status, context, parameters, and what went wrong."""
         session = self.session
         self.refresh_status()
-        self.query_one(SamplingPanel).show_settings(session.settings)
+        self.show_sampling()
         meter = self.query_one(ContextMeter)
         meter.used, meter.total, meter.dropped = session.context_used, session.context_total, session.dropped
         meter.draft = session.draft_tokens
@@ -258,6 +258,10 @@ class ChatView(Panes):
             self._said_error = session.error or ""
             self.say_error(self._said_error + self._next_key if self._said_error else "")
             self._next_key = ""
+
+    def show_sampling(self) -> None:
+        """Shows the parameters, and which preset they are."""
+        self.query_one(SamplingPanel).show_settings(self.session.settings, self.session.preset)
 
     def refresh_status(self) -> None:
         """Shows the status line, with the keys of what has the focus."""

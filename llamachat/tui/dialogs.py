@@ -256,15 +256,15 @@ class ModelFileScreen(Dialog[Path]):
 class PickScreen(Dialog[str]):
     """A list to choose from."""
 
-    def __init__(self, label: str, rows: Sequence[Row]) -> None:
+    def __init__(self, label: str, rows: Sequence[Row], *, label_width: int = 34) -> None:
         super().__init__()
-        self._label, self._rows = clean_line(label), rows
+        self._label, self._rows, self._label_width = clean_line(label), rows, label_width
 
     def compose(self) -> ComposeResult:
         """Label, list, keys."""
         with Vertical(id="dialog"):
             yield Static(self._label, classes="heading", markup=False)
-            yield RowList(label_width=34)
+            yield RowList(label_width=self._label_width)
             yield self.keys_line(("enter", "choose"), ("esc", "cancel"))
 
     def on_mount(self) -> None:

@@ -1,4 +1,4 @@
-"""The command palette: every command, theme and chat, found by typing."""
+"""The command palette: every command, preset, theme and chat, found by typing."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class PaletteScreen(Dialog[int]):
     def compose(self) -> ComposeResult:
         """Field, list."""
         with Vertical(id="dialog"):
-            yield Input(placeholder="Type a command, a theme, a chat")
+            yield Input(placeholder="Type a command, a preset, a theme, a chat")
             rows = RowList(label_width=32)
             rows.can_focus = False
             rows.always_lit = True

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from llamachat.chat import commands
+from llamachat.chat import commands, preset_command
 from llamachat.chat.model_names import model_names
 from llamachat.chat.session import Progress
 from llamachat.display import clean_line
@@ -160,6 +160,22 @@ class ScreenFace:
 
     # ---- beyond the Face ------------------------------------------------------
 
+    def pick_preset(self) -> None:
+        """Lists the presets with what each does, and takes the one that is chosen."""
+        from llamachat.tui.dialogs import PickScreen
+
+        session = self._screen.session
+        session.presets.reload()
+        now = session.preset
+        rows = [Row(one.name, one.name, one.words, marked=one is now) for one in session.presets.presets.values()]
+
+        async def picked(choice: str | None) -> None:
+            if choice is not None:
+                self._screen.try_to(lambda: session.use_preset(choice, instead=True))
+                await self._screen.after_operation()
+
+        self._screen.app.push_screen(PickScreen("Take a preset", rows, label_width=12), picked)
+
     def _ask_for_model(self) -> None:
         from llamachat.tui.dialogs import ModelFileScreen
 
@@ -196,10 +212,15 @@ class ScreenFace:
     # ---- palette --------------------------------------------------------------
 
     def open_palette(self) -> None:
-        """Commands, themes and chats in one list."""
+        """Commands, presets, themes and chats in one list."""
         from llamachat.tui.palette import PaletteScreen
 
-        entries = [*self._command_entries(), *self._theme_entries(), *self._session_entries()]
+        entries = [
+            *self._command_entries(),
+            *self._preset_entries(),
+            *self._theme_entries(),
+            *self._session_entries(),
+        ]
 
         async def chosen(index: int | None) -> None:
             if index is not None:
@@ -226,6 +247,21 @@ class ScreenFace:
                 command.run(self._screen.session, self, "")
 
         return run
+
+    def _preset_entries(self) -> list[Entry]:
+        from llamachat.tui.palette import Entry
+
+        session = self._screen.session
+        session.presets.reload()
+        return [
+            Entry(
+                f"preset {name}",
+                words,
+                lambda name=name: preset_command.run(session, self, name),  # type: ignore[misc]
+                "sampling",
+            )
+            for name, words in preset_command.described(session)
+        ]
 
     def _theme_entries(self) -> list[Entry]:
         from llamachat.tui.palette import Entry

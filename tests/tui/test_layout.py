@@ -6,6 +6,7 @@ import pytest
 
 from llamachat.tui.context_meter import ContextMeter
 from llamachat.tui.message_view import MessageView
+from llamachat.tui.panel_row import PanelRow
 from llamachat.tui.parameter_row import ParameterRow
 from llamachat.tui.sampling_panel import SamplingPanel
 from llamachat.tui.session_pane import SessionList, SessionPane
@@ -55,10 +56,9 @@ async def test_on_a_narrow_screen_panes_open_over_the_chat_one_at_a_time(size: t
 async def test_every_parameter_can_be_reached_at_60_by_15() -> None:
     async with open_chat(size=(60, 15)) as chat:
         await chat.press("ctrl+t")
-        for label in ("Temperature", "Top-p", "Top-k", "Min-p", "Repeat penalty", "Seed", "Reply length"):
-            assert label in chat.text
-            assert isinstance(chat.app.focused, ParameterRow)
-            assert chat.app.focused.parameter.label == label
+        for label in ("Temperature", "Top-p", "Top-k", "Min-p", "Repeat penalty", "Seed", "Reply length", "Preset"):
+            assert isinstance(chat.app.focused, PanelRow)
+            assert f"›{label}" in chat.text
             await chat.press("down")
         assert chat.app.chat_screen.query_one(ContextMeter).region
 

@@ -13,11 +13,12 @@ from llamachat.tui.help_screen import HelpScreen, key_name, own_bindings
 from llamachat.tui.message_view import MessageView
 from llamachat.tui.palette import PaletteScreen
 from llamachat.tui.parameter_row import ParameterRow
+from llamachat.tui.preset_row import PresetRow
 from llamachat.tui.row_list import RowList
 from llamachat.tui.session_pane import SessionList
 from tests.support.chat_app import Chat, open_chat
 
-KINDS = (ChatScreen, Composer, MessageView, SessionList, ParameterRow)
+KINDS = (ChatScreen, Composer, MessageView, SessionList, ParameterRow, PresetRow)
 
 
 def labels(chat: Chat) -> list[str]:
@@ -32,6 +33,7 @@ async def test_everything_is_in_the_palette() -> None:
         for command in COMMANDS:
             assert (command.usage in shown) == command.available(chat.session), command.name
         assert {"theme dusk", "theme moss", "theme paper", "theme contrast", "All about cats"} <= set(shown)
+        assert {"preset greedy", "preset precise", "preset balanced", "preset creative"} <= set(shown)
 
 
 async def test_what_is_typed_finds_and_enter_runs() -> None:
