@@ -54,7 +54,7 @@ class Invocation:
         for place, called in ((file, CONFIG_NAME), (environment, ""), (line, "command line")):
             for name, value in _spread(place).items():
                 values[name] = value
-                origins[name] = called or variables[name] if name in place else f"preset {place['preset'].name}"
+                origins[name] = (called or variables[name]) if name in place else f"preset {place['preset'].name}"
         return cls(values, origins)
 
     def get(self, name: str, default: Any = None) -> Any:

@@ -29,8 +29,8 @@ def test_names_are_unique_and_helped() -> None:
         assert command.help.endswith(".")
         assert len(command.usage) + len(command.help) < 110
     for wanted in ("new", "open", "rename", "delete", "sessions", "regenerate", "again", "continue", "edit", "prev",
-                   "next", "stop", "set", "params", "show", "preset", "system", "model", "info", "theme", "copy", "examples",
-                   "help", "quit"):  # fmt: skip
+                   "next", "stop", "set", "params", "show", "preset", "system", "model", "info", "theme", "copy",
+                   "examples", "help", "quit"):  # fmt: skip
         assert find_command(wanted) in COMMANDS
 
 

@@ -9,7 +9,7 @@ import pytest
 from llamachat.chat.commands import run_line
 from llamachat.chat.session import ChatSession
 from llamachat.errors import LlamachatError
-from tests.chat.test_commands import NotingFace
+from tests.support.noting_face import NotingFace
 
 
 @pytest.fixture
