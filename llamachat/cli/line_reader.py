@@ -6,9 +6,9 @@ import sys
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
-from llamachat.cli.text_input import read_line
 from llamachat.display import clean, clean_line
 from llamachat.errors import LlamachatError
+from llamachat.files.texts import read_line
 
 QUOTES = '"""'  #: opens and closes a message of several lines
 

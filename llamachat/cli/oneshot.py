@@ -14,10 +14,10 @@ from llamachat.cli.help import CONTEXT, HelpCommand
 from llamachat.cli.invocation import Invocation
 from llamachat.cli.model_files import chosen_model
 from llamachat.cli.options import ANSWERS, flag, number, with_options
-from llamachat.cli.text_input import standard_input
 from llamachat.display import counted
 from llamachat.engine.settings import Parameter
 from llamachat.errors import EngineError, LlamachatError
+from llamachat.files.texts import standard_input
 
 if TYPE_CHECKING:
     from llamachat.cli.generation import Answer, OneModel

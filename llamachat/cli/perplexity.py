@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-import stat
 import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -21,11 +19,11 @@ from llamachat.cli.model_files import chosen_model
 from llamachat.cli.oneshot import OUTPUT
 from llamachat.cli.options import TOKENS, Option, flag, number, read_model, with_options
 from llamachat.cli.status_line import StatusLine, bar, is_terminal
-from llamachat.cli.text_input import STANDARD_INPUT, read_text
 from llamachat.display import clean_line
 from llamachat.engine.settings import Parameter
 from llamachat.engine.source import Rounding
 from llamachat.errors import FileError
+from llamachat.files.texts import STANDARD_INPUT, read_file, read_text
 
 if TYPE_CHECKING:
     from llamachat.engine.perplexity import Estimate, Measured, PerplexityEvent, Started, WindowDone
@@ -126,17 +124,7 @@ def _typed(context: click.Context, name: str) -> bool:
 def _read_text(name: str) -> str:
     """The whole text; ``FileError`` where it cannot be one."""
     shown = STANDARD_INPUT if name == "-" else name
-    try:
-        if name == "-":
-            data = read_text(sys.stdin.buffer)
-        else:
-            path = Path(name).expanduser()
-            if stat.S_ISDIR(path.stat().st_mode):
-                raise FileError(name, "a folder, not a text")
-            with path.open("rb") as file:
-                data = read_text(file, shown)
-    except (OSError, RuntimeError) as error:  # RuntimeError: no home folder
-        raise FileError(name, getattr(error, "strerror", None) or str(error)) from None
+    data = read_text(sys.stdin.buffer) if name == "-" else read_file(name, pipes=True)
     if not data:
         raise FileError(shown, "empty: give a text of some thousand words")
     try:

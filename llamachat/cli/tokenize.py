@@ -16,9 +16,9 @@ from llamachat.cli.model_files import chosen_model
 from llamachat.cli.oneshot import OUTPUT, text_or_input
 from llamachat.cli.options import TOKENS, flag, with_options
 from llamachat.cli.status_line import StatusLine, bar
-from llamachat.cli.text_input import standard_input
 from llamachat.display import clean
 from llamachat.errors import LlamachatError, TokenizerError, WeightsError
+from llamachat.files.texts import standard_input
 
 if TYPE_CHECKING:
     from llamachat.tokenizer import Tokenizer

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from llamachat.display import clean_line
 from llamachat.errors import WeightsError
+from llamachat.files.reasons import reason_of
 
 _SHORTER = "got shorter while it was being read"
 
@@ -105,13 +106,6 @@ def open_regular(path: Path) -> RegularFile:
         os.close(descriptor)
         raise WeightsError(path, _other_kind(status.st_mode))
     return RegularFile(path, descriptor, status.st_size)
-
-
-def reason_of(error: OSError, path: Path | None = None) -> str:
-    """What an error of the system says of a file, in a few words."""
-    if isinstance(error, FileNotFoundError):
-        return "is a link to a file that is not there" if path and path.is_symlink() else "no such file"
-    return (error.strerror or str(error)).lower()
 
 
 _KINDS = {

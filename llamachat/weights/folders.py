@@ -8,7 +8,8 @@ import stat
 from pathlib import Path
 
 from llamachat.errors import WeightsError
-from llamachat.weights.files import open_regular, reason_of
+from llamachat.files.reasons import reason_of
+from llamachat.weights.files import open_regular
 from llamachat.weights.model_files import ENTRIES_LIMIT
 
 #: The files that stand for a model in Hugging Face's layout, best first.

@@ -50,13 +50,13 @@ def test_a_block_is_open_until_it_is_closed() -> None:
     "data", [b"12345678901\n", b"1234567890", b'"""\n1\n2\n3\n4', b'"""\n' + 4 * b"\xff\n", b'"""\n\n\n\n\n\n\n\n']
 )
 def test_a_message_without_end_is_refused(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
-    monkeypatch.setattr("llamachat.cli.text_input.MOST_BYTES", 9)
+    monkeypatch.setattr("llamachat.files.texts.MOST_BYTES", 9)
     with pytest.raises(FileError, match="standard input: too large for a text"):
         messages(monkeypatch, data)
 
 
 def test_messages_are_not_added_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("llamachat.cli.text_input.MOST_BYTES", 9)
+    monkeypatch.setattr("llamachat.files.texts.MOST_BYTES", 9)
     assert messages(monkeypatch, b"12345678\n" * 5) == ["12345678"] * 5
 
 

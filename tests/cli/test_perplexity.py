@@ -115,7 +115,7 @@ def test_compared_with_another_model(llamachat: Run, model: Path, text: Path, tm
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (None, "No such file"),
+        (None, "no such file"),
         (b"", "empty"),
         (b"a short text\n", "too short"),
         (b"MZ\0\0" * 100, "not a text: it holds zero bytes"),

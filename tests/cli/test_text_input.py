@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from llamachat.cli.text_input import read_line, read_text
 from llamachat.errors import FileError
+from llamachat.files.texts import read_line, read_text
 from tests.cli.program import COMMAND, Run, assert_one_line
 
 READING = [("ask",), ("complete",), ("ask", "-"), ("perplexity", "--text", "-"), ("chat",)]
@@ -21,8 +21,8 @@ def arguments_of(command: tuple[str, ...], model: Path) -> list[str]:
 
 
 def test_a_text_of_the_most_bytes_is_read_and_no_larger_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("llamachat.cli.text_input.MOST_BYTES", 10)
-    monkeypatch.setattr("llamachat.cli.text_input._CHUNK", 4)
+    monkeypatch.setattr("llamachat.files.texts.MOST_BYTES", 10)
+    monkeypatch.setattr("llamachat.files.texts._CHUNK", 4)
     assert read_text(io.BytesIO(b"0123456789")) == b"0123456789"
     assert read_line(io.BytesIO(b"012345678\n9")) == b"012345678\n"
     for read in (read_text, read_line):

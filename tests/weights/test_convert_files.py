@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 
 from llamachat.errors import Cancelled, LlamachatError
+from llamachat.files import new_files
+from llamachat.files.unfinished import new_part, sweep
 from llamachat.weights import open_weights
-from llamachat.weights.write import FORMATS, Output, convert, files
-from llamachat.weights.write.unfinished import new_part, sweep
+from llamachat.weights.write import FORMATS, Output, convert
 from tests.support.containers import tokenizer_bin
 from tests.support.conversions import as_model, assert_same_values, converted, values_in
 from tests.support.tiny_models import TinyShape, random_model, spm_vocabulary, write_gguf, write_llama2c
@@ -240,13 +241,13 @@ def test_a_file_is_locked_until_it_has_its_name(tmp_path: Path, monkeypatch: pyt
         sweep(folder)
         seen.append(len(parts(folder)))
 
-    real = files._finish
+    real = new_files._finish
 
     def finish(file: BinaryIO, target: Path) -> None:
         real(file, target)
         sweep_between(target.parent)
 
-    monkeypatch.setattr(files, "_finish", finish)
+    monkeypatch.setattr(new_files, "_finish", finish)
     outcome(path, tmp_path / "new.param", "ncnn")
     assert seen[0] > 1
     assert len(set(seen)) == 1
@@ -263,7 +264,7 @@ def test_a_file_that_is_swept_before_it_is_locked_is_made_anew(tmp_path: Path, m
             sweep(tmp_path)
         real(descriptor, how)
 
-    monkeypatch.setattr("llamachat.weights.write.unfinished.fcntl.flock", slow)
+    monkeypatch.setattr("llamachat.files.unfinished.fcntl.flock", slow)
     descriptor, path = new_part(tmp_path)
     os.close(descriptor)
     assert [path] == parts(tmp_path)
@@ -275,7 +276,7 @@ def test_where_locks_are_not_known_nothing_is_swept(tmp_path: Path, monkeypatch:
     def refuse(_descriptor: int, _how: int) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr("llamachat.weights.write.unfinished.fcntl.flock", refuse)
+    monkeypatch.setattr("llamachat.files.unfinished.fcntl.flock", refuse)
     (tmp_path / ".llamachat-abcd_123.part").write_text("perhaps another's")
     outcome(model_file(tmp_path), tmp_path / "new.gguf")
     assert names_in(tmp_path) == {"m.gguf", "new.gguf", ".llamachat-abcd_123.part"}

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from llamachat.files.new_files import is_there, new_files
 from llamachat.weights.base import WeightFile
 from llamachat.weights.tensors import TensorType
 from llamachat.weights.write.checks import (
@@ -20,7 +21,6 @@ from llamachat.weights.write.checks import (
     check_targets,
     place_of,
 )
-from llamachat.weights.write.files import is_there, new_files
 from llamachat.weights.write.formats import FORMATS, OutputFormat, format_for, format_key, type_for
 from llamachat.weights.write.parts import Model, NewFile
 from llamachat.weights.write.plain_vocabulary import TOKENIZER_BIN

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llamachat.errors import FileError, LlamachatError, WeightsError
+from llamachat.files.new_files import TAKEN, check_kind
 from llamachat.weights.base import WeightFile
 from llamachat.weights.folders import entry_among, may_need_others
 from llamachat.weights.huggingface import is_shard
@@ -113,15 +114,12 @@ def check_targets(place: Place, names: Sequence[str], sources: Sequence[Path], *
         path = place.folder / name
         if not os.path.lexists(path):
             continue
-        if path.is_dir():
-            raise FileError(path, "is a folder; name a file to write")
-        if path.exists() and not path.is_file():  # /dev/null, most likely, which whoever may would lose
-            raise FileError(path, "is a device, a pipe or a socket; name a file to write")
+        check_kind(path)
         for source in sources:
             if path.exists() and source.exists() and path.samefile(source):
                 raise FileError(path, "is what would be read from; give the new file another name")
         if not force:
-            raise FileError(path, "is there already; --force replaces it")
+            raise FileError(path, TAKEN)
 
 
 def _holds(folder: Path, path: Path) -> bool:

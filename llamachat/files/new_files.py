@@ -10,20 +10,22 @@ from pathlib import Path
 from typing import BinaryIO
 
 from llamachat.errors import FileError
-from llamachat.weights.files import reason_of
-from llamachat.weights.write.unfinished import new_part, sweep
+from llamachat.files.reasons import reason_of
+from llamachat.files.unfinished import new_part, sweep
+
+TAKEN = "is there already; --force replaces it"
 
 
 @contextlib.contextmanager
 def new_files(
-    folder: Path, names: Sequence[str], n_bytes: int, *, make: bool, replace: bool
+    folder: Path, names: Sequence[str], n_bytes: int, *, make: bool, replace: bool, taken: str = TAKEN
 ) -> Iterator[list[BinaryIO]]:
     """Files to write into, that take their names in ``folder`` when the block ends well, the last one last.
 
     Until then they have names of their own there; if the block fails, nothing of them is left, nor the folder if it
     was made for them, which ``make`` allows. What killed writers left there is removed first. Whatever has one of the
-    names is replaced if ``replace`` allows it. ``FileError`` where it does not, and where the system refuses: no room
-    for ``n_bytes``, no permission.
+    names is replaced if ``replace`` allows it. ``FileError`` where it does not, saying ``taken``, and where the system
+    refuses: no room for ``n_bytes``, no permission.
     """
     made = make and _make_folder(folder)
     if not folder.is_dir():
@@ -47,7 +49,7 @@ def new_files(
             if replace:
                 whole.replace(folder / name)
             else:
-                _place(whole, folder / name)
+                _place(whole, folder / name, taken)
                 placed.append(folder / name)
         _sync_folder(folder)
         scratch.clear()
@@ -68,15 +70,23 @@ def new_files(
                 folder.rmdir()
 
 
-def _place(path: Path, target: Path) -> None:
+def check_kind(path: Path) -> None:
+    """``FileError`` for what is there and no file that may be replaced: a folder, a device, a pipe."""
+    if path.is_dir():
+        raise FileError(path, "is a folder; name a file to write")
+    if path.exists() and not path.is_file():  # /dev/null, most likely, which whoever may would lose
+        raise FileError(path, "is a device, a pipe or a socket; name a file to write")
+
+
+def _place(path: Path, target: Path, taken: str) -> None:
     """Gives a file its name, which nobody else may have taken meanwhile."""
     try:
         target.hardlink_to(path)
     except FileExistsError:
-        raise FileError(target, "is there already; --force replaces it") from None
+        raise FileError(target, taken) from None
     except OSError:  # a file system without links: two names, or none that is free
         if os.path.lexists(target):
-            raise FileError(target, "is there already; --force replaces it") from None
+            raise FileError(target, taken) from None
         path.replace(target)
     else:
         path.unlink()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import stat
 import sys
+from pathlib import Path
 from typing import BinaryIO
 
 from llamachat.errors import FileError
+from llamachat.files.reasons import reason_of
 
 MOST_BYTES = 256 << 20  #: of one text; its characters and tokens take some times that
 STANDARD_INPUT = "standard input"
@@ -23,6 +26,28 @@ def read_text(file: BinaryIO, shown: str = STANDARD_INPUT, *, zeros: bool = Fals
     while chunk := file.read(_CHUNK):
         _extend(data, chunk, shown, zeros=zeros)
     return data
+
+
+def read_file(name: str, *, pipes: bool) -> bytearray:
+    """All that the file of this name (``~`` is resolved) holds; with ``pipes`` it may be whatever can be read.
+
+    ``FileError`` as in ``read_text``, and where there is no such file, or a folder. Without ``pipes`` nothing is waited
+    for that may never come.
+    """
+    path = Path(name)
+    try:
+        path = path.expanduser()
+        mode = path.stat().st_mode  # looked at first: opening a device can have effects
+        if stat.S_ISDIR(mode):
+            raise FileError(name, "a folder, not a text")
+        if not (pipes or stat.S_ISREG(mode)):
+            raise FileError(name, "a pipe or a device, not a text")
+        with path.open("rb") as file:
+            return read_text(file, name)
+    except OSError as error:
+        raise FileError(name, reason_of(error, path)) from None
+    except (ValueError, RuntimeError) as error:  # a zero byte in the name; no home folder
+        raise FileError(name, str(error)) from None
 
 
 def read_line(file: BinaryIO, taken: int = 0, *, zeros: bool = False) -> bytearray:
