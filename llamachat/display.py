@@ -34,6 +34,16 @@ def without_sequences(text: str) -> str:
     return _SEQUENCE.sub("", text)
 
 
+def escaped(text: str) -> str:
+    r"""JSON text that says the same, without anything that could steer a terminal: that is written as ``\\u009b``."""
+    return _UNSAFE.sub(_as_escape, text)
+
+
+def _as_escape(found: re.Match[str]) -> str:
+    units = found[0].encode("utf-16-be", "surrogatepass").hex(" ", 2).split()
+    return "".join(f"\\u{unit}" for unit in units)
+
+
 LONG_CHARS = 8_000
 """A text beyond this is no text to edit: wrapping a megabyte takes a screen seconds, and nobody reads it there."""
 LONG_LINES = 200

@@ -184,6 +184,19 @@ class Conversation:
             waiting += self._children.get(found[-1].id, ())
         return found[::-1]
 
+    def without_messages(self) -> Conversation:
+        """The same chat before anything was said in it."""
+        return Conversation(
+            self.id,
+            title=self.title,
+            system=self.system,
+            settings=self.settings,
+            model_path=self.model_path,
+            prompt_format=self.prompt_format,
+            draft=self.draft,
+            created=self.created,
+        )
+
     # ---- growing ----------------------------------------------------------
 
     def add_user(self, text: str, *, parent: Message | None) -> Message:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from llamachat import paths
 from llamachat.chat.conversation import Conversation
-from llamachat.chat.portable import loads
+from llamachat.chat.exchange.portable import loads
 from llamachat.errors import LlamachatError
 
 if TYPE_CHECKING:

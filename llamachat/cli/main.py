@@ -38,7 +38,7 @@ _COMMANDS = {
     "convert": _Place("convert", "convert", "Write a model in another format or type."),
     "quantize": _Place("convert", "quantize", "The same, by its better-known name."),
     "config": _Place("config_command", "config", "Show every option, and where it is set."),
-    "sessions": _Place("sessions", "sessions", "List, show or delete stored chats."),
+    "sessions": _Place("sessions", "sessions", "List, show, export, import or delete stored chats."),
 }
 
 

@@ -72,10 +72,13 @@ def new_files(
 
 def check_kind(path: Path) -> None:
     """``FileError`` for what is there and no file that may be replaced: a folder, a device, a pipe."""
-    if path.is_dir():
-        raise FileError(path, "is a folder; name a file to write")
-    if path.exists() and not path.is_file():  # /dev/null, most likely, which whoever may would lose
-        raise FileError(path, "is a device, a pipe or a socket; name a file to write")
+    try:
+        if path.is_dir():
+            raise FileError(path, "is a folder; name a file to write")
+        if path.exists() and not path.is_file():  # /dev/null, most likely, which whoever may would lose
+            raise FileError(path, "is a device, a pipe or a socket; name a file to write")
+    except OSError as error:
+        raise FileError(path, f"cannot be written: {reason_of(error)}") from None
 
 
 def _place(path: Path, target: Path, taken: str) -> None:

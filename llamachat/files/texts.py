@@ -29,25 +29,34 @@ def read_text(file: BinaryIO, shown: str = STANDARD_INPUT, *, zeros: bool = Fals
 
 
 def read_file(name: str, *, pipes: bool) -> bytearray:
-    """All that the file of this name (``~`` is resolved) holds; with ``pipes`` it may be whatever can be read.
-
-    ``FileError`` as in ``read_text``, and where there is no such file, or a folder. Without ``pipes`` nothing is waited
-    for that may never come.
+    """All that the file of this name holds, which is looked for as by ``find_file``. ``FileError`` as in ``read_text``,
+    and where the system refuses.
     """
-    path = Path(name)
+    path = find_file(name, pipes=pipes)
     try:
-        path = path.expanduser()
-        mode = path.stat().st_mode  # looked at first: opening a device can have effects
-        if stat.S_ISDIR(mode):
-            raise FileError(name, "a folder, not a text")
-        if not (pipes or stat.S_ISREG(mode)):
-            raise FileError(name, "a pipe or a device, not a text")
         with path.open("rb") as file:
             return read_text(file, name)
     except OSError as error:
         raise FileError(name, reason_of(error, path)) from None
+
+
+def find_file(name: str, *, pipes: bool) -> Path:
+    """The file of this name, whose ``~`` is resolved. With ``pipes`` it may be something that has to be waited for.
+
+    ``FileError`` where there is none, or a folder.
+    """
+    try:
+        path = Path(name).expanduser()
+        mode = path.stat().st_mode  # not by opening: that can have effects on a device
+    except OSError as error:
+        raise FileError(name, reason_of(error)) from None
     except (ValueError, RuntimeError) as error:  # a zero byte in the name; no home folder
         raise FileError(name, str(error)) from None
+    if stat.S_ISDIR(mode):
+        raise FileError(name, "a folder, not a text")
+    if not (pipes or stat.S_ISREG(mode)):
+        raise FileError(name, "a pipe or a device, not a text")
+    return path
 
 
 def read_line(file: BinaryIO, taken: int = 0, *, zeros: bool = False) -> bytearray:

@@ -26,6 +26,8 @@ COMMANDS: tuple[list[str], ...] = (
     ["sessions"],
     ["sessions", "list"],
     ["sessions", "show"],
+    ["sessions", "export"],
+    ["sessions", "import"],
     ["sessions", "delete"],
 )
 

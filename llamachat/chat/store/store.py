@@ -7,10 +7,11 @@ import logging
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from llamachat.chat.conversation import Conversation, Message, Status
+from llamachat.chat.store.arrivals import Arrival, add_all
 from llamachat.chat.store.backups import Backups, BackupThread
 from llamachat.chat.store.database import FILE_NAME, memory_database, open_database
 from llamachat.chat.store.failures import reason_of
@@ -223,18 +224,31 @@ class SessionStore:
         deletion = Pending()
         deletion.drop_session(session_id)
         with self._held():
-            self.check_deletable()
+            self.check_changeable("deleted")
             try:
                 deletion.write(self._connection)
             except sqlite3.Error as error:
-                raise StoreError(_not_deleted(reason_of(error))) from None
+                raise StoreError(_not_done("deleted", reason_of(error))) from None
             self._pending.withdraw_session(session_id)
             self._unknow(session_id)
 
-    def check_deletable(self) -> None:
-        """``StoreError`` if nothing can be deleted on disk, because the chats are only a copy in memory."""
+    def check_changeable(self, what: str) -> None:
+        """``StoreError`` if nothing can be ``what`` ("added", "deleted") on disk: the chats are a copy in memory."""
         if self._reason:
-            raise StoreError(_not_deleted(self._reason))
+            raise StoreError(_not_done(what, self._reason))
+
+    def add_now(self, chats: Sequence[Conversation]) -> list[Arrival]:
+        """Adds chats from elsewhere, all of them or none, and tells what became of each: see ``arrivals``.
+
+        They are on disk then, unless the store is in memory. ``StoreError`` if they cannot be written.
+        """
+        with self._held():
+            if not self.flush():
+                raise StoreError(_not_done("added", self._failing))
+            try:
+                return add_all(self._connection, chats)
+            except sqlite3.Error as error:
+                raise StoreError(_not_done("added", reason_of(error))) from None
 
     def flush(self) -> bool:
         """Writes everything that waits, in one transaction; False if it could not be written now."""
@@ -336,5 +350,5 @@ class SessionStore:
         self._failing = reason
 
 
-def _not_deleted(reason: str) -> str:
-    return f"nothing was deleted: the chats cannot be written now ({reason}); try again once that is over"
+def _not_done(what: str, reason: str) -> str:
+    return f"nothing was {what}: the chats cannot be written now ({reason}); try again once that is over"

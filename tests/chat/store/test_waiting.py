@@ -231,7 +231,7 @@ def test_deleting_now_or_not_at_all(store: SessionStore, other: sqlite3.Connecti
 def test_nothing_is_deleted_in_a_copy(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with closing(SessionStore(tmp_path / "file")) as store:
-        for deleting in (store.check_deletable, lambda: store.delete_now("a")):
+        for deleting in (lambda: store.check_changeable("deleted"), lambda: store.delete_now("a")):
             with pytest.raises(StoreError, match="nothing was deleted"):
                 deleting()
     with closing(SessionStore(None)) as store:  # memory is what was asked for
