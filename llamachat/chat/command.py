@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from llamachat.chat.conversation import Message
+    from llamachat.chat.path_completion import PathKind
     from llamachat.chat.session import ChatSession
+
+
+Result = TypeVar("Result")
 
 
 class Face(Protocol):
@@ -57,6 +61,12 @@ class Face(Protocol):
     def pick_model(self) -> None:
         """Shows the models to choose from."""
 
+    def take_time(self, label: str, work: Callable[[], Result], then: Callable[[Result], object]) -> None:
+        """Does ``work``, which may take long and touches nothing of the session, then ``then`` with what it returned.
+
+        What it raises is shown. The face may go on meanwhile: ``then`` comes where all else of the session is done.
+        """
+
     def fetch_model(self) -> None:
         """Fetches the default model and has the session open it."""
 
@@ -80,7 +90,7 @@ class Command:
 
     ``argument`` says what follows the name: empty for nothing, in brackets if it may be left out.
     ``complete`` gives whole arguments for what was typed so far. ``available`` says whether it makes
-    sense now, ``otherwise`` why not. ``takes_path``: the argument may be the path of a model, too.
+    sense now, ``otherwise`` why not. ``path`` says of what the argument may be the path.
     """
 
     name: str
@@ -91,7 +101,7 @@ class Command:
     complete: Complete = _nothing
     available: Available = _always
     otherwise: str = ""
-    takes_path: bool = False
+    path: PathKind | None = None
 
     @property
     def usage(self) -> str:

@@ -13,6 +13,7 @@ from llamachat.chat.conversation import Message, Role
 from llamachat.chat.info import NO_SYSTEM, beside, describe
 from llamachat.chat.model_names import model_names
 from llamachat.chat.names import NO_MODEL_HERE, find_model, find_session, model_files
+from llamachat.chat.path_completion import CHAT, MODEL, NEW_FILE
 from llamachat.chat.prompt_formats import FORMATS
 from llamachat.chat.shown_prompt import shown_prompt
 from llamachat.display import clean_line, counted
@@ -125,6 +126,18 @@ def _complete_examples(_session: ChatSession, _face: Face, typed: str) -> list[s
     from llamachat.chat.examples import example_names
 
     return [name for name in example_names() if name.startswith(typed)]
+
+
+def _export(session: ChatSession, face: Face, argument: str) -> None:
+    from llamachat.chat.exchange.commands import export
+
+    export(session, face, argument)
+
+
+def _import(session: ChatSession, face: Face, argument: str) -> None:
+    from llamachat.chat.exchange.commands import import_chats
+
+    import_chats(session, face, argument)
 
 
 # ---- messages ------------------------------------------------------------------
@@ -324,6 +337,9 @@ COMMANDS: tuple[Command, ...] = (
             available=_has_messages, otherwise=_NOTHING),
     Command("delete", "Delete this chat, or another, after asking.", _delete, "[TITLE]", complete=_complete_sessions),
     Command("examples", "Add the example chats to yours.", _examples, "[NAME]", complete=_complete_examples),
+    Command("export", "Write this chat to a file: .json holds all of it, .md and .txt what is visible.", _export,
+            "[FILE]", available=_has_messages, otherwise=_NOTHING, path=NEW_FILE),
+    Command("import", "Add the chats in a file: of llamachat, or of ChatGPT's export.", _import, "FILE", path=CHAT),
     Command("regenerate", "Ask for another answer; the one before stays beside it.", _regenerate,
             aliases=("again", "retry"), available=_has_messages, otherwise=_NOTHING),
     Command("continue", "Let the last answer go on where it ended.", _continue,
@@ -351,7 +367,7 @@ COMMANDS: tuple[Command, ...] = (
             complete=preset_command.complete),
     Command("system", "Change the system prompt of this chat ('-' for the model's own).", _system, "[TEXT]"),
     Command("model", "Open another model: a file, or a name in the models folder.", _model, "[FILE|NAME]",
-            complete=_complete_models, takes_path=True),
+            complete=_complete_models, path=MODEL),
     Command("pull", "Fetch the default model, and open it.", lambda _, face, __: face.fetch_model()),
     Command("format", "Show or change the prompt format of this chat.", _format, "[NAME]", complete=_complete_formats),
     Command("prompt", "Show the exact prompt, with its control tokens.", _prompt,

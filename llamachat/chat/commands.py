@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from llamachat.chat.command import Command, Face
 from llamachat.chat.command_line import as_message, as_typed, is_command
 from llamachat.chat.command_table import COMMANDS, command_named, find_command
-from llamachat.chat.path_completion import complete_path
+from llamachat.chat.path_completion import TypedPath
 from llamachat.errors import LlamachatError
 
 if TYPE_CHECKING:
@@ -56,14 +56,18 @@ def complete_line(session: ChatSession, face: Face, line: str) -> list[str]:
     return [f"/{command.name} {whole}" for whole in command.complete(session, face, argument.lstrip())]
 
 
-def path_typed(line: str) -> str | None:
+def path_typed(line: str) -> TypedPath | None:
     """The end of a line that may be a path, as far as it is typed; None where no path belongs."""
     name, space, argument = line.lstrip().removeprefix("/").partition(" ")
     command = command_named(name)
-    return argument.lstrip() if space and command is not None and command.takes_path else None
+    if not space or command is None or command.path is None:
+        return None
+    return TypedPath(argument.lstrip(), command.path)
 
 
 def complete_path_line(line: str) -> list[str]:
     """Whole lines that one ending in a path may become. It reads a folder, which may take long."""
     typed = path_typed(line)
-    return [line.removesuffix(typed) + path for path in complete_path(typed).paths[:_MOST_PATHS]] if typed else []
+    if typed is None or not typed.text:
+        return []
+    return [line.removesuffix(typed.text) + path for path in typed.completions().paths[:_MOST_PATHS]]

@@ -1,8 +1,9 @@
-"""Completing the path of a model that is being typed. It reads folders, which may take long: see ``PathLookup``."""
+"""Completing a path that is being typed. It reads folders, which may take long: see ``PathLookup``."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -12,7 +13,40 @@ from llamachat.weights.collection import offered_names
 from llamachat.weights.folders import begins_as_gguf
 
 _ENTRIES_LIMIT = 50_000
-"""Entries of a folder that are looked at: a tenth of a second. Nobody looks for a model among more."""
+"""Entries of a folder that are looked at: a tenth of a second. Nobody looks for a file among more."""
+
+IsOffered = Callable[[os.DirEntry[str]], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class PathKind:
+    """What a path is wanted for: which files are proposed, of the folder that has these names."""
+
+    offered: Callable[[Sequence[str]], IsOffered]
+    is_new: bool = False  #: whether the file need not be there: then what is typed may be all of it
+
+
+def _models(names: Sequence[str]) -> IsOffered:
+    """A file is a model by its name; without an ending, as in the caches of Ollama and Hugging Face, by its bytes."""
+    models = offered_names(list(names))
+    return lambda entry: entry.name in models or ("." not in entry.name and begins_as_gguf(Path(entry)))
+
+
+MODEL = PathKind(_models)
+CHAT = PathKind(lambda _: lambda entry: entry.name.lower().endswith(".json"))
+NEW_FILE = PathKind(lambda _: lambda _entry: False, is_new=True)  # one that is there would be replaced
+
+
+@dataclass(frozen=True, slots=True)
+class TypedPath:
+    """A path as far as it is typed, and what it is wanted for."""
+
+    text: str
+    kind: PathKind = MODEL
+
+    def completions(self) -> PathCompletions:
+        """What it may become. A folder is read, which may take long."""
+        return complete_path(self.text, self.kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +55,11 @@ class PathCompletions:
 
     paths: tuple[str, ...] = ()
     common: str = ""
-    is_folder: bool = False  #: whether it is the path of a folder as it stands
+    is_whole: bool = False  #: whether it has a meaning as it stands: it is the path of a folder, or of a new file
 
 
-def complete_path(typed: str) -> PathCompletions:
-    """The folders and model files whose paths begin as ``typed``, written in its way (``~`` stays).
+def complete_path(typed: str, kind: PathKind = MODEL) -> PathCompletions:
+    """The folders and files of a kind whose paths begin as ``typed``, written in its way (``~`` stays).
 
     Names that begin with a dot are left out unless one is typed, and those that could steer a terminal. What cannot
     be read completes nothing.
@@ -37,10 +71,10 @@ def complete_path(typed: str) -> PathCompletions:
     try:
         with os.scandir(folder or ".") as entries:
             found = list(islice(entries, _ENTRIES_LIMIT + 1))
-        is_folder = bool(slash) and (not begun or os.path.isdir(folder + begun))  # noqa: PTH112 - as above
+        is_whole = kind.is_new or (bool(slash) and (not begun or os.path.isdir(folder + begun)))  # noqa: PTH112 - as above
     except (OSError, ValueError):  # ValueError: a zero byte
         return PathCompletions(common=typed)
-    models = offered_names([entry.name for entry in found])
+    is_offered = kind.offered([entry.name for entry in found])
     names = [
         name
         for entry in found
@@ -48,23 +82,19 @@ def complete_path(typed: str) -> PathCompletions:
         and (begun.startswith(".") or not entry.name.startswith("."))
         and clean(entry.name).strip() == entry.name
         and not set("\t\n") & set(entry.name)
-        and (name := _offered(entry, models))
+        and (name := _offered(entry, is_offered))
     ]
     paths = tuple(before + slash + name for name in sorted(names, key=lambda name: (name.casefold(), name)))
     if not paths or len(found) > _ENTRIES_LIMIT:  # those that were not looked at may not agree
-        return PathCompletions(paths, typed, is_folder)
-    return PathCompletions(paths, os.path.commonprefix(paths), is_folder)  # noqa: RUF071 - letters, not parts
+        return PathCompletions(paths, typed, is_whole)
+    return PathCompletions(paths, os.path.commonprefix(paths), is_whole)  # noqa: RUF071 - letters, not parts
 
 
-def _offered(entry: os.DirEntry[str], models: set[str]) -> str:
-    """How a folder or a model file is shown; empty for what is neither.
-
-    A file is a model by its name; without an ending, as in the caches of Ollama and Hugging Face, by its first bytes.
-    """
+def _offered(entry: os.DirEntry[str], is_offered: IsOffered) -> str:
+    """How a folder or a file is shown; empty for what is not proposed."""
     try:
         if entry.is_dir():
             return f"{entry.name}/"
-        is_model = entry.name in models or ("." not in entry.name and begins_as_gguf(Path(entry)))
-        return entry.name if is_model and entry.is_file() else ""
+        return entry.name if is_offered(entry) and entry.is_file() else ""
     except OSError:
         return ""

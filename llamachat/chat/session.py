@@ -137,8 +137,12 @@ class ChatSession(SessionWork):
         """Takes over what other windows wrote since; True if anything changed (the list or this chat)."""
         changed = self.store.changed()
         if changed or self.answered_elsewhere:  # a window that was killed says nothing more
-            changed |= self.store.update(self.conversation, own=[self.answering.id] if self.answering else [])
+            changed |= self.take_in_arrivals()
         return changed
+
+    def take_in_arrivals(self) -> bool:
+        """Takes over what was added to the store from a file; True if it changed this chat."""
+        return self.store.update(self.conversation, own=[self.answering.id] if self.answering else [])
 
     # ---- conversation -------------------------------------------------------
 

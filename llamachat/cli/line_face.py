@@ -8,7 +8,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, TextIO, TypeVar
 
 from llamachat import paths
 from llamachat.chat.commands import COMMANDS
@@ -24,6 +24,8 @@ from llamachat.errors import LlamachatError
 
 if TYPE_CHECKING:
     from llamachat.chat.store import SessionSummary
+
+Result = TypeVar("Result")
 
 _KEYS = f"""\
 Enter sends; Alt+Enter or Ctrl+J makes a new line; {QUOTES} begins and ends a message of several lines.
@@ -142,6 +144,16 @@ class LineFace:
         chosen = self._pick("Which model?", model_names(files))
         if chosen is not None:
             self._session.open_file(files[chosen])
+
+    def take_time(self, label: str, work: Callable[[], Result], then: Callable[[Result], object]) -> None:
+        """Does it at once; at a terminal Ctrl+C gives it up, and the chat goes on."""
+        try:
+            result = work()
+        except KeyboardInterrupt:
+            if not is_terminal(sys.stdin):
+                raise
+            raise LlamachatError(f"{label} was given up") from None
+        then(result)
 
     def fetch_model(self) -> None:
         """Fetches the default model, which Ctrl+C stops, and opens it."""

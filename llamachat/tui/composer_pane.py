@@ -10,6 +10,7 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Static, TextArea
 
+from llamachat.chat.path_completion import TypedPath
 from llamachat.display import clean_line
 from llamachat.tui.composer import Composer
 from llamachat.tui.path_lookup import PathLookup
@@ -34,7 +35,7 @@ class Proposal:
 
 
 Propose = Callable[[str], list[Proposal]]
-PathTyped = Callable[[str], str | None]
+PathTyped = Callable[[str], TypedPath | None]
 """The end of a line that may be a path; None where no path belongs."""
 
 
@@ -78,7 +79,7 @@ class ComposerPane(Vertical):
         self._refused: str | None = None  #: the text that the trouble below is about
         self._looked_at = ""
         self._paths = PathLookup(self)
-        self._path: str | None = None  #: the end of the line, as long as it is looked up what path it may become
+        self._path: TypedPath | None = None  #: the end of the line, as long as it is looked up what path it may become
         self._tab_waits = False  #: for that
         self._menu_closed = False  #: by Escape
 
@@ -218,8 +219,9 @@ class ComposerPane(Vertical):
         found = self._propose(text) if is_command else []
         self._tab_waits = self._menu_closed = False
         self._show_proposals(found)
-        typed = self._path_typed(text) if is_command else None
-        self._path = typed if typed or not found else None  # where nothing is typed, the models folder goes first
+        self._path = self._path_typed(text) if is_command else None
+        if self._path is not None and not self._path.text and found:
+            self._path = None  # where nothing is typed, the models folder goes first
         if self._path is not None:
             self._paths.ask(self._path)
 
@@ -239,8 +241,9 @@ class ComposerPane(Vertical):
         if event.typed != self._path or line != self._looked_at:
             return
         self._path = None
-        before = line[: len(line) - len(event.typed)]
-        shown = len("".join(event.typed.rpartition("/")[:2]))  # of a path its name is enough, and fits
+        typed = event.typed.text
+        before = line[: len(line) - len(typed)]
+        shown = len("".join(typed.rpartition("/")[:2]))  # of a path its name is enough, and fits
         paths = [
             Proposal(before + path, label=path[shown:], is_folder=path.endswith("/"))
             for path in event.completions.paths[:_MOST_PATHS]
@@ -248,7 +251,7 @@ class ComposerPane(Vertical):
         if paths:
             current = self.query_one("#proposals", RowList).current
             found = [*self._proposals.values(), *paths]
-            self._show_proposals(found, keep=current.key if current else "", as_it_stands=event.completions.is_folder)
+            self._show_proposals(found, keep=current.key if current else "", as_it_stands=event.completions.is_whole)
         if self._tab_waits:
             self._tab_waits = False
             self._menu_key("tab")

@@ -14,6 +14,7 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Input, Static, TextArea
 
+from llamachat.chat.path_completion import TypedPath
 from llamachat.display import clean, clean_line
 from llamachat.tui.path_lookup import PathLookup
 from llamachat.tui.row_list import Row, RowList
@@ -208,15 +209,16 @@ class ModelFileScreen(Dialog[Path]):
 
     def action_complete(self) -> None:
         """Looks up what the typed path may become."""
-        self._paths.ask(self.query_one(Input).value)
+        self._paths.ask(TypedPath(self.query_one(Input).value))
 
     def on_path_lookup_found(self, event: PathLookup.Found) -> None:
         """Writes what all of them have in common, and shows them if there are several."""
-        if event.typed != self.query_one(Input).value:
+        typed = event.typed.text
+        if typed != self.query_one(Input).value:
             return
         self._write(event.completions.common)
         paths = event.completions.paths
-        folder = len("".join(event.typed.rpartition("/")[:2]))
+        folder = len("".join(typed.rpartition("/")[:2]))
         candidates = self.query_one("#candidates", RowList)
         candidates.set_rows([Row(path, path[folder:]) for path in paths[:_MOST_CANDIDATES]])
         candidates.set_class(len(paths) > 1, "-open")

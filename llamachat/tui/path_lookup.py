@@ -8,7 +8,7 @@ from contextlib import suppress
 from textual.message import Message
 from textual.message_pump import MessagePump
 
-from llamachat.chat.path_completion import PathCompletions, complete_path
+from llamachat.chat.path_completion import PathCompletions, TypedPath
 
 _MOST_THREADS = 4
 
@@ -23,7 +23,7 @@ class PathLookup:
     class Found(Message):
         """What a path may become that was typed."""
 
-        def __init__(self, typed: str, completions: PathCompletions) -> None:
+        def __init__(self, typed: TypedPath, completions: PathCompletions) -> None:
             super().__init__()
             self.typed = typed
             self.completions = completions
@@ -31,10 +31,10 @@ class PathLookup:
     def __init__(self, asker: MessagePump) -> None:
         self._asker = asker
         self._lock = threading.Lock()
-        self._asked: str | None = None  #: what no thread has taken yet
+        self._asked: TypedPath | None = None  #: what no thread has taken yet
         self._n_threads = 0
 
-    def ask(self, typed: str) -> None:
+    def ask(self, typed: TypedPath) -> None:
         """Begins to look what a path may become, as soon as a thread has time; what nobody has begun is forgotten."""
         with self._lock:
             self._asked = typed
@@ -49,6 +49,6 @@ class PathLookup:
                 if typed is None:
                     self._n_threads -= 1
                     return
-            found = complete_path(typed)
+            found = typed.completions()
             with suppress(RuntimeError):  # the screen has ended meanwhile
                 self._asker.post_message(self.Found(typed, found))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
 from llamachat.chat import commands, preset_command
@@ -12,6 +15,7 @@ from llamachat.chat.model_names import model_names
 from llamachat.chat.session import Progress
 from llamachat.display import clean_line
 from llamachat.errors import LlamachatError
+from llamachat.tui.composer_pane import ComposerPane
 from llamachat.tui.row_list import Row
 from llamachat.tui.words import day_group, file_size, local_day, phase_words
 
@@ -20,6 +24,8 @@ if TYPE_CHECKING:
     from llamachat.tui.chat_view import ChatView
     from llamachat.tui.dialogs import Dialog
     from llamachat.tui.palette import Entry
+
+Result = TypeVar("Result")
 
 _OTHER_FILE = "\0other"
 _OPENABLE = ("http", "https", "mailto")
@@ -157,6 +163,33 @@ class ScreenFace:
         if self._screen.program.models is None:
             raise LlamachatError("there is no models folder here to fetch into")
         self._screen.program.offer_model(fetch=True)
+
+    def take_time(self, label: str, work: Callable[[], Result], then: Callable[[Result], object]) -> None:
+        """Says what is going on, and does the work on a thread that nothing waits for."""
+        screen = self._screen
+
+        async def done(result: Result) -> None:
+            screen.say_notice("")
+            screen.query_one(ComposerPane).flush_draft()  # of this chat: another may be opened
+            screen.try_to(lambda: then(result))
+            await screen.after_operation()
+
+        async def fail(error: Exception) -> None:
+            if not isinstance(error, LlamachatError):
+                raise error
+            screen.say_error(str(error))
+
+        def run() -> None:
+            answer: Callable[[], Awaitable[None]]
+            try:
+                answer = partial(done, work())
+            except Exception as error:  # on the screen's thread it ends the program, as others do
+                answer = partial(fail, error)
+            with suppress(RuntimeError):  # the screen has ended meanwhile
+                screen.call_later(answer)
+
+        screen.say_notice(f"{label} …")
+        threading.Thread(target=run, name="llamachat-work", daemon=True).start()
 
     # ---- beyond the Face ------------------------------------------------------
 

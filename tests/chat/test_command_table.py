@@ -76,8 +76,11 @@ def test_what_makes_no_sense_says_so(session: ChatSession, face: NotingFace, com
             assert str(caught.value) == known.otherwise
 
 
-def test_every_command_can_be_typed(talk: ChatSession, face: NotingFace) -> None:
+def test_every_command_can_be_typed(
+    talk: ChatSession, face: NotingFace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """No command falls over its own feet: each does something or says one line."""
+    monkeypatch.chdir(tmp_path)  # one of them writes files
     for command in COMMANDS:
         for argument in ("", " x", " 1", " \x1b[31m"):
             error = _refusal(talk, face, f"/{command.name}{argument}")

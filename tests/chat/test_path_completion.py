@@ -1,4 +1,4 @@
-"""Completing the path of a model: folders, and the files that stand for one."""
+"""Completing a path: folders, and the files that stand for a model, or may hold chats."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from llamachat.chat import path_completion
-from llamachat.chat.path_completion import PathCompletions, complete_path
+from llamachat.chat.path_completion import CHAT, MODEL, NEW_FILE, PathCompletions, complete_path
 
 
 @pytest.fixture(autouse=True)
@@ -66,8 +66,19 @@ def test_a_file_without_an_ending_is_told_by_its_first_bytes() -> None:
 
 def test_the_path_of_a_folder_is_told() -> None:
     _make("sub/x.gguf", "file.gguf")
-    told = {typed: complete_path(typed).is_folder for typed in ("./sub", "sub/", "~/", "./su", "./file.gguf", "sub")}
+    told = {typed: complete_path(typed).is_whole for typed in ("./sub", "sub/", "~/", "./su", "./file.gguf", "sub")}
     assert told == {"./sub": True, "sub/": True, "~/": True, "./su": False, "./file.gguf": False, "sub": False}
+
+
+def test_each_kind_of_path_has_files_of_its_own() -> None:
+    _make("a.gguf", "b.json", "c.JSON", "d.md", "e", "sub/x", ".hidden.json")
+    os.mkfifo("pipe.json")
+    assert complete_path("", MODEL).paths == ("a.gguf", "sub/")
+    assert complete_path("", CHAT).paths == ("b.json", "c.JSON", "sub/")
+    assert complete_path("", NEW_FILE).paths == ("sub/",)
+    told = {kind: complete_path("su", kind).is_whole for kind in (MODEL, CHAT, NEW_FILE)}
+    assert told == {MODEL: False, CHAT: False, NEW_FILE: True}  # a new file may have any name
+    assert complete_path("b", CHAT).common == "b.json"
 
 
 def test_where_not_all_were_looked_at_nothing_is_said_to_be_common(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,9 +7,11 @@ import json
 import os
 import signal
 import sys
+import time
 from contextlib import closing
 from pathlib import Path
 
+from llamachat.chat.exchange import reading
 from llamachat.chat.session import ChatSession
 from llamachat.chat.store import SessionStore
 from llamachat.cli import line_mode
@@ -23,11 +25,21 @@ def talk() -> int:
     data, options = Path(sys.argv[1]), json.loads(sys.argv[2])
     if step := options.pop("hang_up_at_step", 0):
         _hang_up_at(step)
+    if folder := options.pop("folder", ""):
+        os.chdir(folder)
+    if options.pop("slow_import", False):
+        setattr(reading, "chats_in", _take_time)  # noqa: B010 - a function of a module, for the type checker
     source = None if options.pop("no_model", False) else ModelSource(Path("/models/scripted.gguf"))
     with closing(ChatSession(SessionStore(data), ScriptedEngine(**options))) as session:
         if len(sys.argv) > 3:
             session.open(session.sessions()[0].id)
         return line_mode.run(session, source, data)
+
+
+def _take_time(_data: object) -> list[object]:
+    print("taking its time", flush=True)
+    time.sleep(60)
+    return []
 
 
 def _hang_up_at(number: int) -> None:

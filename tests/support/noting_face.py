@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from llamachat.chat.conversation import Message
 from llamachat.errors import LlamachatError
@@ -64,6 +65,10 @@ class NotingFace:
 
     def pick_model(self) -> None:
         self.done.append("pick model")
+
+    def take_time(self, label: str, work: Callable[[], Any], then: Callable[[Any], object]) -> None:
+        self.done.append(label)
+        then(work())
 
     def fetch_model(self) -> None:
         self.done.append("fetch model")

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 from textual.events import Key, Paste
 
-from llamachat.chat.path_completion import PathCompletions, complete_path
-from llamachat.tui import path_lookup
+from llamachat.chat.path_completion import PathCompletions, TypedPath, complete_path
 from llamachat.tui.row_list import RowList
 from tests.support.chat_app import Chat, open_chat
 
@@ -118,11 +117,11 @@ async def test_tab_opens_the_proposals_again_that_escape_closed() -> None:
 async def test_folders_that_do_not_answer_hold_nothing_up(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     answers = threading.Event()
 
-    def stuck(typed: str) -> PathCompletions:
+    def stuck(typed: TypedPath) -> PathCompletions:
         answers.wait(20)
-        return complete_path(typed)
+        return complete_path(typed.text, typed.kind)
 
-    monkeypatch.setattr(path_lookup, "complete_path", stuck)
+    monkeypatch.setattr(TypedPath, "completions", stuck)
     async with open_chat() as chat:
         await chat.type("/model ")
         begun = time.monotonic()
