@@ -18,7 +18,7 @@ from llamachat.chat.names import NO_MODEL_HERE, model_files
 from llamachat.chat.session import ChatSession
 from llamachat.cli.failures import soft_signals
 from llamachat.cli.line_reader import QUOTES, Reader
-from llamachat.cli.status_line import is_terminal
+from llamachat.cli.status_line import StatusLine, is_terminal
 from llamachat.display import clean, clean_line
 from llamachat.errors import LlamachatError
 
@@ -148,7 +148,9 @@ class LineFace:
     def take_time(self, label: str, work: Callable[[], Result], then: Callable[[Result], object]) -> None:
         """Does it at once; at a terminal Ctrl+C gives it up, and the chat goes on."""
         try:
-            result = work()
+            with StatusLine(after_s=0.0) as line:
+                line.show(f"{label} …")
+                result = work()
         except KeyboardInterrupt:
             if not is_terminal(sys.stdin):
                 raise

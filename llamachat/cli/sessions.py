@@ -16,6 +16,7 @@ from llamachat.cli.failures import FAILED, OK, error_line, note, tell
 from llamachat.cli.help import CONTEXT, HelpCommand, HelpMixin
 from llamachat.cli.invocation import Invocation
 from llamachat.cli.options import FOLDERS, PROGRAM, Option, flag, with_options
+from llamachat.cli.status_line import StatusLine
 from llamachat.cli.table import print_table
 from llamachat.display import clean_line, counted
 from llamachat.errors import FileError
@@ -183,10 +184,12 @@ def import_(context: click.Context, /, file: tuple[str, ...], **_options: object
         for name in file:
             shown = STANDARD_INPUT if name == _STANDARD else name
             try:
-                if name == _STANDARD:
-                    imported = import_text(store, read_text(sys.stdin.buffer), shown)
-                else:
-                    imported = import_file(store, name, pipes=True)
+                with StatusLine(after_s=0.0) as line:
+                    line.show(f"importing {shown} …")
+                    if name == _STANDARD:
+                        imported = import_text(store, read_text(sys.stdin.buffer), shown)
+                    else:
+                        imported = import_file(store, name, pipes=True)
             except FileError as error:  # the other files may be good
                 tell(error_line(error))
                 status = FAILED

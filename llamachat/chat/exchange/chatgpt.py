@@ -9,6 +9,7 @@ becomes one.
 from __future__ import annotations
 
 import hashlib
+import re
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,7 @@ much of little."""
 _MOST_TITLE = 200
 _BETWEEN = "\n\n"  # the steps of an answer
 _TEXTS = ("text", "multimodal_text")
+_CITATION = re.compile("\ue200(?:file)?cite\ue202[^\ue200\ue201]*\ue201")  # a mark that stood for a link
 _ATTACHMENT = "(an attachment)"  #: stands for a question that is nothing but a picture or a file
 _NO_QUESTION = "(no question)"  #: stands before an answer that begins a chat
 _STATUS = {
@@ -119,6 +121,7 @@ def _read_turn(node: Fields, created: float) -> _Turn | None:
         author not in tuple(Role)
         or content.get("content_type") not in _TEXTS
         or message.get("recipient", str, "all") != "all"  # a tool
+        or message.get("channel", str, "") == "analysis"
         or metadata.truth("is_visually_hidden_from_conversation")
     ):
         return None
@@ -147,7 +150,7 @@ def _text_of(parts: object, role: Role) -> str:
         others = others or isinstance(part, dict)
     if not texts and others and role is Role.USER:
         return _ATTACHMENT
-    return storable("\n".join(texts))
+    return storable(_CITATION.sub("", "\n".join(texts)))
 
 
 # ---- the tree ------------------------------------------------------------------

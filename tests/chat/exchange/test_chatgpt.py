@@ -79,7 +79,8 @@ def test_what_is_left_out_hands_its_followers_on() -> None:
             node("tool", "call", "tool", "found 3"),
             node("thought", "tool", "assistant", "hm", content={"content_type": "thoughts", "thoughts": []}),
             node("a", "thought", "assistant", "Green."),
-            node("a2", "tool", "assistant", "Black."),
+            node("analysis", "tool", "assistant", "They want tea.", channel="analysis"),
+            node("a2", "analysis", "assistant", "Black.", channel="final"),
             node("empty", "a", "assistant", "  "),
             node("nothing", "empty"),
             node("v", "nothing", "user", "Why?"),
@@ -102,7 +103,9 @@ def test_an_answer_in_steps_becomes_one() -> None:
     chat = from_chatgpt(chatgpt_chat(*nodes))
     assert _tree(chat) == [("u:q", ("a:Let me look.\n\nGreen.", ("u:Why?",)), ("a:Let me look.\n\nBlack.",))]
     assert _shown(chat)[1:] == ["Let me look.\n\nGreen.", "Why?"]
-    assert _shown(from_chatgpt(chatgpt_chat(*nodes, current_node="t"))) == ["q", "Let me look.\n\nBlack."]
+    later = node("w", None, "user", "another q")
+    assert _shown(from_chatgpt(chatgpt_chat(*nodes, later))) == ["another q"]
+    assert _shown(from_chatgpt(chatgpt_chat(*nodes, later, current_node="t"))) == ["q", "Let me look.\n\nBlack."]
     chat = from_chatgpt(chatgpt_chat(*nodes, node("x", "a1", "user", "Stop.")))  # a step that was left by a question
     assert _tree(chat)[0][1] == ("a:Let me look.", ("u:Stop.",))
     assert len(_tree(chat)[0]) == 4
@@ -122,6 +125,13 @@ def test_a_question_without_words() -> None:
     assert _tree(chat) == [
         ("u:(no question)", ("a:Hello!", ("u:(an attachment)", ("a:A cup.", ("u:Which tea?\nPlease.",)))))
     ]
+
+
+def test_marks_of_citations_are_no_text() -> None:
+    mark = "\ue200cite\ue202turn0search1\ue202turn0search2\ue201"
+    text = f"Green.{mark} Or black.\ue200filecite\ue202turn1file0\ue201 \ue200entity\ue202Assam\ue201 {mark[:-1]}"
+    chat = from_chatgpt(chatgpt_chat(node("u", None, "user", "q"), node("a", "u", "assistant", text)))
+    assert _shown(chat)[1] == f"Green. Or black. \ue200entity\ue202Assam\ue201 {mark[:-1]}"
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from llamachat.chat.exchange.reading import import_text
 from llamachat.chat.store import SessionStore
 from llamachat.chat.store.database import FILE_NAME
 from llamachat.errors import FileError, StoreError
-from tests.support.exchanged_chats import add, dialogue, gpt, rich_chat, texts, told
+from tests.support.exchanged_chats import add, dialogue, gpt, node, rich_chat, texts, told
 from tests.support.sessions import stored_rows
 
 
@@ -59,6 +59,16 @@ def test_a_second_time_changes_nothing(store: SessionStore, data_dir: Path, agai
         (arrival,) = import_text(store, dumps(chat).encode(), "x.json").arrivals
         assert (arrival.title, arrival.n_added, arrival.is_new) == ("Tïtle 🦙", 0, False)
         assert arrival.session_id == store.sessions()[0].id
+    assert stored_rows(data_dir / FILE_NAME) == before
+
+
+def test_a_second_time_changes_nothing_where_no_branch_was_chosen(store: SessionStore, data_dir: Path) -> None:
+    whole = gpt("Tea", "q", "a", current_node=None)
+    whole["mapping"]["other"] = node("other", "n0", "assistant", "b")
+    add(store, whole)
+    before = stored_rows(data_dir / FILE_NAME)
+    assert before["choices"] == []
+    assert add(store, whole).arrivals[0].n_added == 0
     assert stored_rows(data_dir / FILE_NAME) == before
 
 
