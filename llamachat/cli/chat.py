@@ -139,5 +139,6 @@ def _full_screen(session: ChatSession, source: ModelSource | None, invocation: I
         on_theme=lambda name: note_theme(invocation.data_dir, name),
         user_themes=paths.config_dir() / "themes",
         models=Shelf(invocation.data_dir),
+        keys=invocation.get("keymap"),
     )
     return run(app)

@@ -7,7 +7,7 @@ import gc
 import logging
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import ClassVar
 
@@ -27,6 +27,7 @@ from llamachat.signals import ENDING_SIGNALS
 from llamachat.tui.chat_screen import ChatScreen
 from llamachat.tui.composer_pane import ComposerPane
 from llamachat.tui.gone_terminal import patient
+from llamachat.tui.keys import KeysInForce, key_of
 from llamachat.tui.models import ModelShelf
 from llamachat.tui.prompt_text import safe_prompt
 from llamachat.tui.terminal_keys import teach_alt_enter, teach_whole_pastes
@@ -67,10 +68,12 @@ class ChatApp(App[int]):
         on_theme: Callable[[str], object] = lambda _name: None,
         user_themes: Path | None = None,
         models: ModelShelf | None = None,
+        keys: Mapping[str, str] | None = None,
     ) -> None:
         """``source`` is loaded once the screen is there. ``theme`` names one of the shipped themes or of those in the
         folder ``user_themes``; without, it is ``last_theme``, if that is still there. ``on_theme`` is told which one a
-        person chooses. ``models`` is where models are found and fetched.
+        person chooses. ``models`` is where models are found and fetched. ``keys`` are those that a person wants, by
+        the bindings' ids, separated by commas; what cannot be is said on the screen.
         """
         teach_alt_enter()
         super().__init__()
@@ -92,6 +95,30 @@ class ChatApp(App[int]):
             self._first_notices.append(str(self._no_theme(theme)))
         elif last_theme in self.shelf_of_themes.themes:
             self.theme = last_theme
+        self.keys = KeysInForce()
+        if keys:
+            self._set_keys(keys)
+
+    # ---- keys ---------------------------------------------------------------
+
+    def _set_keys(self, wanted: Mapping[str, str]) -> None:
+        from llamachat.tui.key_table import check
+
+        checked = check(wanted)
+        self.keys = checked.keys
+        self.set_keymap(self.keys.keymap)
+        if checked.problems:
+            self._first_notices.append(f"Keys: {checked.notice}")
+
+    async def _check_bindings(self, key: str, priority: bool = False) -> bool:
+        """Does what a key is bound to: first what a person has given it to, wherever the focus is. A text field, say,
+        has more keys than it tells."""
+        if not priority and self.keys.is_given(key):
+            for node, _ in self.screen._modal_binding_chain:
+                for binding in self.keys.given(type(node), key):
+                    if await self.run_action(binding.action, node):
+                        return True
+        return await super()._check_bindings(key, priority)
 
     # ---- themes -------------------------------------------------------------
 
@@ -138,6 +165,8 @@ class ChatApp(App[int]):
 
     async def on_event(self, event: Event) -> None:
         """Keys that come before there is anything to type into wait for it. Pastes are text, wherever they go."""
+        if isinstance(event, Key) and "+" in event.key and self.keys.is_given(event.key):
+            event.character = None  # some terminals tell the letter of Alt+N, too: it is not typed
         if isinstance(event, Paste):
             event.text = safe_prompt(without_sequences(event.text))
             if not event.text:
@@ -238,6 +267,10 @@ class ChatApp(App[int]):
         self.push_screen(HelpScreen(kinds, first))
 
     # ---- the way out ----------------------------------------------------------
+
+    def action_help_quit(self) -> None:
+        """Ctrl+C where it means nothing else. (Textual would cover the composer with a box.)"""
+        self.chat_screen.flash(f"{key_of(self, 'app.quit', '/quit')} quits")
 
     def copy_text(self, text: str) -> None:
         """Puts text on the clipboard of the terminal's machine (OSC 52), lone surrogates replaced."""

@@ -13,10 +13,11 @@ from llamachat.chat.conversation import Message, Role
 from llamachat.chat.session import ChatSession, Phase
 from llamachat.display import counted
 from llamachat.errors import LlamachatError
-from llamachat.tui.chat_view import WAITS_FOR_MODEL, ChatView
+from llamachat.tui.chat_view import ChatView
 from llamachat.tui.composer import Composer
 from llamachat.tui.composer_pane import ComposerPane, Proposal
 from llamachat.tui.dialogs import ConfirmScreen
+from llamachat.tui.keys import key_of
 from llamachat.tui.message_view import MessageView
 from llamachat.tui.panel_row import PanelRow
 from llamachat.tui.parameter_row import ParameterRow
@@ -46,7 +47,6 @@ class ChatScreen(ChatView):
         Binding("ctrl+o", "open_model", "Open a model", show=False, id="chat.open-model"),
         Binding("ctrl+end", "follow", "To the end of the chat", show=False, id="chat.end"),
         Binding("f1", "help", "Help", show=False, id="chat.help"),
-        Binding("ctrl+q", "app.quit", "Quit", show=False, id="chat.quit"),
     ]
 
     def __init__(self, session: ChatSession) -> None:
@@ -82,7 +82,7 @@ class ChatScreen(ChatView):
         pane.composer.history_of_prompts.add(event.text)
         await self.after_operation()
         if self.session.queued is not None and self.session.phase is Phase.NO_MODEL:
-            self.say_notice(WAITS_FOR_MODEL)
+            self.say_notice(self.waits_for_model)
 
     def _run_line(self, line: str) -> bool:
         try:
@@ -282,7 +282,8 @@ class ChatScreen(ChatView):
             self.session.stop()
             self.refresh_figures()
         else:
-            self.flash(STOPPED_THERE if self.session.answered_elsewhere else "^q quits")
+            quits = f"{key_of(self.app, 'app.quit', '/quit')} quits"
+            self.flash(STOPPED_THERE if self.session.answered_elsewhere else quits)
 
     def action_palette(self) -> None:
         """Opens the palette."""

@@ -20,11 +20,12 @@ from llamachat.engine.events import LoadFailed, Timings
 from llamachat.errors import LlamachatError
 from llamachat.tui.composer_pane import ComposerPane, Proposal
 from llamachat.tui.context_meter import ContextMeter
+from llamachat.tui.keys import Keys, key_hints, key_of
 from llamachat.tui.panes import Panes
 from llamachat.tui.sampling_panel import SamplingPanel
 from llamachat.tui.seen_only import SeenOnly
 from llamachat.tui.session_pane import SessionPane
-from llamachat.tui.status_line import Keys, StatusLine
+from llamachat.tui.status_line import StatusLine
 from llamachat.tui.transcript import Transcript
 from llamachat.tui.welcome import Welcome
 from llamachat.tui.words import phase_words
@@ -54,7 +55,6 @@ _AFTER_KEY = 0.025
 """A key's letter is drawn by then (7 ms in the median)."""
 _LOOK_AROUND = 2.0
 _RECALLED = 200  # questions of this chat, and of all others, that Up brings back
-WAITS_FOR_MODEL = "Your message waits for a model: /pull fetches a small one, ^o opens a file."
 
 
 class ChatView(Panes):
@@ -163,7 +163,7 @@ class ChatView(Panes):
         phase = self.session.phase
         failures = [e.message for e in self.session.drain() if isinstance(e, LoadFailed) and not e.cancelled]
         if failures:
-            self._next_key = " · ^o opens another model"
+            self._next_key = f" · {key_of(self, 'chat.open-model', '/model')} opens another model"
             self.program.model_failed(failures[-1])
         answering = phase is self.session.phase is Phase.DECODE
         await self.refresh_chat(figures=not answering or now - self._figures_drawn >= FIGURES_CADENCE)
@@ -227,7 +227,7 @@ class ChatView(Panes):
         pane = self.query_one(ComposerPane)
         pane.show_draft(self.session.draft)
         if is_long(self.session.draft):
-            self.say_notice(f"{len(self.session.draft):,} characters that were not sent: ^u takes them out, ^z back in")
+            self.say_notice(f"{len(self.session.draft):,} characters that were not sent{self._draft_keys()}")
         asked = self.try_to(lambda: self.session.questions(_RECALLED)) or []
         pane.composer.history_of_prompts.fill([as_typed(question) for question in asked])
 
@@ -249,7 +249,7 @@ class ChatView(Panes):
         meter.reused, meter.prompt = timings.reused_tokens, timings.prompt_tokens
         if not len(session.conversation):
             self.query_one(Welcome).show_session(session)
-        if session.queued is None and self.query_one(ComposerPane).trouble == WAITS_FOR_MODEL:
+        if session.queued is None and self.query_one(ComposerPane).trouble == self.waits_for_model:
             self.say_notice("")  # it waits no longer
         notices = session.take_notices()
         if notices:
@@ -273,6 +273,17 @@ class ChatView(Panes):
         self.refresh_status()
 
     # ---- saying ---------------------------------------------------------------
+
+    @property
+    def waits_for_model(self) -> str:
+        """What is said of a message that cannot be answered yet."""
+        key = key_of(self, "chat.open-model", "/model")
+        return f"Your message waits for a model: /pull fetches a small one, {key} opens a file."
+
+    def _draft_keys(self) -> str:
+        composer = self.query_one(ComposerPane).composer
+        keys = key_hints(composer, ("composer.delete-line", "takes them out"), ("composer.undo", "back in"))
+        return ": " + ", ".join(f"{key} {word}" for key, word in keys) if keys else ""
 
     def say_error(self, text: str) -> None:
         """Says under the composer what went wrong; empty takes it away."""
@@ -318,12 +329,11 @@ class ChatView(Panes):
         if not self.query_one(ComposerPane).leave_edit():
             return
         self.edited = message.id
-        whose = (
-            "your message: enter sends it as a new version"
-            if message.role is Role.USER
-            else "the answer: enter saves it"
+        pane = self.query_one(ComposerPane)
+        whose, does = (
+            ("your message", "sends it as a new version") if message.role is Role.USER else ("the answer", "saves it")
         )
-        self.query_one(ComposerPane).begin_edit(message.text, f"Editing {whose}, esc leaves it as it is")
+        pane.begin_edit(message.text, f"Editing {whose}: {pane.send_key} {does}, esc leaves it as it is")
 
     def propose(self, text: str) -> list[Proposal]:  # noqa: ARG002
         """What a line that is typed may become. Here nothing: who knows commands says more."""

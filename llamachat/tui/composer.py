@@ -13,23 +13,23 @@ from textual.document._edit import Edit
 from textual.message import Message
 from textual.widgets import TextArea
 
+from llamachat.tui.keys import key_hints
 from llamachat.tui.own_keys import run_own_binding
 from llamachat.tui.prompt_text import PasteFolds, PromptHistory, safe_prompt
 
 MAX_LINES = 10
-_HINTS = ("Ask anything. Enter sends, ^j new line, / commands", "Ask anything. / commands", "Ask anything")
+_SHORTER_HINTS = ("Ask anything. / commands", "Ask anything")
 
 
 class Composer(TextArea):
     """Enter sends, a few keys make a new line, up and down on the outer rows walk the history."""
 
     HELP = """\
-Write here. **Enter** sends (a running answer is ended, and stays as it is); **Ctrl+J**, **Alt+Enter** or
-**Shift+Enter** makes a new line. What is pasted never sends, and leaves a terminal's colours behind. **Up** on the
-first row brings back what you sent before, in other chats too; **Down** returns to your draft.
-**Ctrl+Z** undoes, **Ctrl+Y** does it again.
+Write here. {composer.send} sends (a running answer is ended, and stays as it is); {composer.newline*} makes a new line.
+What is pasted never sends, and leaves a terminal's colours behind. **Up** on the first row brings back what you sent
+before, in other chats too; **Down** returns to your draft.
 
-A line that begins with **/** is a command: **Tab** completes it, the path of a model too.
+A line that begins with **/** is a command: {composer.complete} completes it, the path of a model too.
 """
     BINDING_GROUP_TITLE = "Composer"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -39,6 +39,15 @@ A line that begins with **/** is a command: **Tab** completes it, the path of a 
         Binding("pageup", "screen.scroll_chat(-1)", "Scroll the chat up", show=False, id="composer.page-up"),
         Binding("pagedown", "screen.scroll_chat(1)", "Scroll the chat down", show=False, id="composer.page-down"),
         Binding("tab", "complete", "Complete a command, or next pane", show=False, id="composer.complete"),
+        Binding("ctrl+z", "undo", "Undo", show=False, id="composer.undo"),
+        Binding("ctrl+y", "redo", "Do it again", show=False, id="composer.redo"),
+        Binding(
+            "ctrl+u",
+            "delete_to_start_of_line",
+            "Delete to the start of the line",
+            show=False,
+            id="composer.delete-line",
+        ),
     ]
     DEFAULT_CSS = f"""
     Composer, Composer:focus {{
@@ -101,7 +110,11 @@ A line that begins with **/** is a command: **Tab** completes it, the path of a 
 
     def on_resize(self) -> None:
         """The hint in the empty composer is as long as there is room."""
-        self.placeholder = next(hint for hint in _HINTS if len(hint) < self.size.width or hint is _HINTS[-1])
+        keys = key_hints(self, ("composer.send", "sends"), ("composer.newline", "new line"))
+        pieces = ", ".join([*(f"{key} {word}" for key, word in keys), "/ commands"])
+        whole = f"Ask anything. {pieces[0].upper()}{pieces[1:]}"
+        fitting = (hint for hint in (whole, *_SHORTER_HINTS) if len(hint) < self.size.width)
+        self.placeholder = next(fitting, _SHORTER_HINTS[-1])
 
     # ---- keys ---------------------------------------------------------------
 
@@ -109,7 +122,12 @@ A line that begins with **/** is a command: **Tab** completes it, the path of a 
         if event.key.endswith("+\r"):  # Shift+Enter of terminals with xterm's modifyOtherKeys
             event.stop()
             event.prevent_default()
-            self.action_newline()
+            key = event.key.removesuffix("\r") + "enter"
+            if not await run_own_binding(self, event, key):
+                await run_own_binding(self, event, "shift+enter")
+        elif event.key == "enter" and self.menu("enter"):  # whatever else it does
+            event.stop()
+            event.prevent_default()
         elif not event.is_printable and not await run_own_binding(self, event) and event.key == "enter":
             event.prevent_default()  # the text area would insert a line
 

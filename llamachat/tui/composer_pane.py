@@ -13,6 +13,7 @@ from textual.widgets import Static, TextArea
 from llamachat.chat.path_completion import TypedPath
 from llamachat.display import clean_line
 from llamachat.tui.composer import Composer
+from llamachat.tui.keys import key_of
 from llamachat.tui.path_lookup import PathLookup
 from llamachat.tui.row_list import Row, RowList
 
@@ -100,6 +101,11 @@ class ComposerPane(Vertical):
         """The text area."""
         return self.query_one(Composer)
 
+    @property
+    def send_key(self) -> str:
+        """The key that hands over what is written."""
+        return key_of(self.composer, "composer.send", "(no key)")
+
     # ---- drafts -------------------------------------------------------------
 
     def on_text_area_changed(self, event: TextArea.Changed) -> None:
@@ -171,7 +177,7 @@ class ComposerPane(Vertical):
             self.end_edit()
             return True
         self._gives_up = True
-        self.show_trouble("Changed: enter saves it, the same key drops it", notice=True)
+        self.show_trouble(f"Changed: {self.send_key} saves it, the same key drops it", notice=True)
         return False
 
     def true_text(self, sent: str) -> str:

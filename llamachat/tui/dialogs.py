@@ -16,6 +16,7 @@ from textual.widgets import Input, Static, TextArea
 
 from llamachat.chat.path_completion import TypedPath
 from llamachat.display import clean, clean_line
+from llamachat.tui.keys import key_hints
 from llamachat.tui.path_lookup import PathLookup
 from llamachat.tui.row_list import Row, RowList
 
@@ -87,7 +88,7 @@ class ConfirmScreen(Dialog[bool]):
             yield Static(self._question, classes="heading", markup=False)
             if self._body:
                 yield Static(self._body, classes="body", markup=False)
-            yield self.keys_line(("y", "yes"), ("n", "no"))
+            yield self.keys_line(*key_hints(self, ("confirm.yes", "yes"), ("confirm.no", "no")))
 
     def action_agree(self) -> None:
         """Answers yes."""
@@ -137,7 +138,7 @@ class EditScreen(Dialog[str]):
             area.cursor_blink = False
             yield area
             yield Static("", classes="trouble", markup=False)
-            yield self.keys_line(("^s", "save"), ("esc", "cancel"))
+            yield self.keys_line(*key_hints(self, ("edit.save", "save")), ("esc", "cancel"))
 
     def action_cancel(self) -> None:
         """Leaves the text as it was; where it was changed, only the second time."""
@@ -205,7 +206,7 @@ class ModelFileScreen(Dialog[Path]):
             candidates.can_focus = False  # typing goes on; a click takes one
             yield candidates
             yield Static("", classes="trouble", markup=False)
-            yield self.keys_line(("enter", "open"), ("tab", "complete"), ("esc", "cancel"))
+            yield self.keys_line(("enter", "open"), *key_hints(self, ("file.complete", "complete")), ("esc", "cancel"))
 
     def action_complete(self) -> None:
         """Looks up what the typed path may become."""

@@ -18,6 +18,7 @@ from textual.widgets import Static
 from llamachat.display import clean_line
 from llamachat.errors import Cancelled, LlamachatError
 from llamachat.tui.dialogs import ModelFileScreen
+from llamachat.tui.keys import key_hints
 from llamachat.tui.models import ModelShelf
 from llamachat.tui.words import file_size, short_path
 
@@ -28,7 +29,7 @@ _BAR = 40
 class FirstRunScreen(Screen[Path]):
     """Answers with the model file to open; without an answer where a person goes on without a model."""
 
-    HELP = "**Enter** fetches a small model; **o** opens one that you have."
+    HELP = "{first-run.fetch} fetches a small model; {first-run.open} opens one that you have."
     BINDING_GROUP_TITLE = "First run"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "fetch", "Fetch the default model", show=False, id="first-run.fetch"),
@@ -69,12 +70,17 @@ class FirstRunScreen(Screen[Path]):
     def compose(self) -> ComposeResult:
         """The card."""
         back = "back to the chat" if self._has_model else "look at the chats without a model"
-        ways = [("o", f"open a model file ({FORMATS})"), ("esc", back), ("q", "quit")]
+        ways = [
+            *key_hints(self, ("first-run.open", f"open a model file ({FORMATS})")),
+            ("esc", back),
+            *key_hints(self, ("first-run.quit", "quit")),
+        ]
         if self._shelf is not None:
-            ways.insert(0, ("enter", f"fetch {clean_line(self._shelf.offer, 80)}"))
+            ways = [*key_hints(self, ("first-run.fetch", f"fetch {clean_line(self._shelf.offer, 80)}")), *ways]
         heading = "Another model" if self._has_model else "No model yet."
         lines = [Content.assemble(("llamachat", "bold $accent")), Content(), Content(heading), Content()]
-        lines += [Content.assemble((f"{key:<8}", "$text"), (word, "$soft")) for key, word in ways]
+        width = max(8, *(len(key) + 2 for key, _ in ways))
+        lines += [Content.assemble((f"{key:<{width}}", "$text"), (word, "$soft")) for key, word in ways]
         if self._shelf is not None:
             lines += [Content(), Content.assemble((f"Models go to {short_path(self._shelf.folder)}", "$faint"))]
         with Vertical(id="card"):
@@ -117,10 +123,16 @@ class FirstRunScreen(Screen[Path]):
         try:
             path = self._shelf.fetch(self._tell, self._cancel.is_set)
         except Cancelled:
-            problem = "stopped; enter fetches it again"
+            problem = "stopped" + self._keys("; ", ("first-run.fetch", "fetches it again"))
         except LlamachatError as error:
-            problem = f"{error} · enter tries again, o opens a file"
+            problem = f"{error}" + self._keys(
+                " · ", ("first-run.fetch", "tries again"), ("first-run.open", "opens a file")
+            )
         self.app.call_from_thread(self._fetched, path, problem)
+
+    def _keys(self, before: str, *wanted: tuple[str, str]) -> str:
+        words = ", ".join(f"{key} {word}" for key, word in key_hints(self, *wanted))
+        return before + words if words else ""
 
     def _tell(self, done: int, total: int) -> None:
         self.post_message(self.Progressed(done, total))

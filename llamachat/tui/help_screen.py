@@ -11,37 +11,21 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
+from textual.dom import DOMNode
+from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Static
 
 from llamachat.chat.commands import COMMANDS
 from llamachat.tui.dialogs import Dialog
+from llamachat.tui.keys import KeysInForce, key_name, key_word, keys_in_force
 
 _KEY_WIDTH = 26
 _WIDTH = 92
-_NAMES = {
-    "escape": "esc",
-    "pageup": "pgup",
-    "pagedown": "pgdn",
-    "plus": "+",
-    "up": "↑",
-    "down": "↓",
-    "left": "←",
-    "right": "→",
-    "delete": "del",
-}
+_PLACEHOLDER = re.compile(r"\{([a-z.-]+)(\*?)\}")
 
 
-def key_name(key: str) -> str:
-    """A key as a person reads it: ``^p``, ``alt+enter``, ``F1``."""
-    *modifiers, last = key.strip().split("+")
-    last = _NAMES.get(last, last.upper() if re.fullmatch(r"f\d+", last) else last)
-    if modifiers == ["ctrl"] and len(last) == 1:
-        return f"^{last}"
-    return "+".join([*modifiers, last])
-
-
-def own_bindings(kind: type[Widget]) -> list[Binding]:
+def own_bindings(kind: type[DOMNode]) -> list[Binding]:
     """The bindings that our own classes among ``kind`` and its bases give, with an id."""
     found: list[Binding] = []
     for base in kind.__mro__:
@@ -66,12 +50,27 @@ def section(title: str, text: str, keys: Mapping[str, str], width: int) -> Conte
     return Content("\n").join(lines)
 
 
-def keys_of(kind: type[Widget]) -> dict[str, str]:
+def keys_of(kind: type[DOMNode], keys: KeysInForce) -> dict[str, str]:
     """Keys and what they do; several keys for the same stand together."""
-    keys: dict[str, list[str]] = {}
+    named: dict[str, list[str]] = {}
     for binding in own_bindings(kind):
-        keys.setdefault(binding.description, []).extend(key_name(key) for key in binding.key.split(","))
-    return {" ".join(names): words for words, names in keys.items()}
+        names = [key_name(key) for key in keys.of(kind, binding.id or "")]
+        if names:
+            named.setdefault(binding.description, []).extend(names)
+    return {" ".join(names): words for words, names in named.items()}
+
+
+def with_keys(text: str, kind: type[Widget], keys: KeysInForce) -> str:
+    """A help text with keys in place of ids in braces: the first of ``{composer.newline}``, all of
+    ``{composer.newline*}``."""
+
+    def words(found: re.Match[str]) -> str:
+        names = [f"**{key_word(key)}**" for key in keys.of(kind, found[1])] or ["(no key)"]
+        if not found[2]:
+            return names[0]
+        return " or ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+
+    return _PLACEHOLDER.sub(words, text)
 
 
 def _bold_words(text: str) -> Content:
@@ -105,12 +104,16 @@ class HelpScreen(Dialog[None]):
             yield self.keys_line(("↑↓", "scroll"), ("esc", "close"))
 
     def _parts(self, width: int) -> list[Content]:
-        parts = [
-            section(kind.__dict__["BINDING_GROUP_TITLE"], kind.__dict__.get("HELP") or "", keys_of(kind), width)
-            for kind in self._kinds
-        ]
+        parts = [section(kind.__dict__["BINDING_GROUP_TITLE"], *self._part(kind), width) for kind in self._kinds]
         usage = {command.usage: command.help for command in COMMANDS}
         return [*parts, section("Commands, typed in the composer", "", usage, width)]
+
+    def _part(self, kind: type[Widget]) -> tuple[str, dict[str, str]]:
+        in_force = keys_in_force(self)
+        keys = keys_of(kind, in_force)
+        if issubclass(kind, Screen):  # the application's own work wherever those of the screen do
+            keys |= keys_of(type(self.app), in_force)
+        return with_keys(kind.__dict__.get("HELP") or "", kind, in_force), keys
 
     def on_resize(self) -> None:
         """The words are set for the width there is."""

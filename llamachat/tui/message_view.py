@@ -18,24 +18,23 @@ from textual.widgets import Static
 
 from llamachat.chat.conversation import Message, Role, Status
 from llamachat.display import clean, clean_line, left_out
+from llamachat.tui.keys import Keys, key_of
 from llamachat.tui.laid_out_once import LaidOutOnce
 from llamachat.tui.own_keys import run_own_binding
 from llamachat.tui.plain_text import plain_content
-from llamachat.tui.status_line import Keys
 from llamachat.tui.words import ELSEWHERE, ending, rate
 
 if TYPE_CHECKING:
     from llamachat.tui.answer_text import AnswerText
 
-CONTINUE_KEY, AGAIN_KEY = "^g", "^r"
 _ACTIONS = (
-    ("e", "edit", "edit"),
-    ("c", "copy", "copy"),
-    ("r", "again", "again"),
-    ("t", "tokens", "tokens"),
-    ("g", "go on", "go_on"),
+    ("message.edit", "edit", "edit"),
+    ("message.copy", "copy", "copy"),
+    ("message.again", "again", "again"),
+    ("message.tokens", "tokens", "tokens"),
+    ("message.go-on", "go on", "go_on"),
 )
-"""Key, word and action of what a message's header offers."""
+"""Id, word and action of what a message's header offers."""
 
 
 class MessageHeader(Widget):
@@ -68,7 +67,7 @@ class MessageHeader(Widget):
         pieces: list[Content] = []
         if self.lit:
             pieces += [Content.assemble((self.figures, "$faint"))] if self.figures else []
-            pieces += [self._button(f"{key} ", word, action) for key, word, action in self.actions]
+            pieces += [self._button(key, word, action) for key, word, action in self.actions]
         if count > 1:
             counter = Content.assemble(self._arrow("‹ ", -1), (f"{at + 1}/{count}", "$soft"), self._arrow(" ›", 1))
             pieces.append(counter)
@@ -84,7 +83,7 @@ class MessageHeader(Widget):
     @staticmethod
     def _button(key: str, word: str, action: str) -> Content:
         do = Style.from_meta({"do": action})
-        return Content.assemble((key, "$soft"), (word, "$faint")).stylize(do)
+        return Content.assemble((f"{key} " if key else "", "$soft"), (word, "$faint")).stylize(do)
 
     @staticmethod
     def _arrow(text: str, step: int) -> Content:
@@ -102,8 +101,9 @@ class MessageView(LaidOutOnce, Widget, can_focus=True):
     """A message that the cursor can stand on."""
 
     HELP = """\
-The cursor walks the messages with **Up** and **Down**. A message with several versions shows **‹ 2/3 ›**:
-**Left** and **Right** look at the others. Editing a message or asking **again** makes a new version; nothing is lost.
+The cursor walks the messages with {message.up} and {message.down}. A message with several versions shows **‹ 2/3 ›**:
+{message.previous-version} and {message.next-version} look at the others. Editing a message or asking **again** makes a
+new version; nothing is lost.
 """
     BINDING_GROUP_TITLE = "Message"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -228,11 +228,13 @@ The cursor walks the messages with **Up** and **Down**. A message with several v
 
     def show_unanswered(self, unanswered: bool) -> None:
         """Says under a question that no answer follows, and how to ask for one."""
-        self._set_note(f"no answer yet · {AGAIN_KEY} asks for one" if unanswered else "")
+        again = key_of(self.screen, "chat.again", "/regenerate") if unanswered else ""
+        self._set_note(f"no answer yet · {again} asks for one" if unanswered else "")
 
     def _show_ending(self) -> None:
         note = ending(self.message)
-        goes_on = f"{CONTINUE_KEY} goes on" if note and self.message.status is not Status.CONTEXT else ""
+        can_go_on = note and self.message.status is not Status.CONTEXT
+        goes_on = f"{key_of(self.screen, 'chat.go-on', '/continue')} goes on" if can_go_on else ""
         self._set_note(" · ".join(filter(None, (left_out(self.message.dropped), note, goes_on))))
 
     def _set_note(self, words: str) -> None:
@@ -247,11 +249,11 @@ The cursor walks the messages with **Up** and **Down**. A message with several v
     @property
     def status_keys(self) -> Keys:
         """What can be done with this message, for the status line: its header may be out of sight."""
-        return tuple((key, word) for key, word, _ in self._actions)
+        return tuple((key, word) for key, word, _ in self._actions if key)
 
     @property
     def _actions(self) -> tuple[tuple[str, str, str], ...]:
-        return tuple((key, word, action) for key, word, action in _ACTIONS if self._offers(action))
+        return tuple((key_of(self, ident), word, action) for ident, word, action in _ACTIONS if self._offers(action))
 
     def _offers(self, action: str) -> bool:
         """Whether the key is named: an answer that ended by itself can go on, but that is seldom wanted."""

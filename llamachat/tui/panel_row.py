@@ -22,10 +22,10 @@ class PanelRow(Widget, can_focus=True):
     """What all rows have in common. What its value is, and how it is turned, each kind says itself."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("backspace,delete", "erase", "Back to the default", show=False, id="row.default"),
-        Binding("enter", "commit", "Take what was typed", show=False, id="row.commit"),
-        Binding("up", "app.focus_previous", "Previous", show=False, id="row.previous"),
-        Binding("down", "app.focus_next", "Next", show=False, id="row.next"),
+        Binding("backspace,delete", "erase", "Back to the default", show=False, id="value.default"),
+        Binding("enter", "commit", "Take what was typed", show=False, id="value.commit"),
+        Binding("up", "app.focus_previous", "Previous", show=False, id="value.previous"),
+        Binding("down", "app.focus_next", "Next", show=False, id="value.next"),
     ]
     DEFAULT_CSS = """
     PanelRow {

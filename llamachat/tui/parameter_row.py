@@ -11,8 +11,8 @@ from textual.reactive import reactive
 
 from llamachat.engine.settings import Number, Parameter
 from llamachat.errors import LlamachatError
+from llamachat.tui.keys import Keys, key_hints
 from llamachat.tui.panel_row import LABEL_WIDTH, PanelRow, Pieces
-from llamachat.tui.status_line import Keys
 
 _VALUE_WIDTH = 7
 _BIG_STEP = 10
@@ -31,8 +31,9 @@ class ParameterRow(PanelRow):
     """A parameter of the table, with its value."""
 
     HELP = """\
-**Left** and **Right** turn the value (with **Shift** ten steps at once), so do the wheel and the mouse on the track.
-Or type a number and press **Enter**. **Backspace** returns to the default. A changed value is bold.
+{value.less} and {value.more} turn the value ({value.much-less} and {value.much-more}: ten steps at once), so do the
+wheel and the mouse on the track. Or type a number and press {value.commit}. {value.default} returns to the default. A
+changed value is bold.
 
 It counts from the next token on, in the middle of an answer too.
 """
@@ -43,8 +44,6 @@ It counts from the next token on, in the middle of an answer too.
         Binding("shift+right,pageup", f"nudge({_BIG_STEP})", "Much more", show=False, id="value.much-more"),
         Binding("shift+left,pagedown", f"nudge(-{_BIG_STEP})", "Much less", show=False, id="value.much-less"),
     ]
-
-    status_keys: ClassVar[Keys] = (("← →", "turn"), ("0-9", "type"), ("⌫", "default"))
 
     value: reactive[Number | None] = reactive(None)
 
@@ -61,6 +60,12 @@ It counts from the next token on, in the middle of an answer too.
         self.parameter = parameter
         self.set_reactive(ParameterRow.value, parameter.default)
         self._span = VISIBLE_RANGE.get(parameter.name)
+
+    @property
+    def status_keys(self) -> Keys:
+        """What can be done with the value, for the status line."""
+        turn = key_hints(self, ("value.less value.more", "turn"))
+        return (*turn, ("0-9", "type"), *key_hints(self, ("value.default", "default")))
 
     # ---- turning ------------------------------------------------------------
 

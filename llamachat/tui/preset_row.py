@@ -10,16 +10,17 @@ from textual.message import Message
 from textual.reactive import reactive
 
 from llamachat.chat.presets import DEFAULT_PRESET, OWN, Preset
+from llamachat.tui.keys import Keys, key_hints
 from llamachat.tui.panel_row import LABEL_WIDTH, PanelRow
-from llamachat.tui.status_line import Keys
 
 
 class PresetRow(PanelRow):
     """The preset in use. The screen takes presets; this row says what a person wants, and shows what came of it."""
 
     HELP = """\
-**Left** and **Right** go through the presets, from the surest to the wildest, and so does the wheel. Or type a name,
-or its beginning, and press **Enter**; **Enter** alone lists them. **Backspace** returns to the defaults.
+{preset.surer} and {preset.wilder} go through the presets, from the surest to the wildest, and so does the wheel. Or
+type a name, or its beginning, and press {value.commit}; {value.commit} alone lists them. {value.default} returns to the
+defaults.
 
 A preset is a small file: your own go to the folder **presets** beside **config.toml**.
 """
@@ -28,8 +29,6 @@ A preset is a small file: your own go to the folder **presets** beside **config.
         Binding("right", "nudge(1)", "A wilder one", show=False, id="preset.wilder"),
         Binding("left", "nudge(-1)", "A surer one", show=False, id="preset.surer"),
     ]
-
-    status_keys: ClassVar[Keys] = (("← →", "turn"), ("enter", "list"), ("⌫", "reset"))
 
     preset: reactive[Preset | None] = reactive(None)
 
@@ -52,6 +51,12 @@ A preset is a small file: your own go to the folder **presets** beside **config.
 
     def __init__(self) -> None:
         super().__init__("Preset", id="preset")
+
+    @property
+    def status_keys(self) -> Keys:
+        """What can be done with presets, for the status line."""
+        turn = ("preset.surer preset.wilder", "turn")
+        return key_hints(self, turn, ("value.commit", "list"), ("value.default", "reset"))
 
     def action_nudge(self, steps: int) -> None:
         """Asks for a neighbour."""
@@ -92,5 +97,9 @@ A preset is a small file: your own go to the folder **presets** beside **config.
     def help_text(self) -> str:
         """What the preset does."""
         if self.preset is None:
-            return "Your own values, which are no preset's: left and right go to the presets, and back."
+            go = "".join(
+                f": {keys} go to the presets, and back"
+                for keys, _ in key_hints(self, ("preset.surer preset.wilder", ""))
+            )
+            return f"Your own values, which are no preset's{go}."
         return f"{self.preset.name}: {self.preset.words}."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from llamachat.tui.keys import KeysInForce
 from llamachat.tui.models import ModelShelf
 from llamachat.tui.themes import ThemeShelf
 
@@ -14,6 +15,8 @@ class Program(Protocol):
     models: ModelShelf | None
     """Where models are found and fetched; None where nobody said."""
     shelf_of_themes: ThemeShelf
+    keys: KeysInForce
+    """Which key stands for which binding."""
 
     def model_failed(self, problem: str) -> None:
         """A model could not be opened: offers the ways to one again where it was chosen there."""

@@ -17,8 +17,8 @@ from textual.widgets import Input, Static
 
 from llamachat.chat.conversation import UNTITLED
 from llamachat.display import clean_line
+from llamachat.tui.keys import Keys, key_hints
 from llamachat.tui.row_list import Row, RowList
-from llamachat.tui.status_line import Keys
 from llamachat.tui.words import day_group, local_day
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class SessionList(RowList):
     HELP = """\
 Your chats, the last used first. Just type to find words in their titles, and in what was said; **Escape** shows all
 again.
-**Enter** opens one, **F2** renames it in place, **Delete** deletes it after asking.
+**Enter** opens one, {chats.rename} renames it in place, {chats.delete} deletes it after asking.
 """
     BINDING_GROUP_TITLE = "Chats"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -61,8 +61,6 @@ again.
         Binding("backspace", "erase", "Take back a letter of the filter", show=False, id="chats.erase"),
         Binding("escape", "escape", "Show all, or back to the composer", show=False, id="chats.escape"),
     ]
-
-    status_keys: ClassVar[Keys] = (("enter", "open"), ("F2", "rename"), ("del", "delete"))
 
     filter_text: reactive[str] = reactive("", init=False)
 
@@ -76,6 +74,11 @@ again.
             super().__init__()
             self.what = what
             self.key = key
+
+    @property
+    def status_keys(self) -> Keys:
+        """What can be done with a chat, for the status line."""
+        return (("enter", "open"), *key_hints(self, ("chats.rename", "rename"), ("chats.delete", "delete")))
 
     async def _on_key(self, event: events.Key) -> None:
         if event.is_printable and event.character and len(self.filter_text) < 60:
@@ -199,7 +202,8 @@ class SessionPane(Vertical):
             found = f"{len(sessions):,} found" if sessions else "none found"
             foot.update(Content.assemble(("/ ", "$faint"), (clean_line(rows.filter_text), "$text"), f"▏\n{found}"))
         else:
-            foot.update(Content("type to search\n^n new chat"))
+            new = "".join(f"\n{key} {word}" for key, word in key_hints(self.screen, ("chat.new", "new chat")))
+            foot.update(Content(f"type to search{new}"))
 
     # ---- renaming -----------------------------------------------------------
 

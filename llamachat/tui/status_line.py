@@ -13,6 +13,7 @@ from llamachat.chat.conversation import Message
 from llamachat.chat.session import ChatSession, Phase, Progress
 from llamachat.display import clean_line
 from llamachat.engine.events import Timings
+from llamachat.tui.keys import Keys, key_hints
 from llamachat.tui.words import phase_words, rate, sparkline
 
 _SAMPLE_MS = 400.0
@@ -20,9 +21,8 @@ _SAMPLES = 8
 _FLASH_SECONDS = 2.5
 _BASE_CELLS = 4  # a shorter name than this tells nothing
 
-Keys = tuple[tuple[str, str], ...]
-"""Keys with a word each."""
-_KEYS_EVERYWHERE: Keys = (("F1", "help"), ("^p", "commands"))
+_KEYS_EVERYWHERE: Keys = (("chat.help", "help"), ("chat.palette", "commands"))
+"""Ids with a word each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,9 @@ class StatusLine(Widget):
         if session.phase is Phase.DECODE:
             self._sample(timings)
         stopped = session.phase is Phase.NO_MODEL and session.load_stopped is not None
-        first: Keys = (("esc", "stop"),) if session.busy else (("^o", "load a model"),) if stopped else ()
+        first: Keys = (("esc", "stop"),) if session.busy else ()
+        if stopped and not session.busy:
+            first = key_hints(self.screen, ("chat.open-model", "load a model"))
         facts = StatusFacts(
             model=clean_line(f"{session.model.name} {session.model.type_name}", 60) if session.model else "",
             phase="loading stopped" if stopped else phase_words(session.phase, session.progress, self._start, last),
@@ -129,7 +131,7 @@ class StatusLine(Widget):
             answer_rate=rate(timings.answer_rate) if timings.answer_rate else "",
             spark=sparkline(self._rates) if session.phase is Phase.DECODE else "",
             context=f"{session.context_used:,} of {session.context_total:,} tokens" if session.context_total else "",
-            hints=first + (keys or _KEYS_EVERYWHERE[: 1 if first else 2]),
+            hints=first + (keys or key_hints(self.screen, *_KEYS_EVERYWHERE[: 1 if first else 2])),
         )
         if facts != self._facts:
             self._facts = facts

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import ClassVar
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
 
 from textual import events
 from textual.app import ComposeResult
@@ -12,13 +12,14 @@ from textual.binding import Binding, BindingType
 from textual.containers import Container
 from textual.content import Content
 from textual.message import Message
-from textual.screen import ModalScreen
+from textual.screen import ModalScreen, Screen
 from textual.style import Style
 from textual.widget import Widget
 from textual.widgets import Static
 
 from llamachat.chat.look import Look
 from llamachat.display import clean_line
+from llamachat.tui.keys import Keys, key_hints, key_of
 from llamachat.tui.token_text import TINTS, TokenPiece, TokenText
 
 _CADENCE = 0.06
@@ -27,7 +28,7 @@ _WIDE = 100
 _TALL = 24
 _BAR_CELLS = 10
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
-_KEYS = "1234567890"
+_DIGITS = "1234567890"
 """One for each alternative."""
 
 Choice = tuple[int, int]
@@ -49,6 +50,11 @@ def percent(share: float | None) -> str:
     return f"{round(100 * share)} %"
 
 
+def take_keys(screen: Screen[Any]) -> list[str]:
+    """The keys of the alternatives, the likeliest first; empty for one that has none."""
+    return [key_of(screen, f"tokens.take-{n + 1}") for n in range(len(_DIGITS))]
+
+
 class Alternatives(Widget):
     """What could stand at a place, the likeliest first."""
 
@@ -67,6 +73,13 @@ class Alternatives(Widget):
         super().__init__()
         self._look = look
         self._at = 0
+        self._keys: Sequence[str] = _DIGITS
+        self._key_width = 1
+
+    def on_mount(self) -> None:
+        """Each alternative stands beside its key."""
+        self._keys = take_keys(self.screen)
+        self._key_width = max(map(len, self._keys))
 
     def show_place(self, at: int) -> None:
         """Shows another place."""
@@ -80,7 +93,7 @@ class Alternatives(Widget):
         rows = [self._heading(width)]
         for number, one in enumerate(place.top):
             here = one.id == place.id
-            row = self._row(width, _KEYS[number], one.id, math.exp(one.logprob), one.share, here=here)
+            row = self._row(width, self._keys[number], one.id, math.exp(one.logprob), one.share, here=here)
             rows.append(row.stylize(Style.from_meta({"take": number})))
         if place.id is not None and place.logprob is not None and all(one.id != place.id for one in place.top):
             rows.append(self._row(width, "", place.id, math.exp(place.logprob), place.share, here=True))
@@ -93,7 +106,7 @@ class Alternatives(Widget):
         bars = f" {bar(p, _BAR_CELLS)}" if self._has_bars(width) else ""
         figures = f"{percent(p):>6}{percent(share):>8}"
         return Content.assemble(
-            (f"{key:>1} ", "$soft"),
+            (f"{key:>{self._key_width}} ", "$soft"),
             ("▎" if here else " ", "$accent"),
             (name.plain, "$accent" if here else "$text"),
             (bars, "$accent" if here else "$faint"),
@@ -106,7 +119,7 @@ class Alternatives(Widget):
         words = f"{self._at + 1:,} of {len(places):,}{cut}"
         bars = " " * (_BAR_CELLS + 1) if self._has_bars(width) else ""
         return Content.assemble(
-            (f"{words:<{3 + self._label_width(width)}}", "$soft"), (f"{bars} model  as set", "$faint")
+            (f"{words:<{2 + self._key_width + self._label_width(width)}}", "$soft"), (f"{bars} model  as set", "$faint")
         )
 
     @staticmethod
@@ -114,7 +127,7 @@ class Alternatives(Widget):
         return width >= 40
 
     def _label_width(self, width: int) -> int:
-        taken = 3 + 6 + 8 + (_BAR_CELLS + 1 if self._has_bars(width) else 0)
+        taken = 2 + self._key_width + 6 + 8 + (_BAR_CELLS + 1 if self._has_bars(width) else 0)
         return max(6, min(24, width - taken))
 
     async def _on_click(self, event: events.Click) -> None:
@@ -133,7 +146,7 @@ class TokenScreen(ModalScreen[Choice | None]):
         Binding("escape,q,t", "close", "Close", show=False, id="tokens.close"),
         *(
             Binding(key, f"take({number})", "Go on with that token", show=False, id=f"tokens.take-{number + 1}")
-            for number, key in enumerate(_KEYS)
+            for number, key in enumerate(_DIGITS)
         ),
     ]
     DEFAULT_CSS = """
@@ -212,11 +225,17 @@ class TokenScreen(ModalScreen[Choice | None]):
         await self.query_one("#token-panes").mount(text, side)
         count = f"{len(look.texts):,} tokens · perplexity {look.perplexity:.2f}"
         self.query_one("#token-title", Static).update(Content.assemble("Tokens", (f"   {count}", "not bold $soft")))
-        self._say_keys((("←→", "token"), ("tab", "doubtful"), ("1-9", "go on with it"), ("esc", "close")))
+        self._say_keys((*self._keys(text), ("esc", "close")))
         text.focus()
         side.query_one(Alternatives).show_place(text.cursor)
 
-    def _say_keys(self, keys: tuple[tuple[str, str], ...]) -> None:
+    def _keys(self, text: TokenText) -> Keys:
+        move = key_hints(text, ("tokens.left tokens.right", "token"), ("tokens.next-doubtful", "doubtful"))
+        keys = take_keys(self)
+        take = "1-9" if keys == list(_DIGITS) else f"{keys[0]} …"  # each stands beside its alternative
+        return (*move, (take, "go on with it"))
+
+    def _say_keys(self, keys: Keys) -> None:
         line = Content("   ").join(Content.assemble((key, "$soft"), f" {word}") for key, word in keys)
         self.query_one("#token-keys", Static).update(line)
 

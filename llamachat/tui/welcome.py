@@ -8,9 +8,15 @@ from textual.widget import Widget
 
 from llamachat.chat.session import ChatSession
 from llamachat.display import clean_line
+from llamachat.tui.keys import key_hints, key_of
 from llamachat.tui.words import count, file_size
 
-_KEYS = (("^p", "commands"), ("^b", "chats"), ("^t", "sampling"), ("F1", "help"))
+_KEYS = (
+    ("chat.palette", "commands"),
+    ("panes.chats", "chats"),
+    ("panes.sampling", "sampling"),
+    ("chat.help", "help"),
+)
 
 
 class Welcome(Widget):
@@ -31,11 +37,12 @@ class Welcome(Widget):
     def show_session(self, session: ChatSession) -> None:
         """Says what there is, for a session as it is now."""
         name = Content.assemble(("llamachat", "bold $accent"))
-        keys = Content("   ").join(Content.assemble((key, "$text"), (f" {word}", "$faint")) for key, word in _KEYS)
+        keys = Content("   ").join(
+            Content.assemble((key, "$text"), (f" {word}", "$faint")) for key, word in key_hints(self.screen, *_KEYS)
+        )
         self.body = Content("\n").join([name, Content(), *self._facts(session), Content(), keys])
 
-    @staticmethod
-    def _facts(session: ChatSession) -> list[Content]:
+    def _facts(self, session: ChatSession) -> list[Content]:
         model = session.model
         if model is not None:
             figures = (
@@ -47,7 +54,12 @@ class Welcome(Widget):
             return [Content(f"opening {clean_line(session.source.path.name, 60)}")]
         return [
             Content("No model is open."),
-            Content.assemble(("^o", "$text"), " chooses one, ", ("/pull", "$text"), " fetches a small one"),
+            Content.assemble(
+                (key_of(self.screen, "chat.open-model", "/model"), "$text"),
+                " chooses one, ",
+                ("/pull", "$text"),
+                " fetches a small one",
+            ),
         ]
 
     def render(self) -> Content:

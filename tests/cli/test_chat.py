@@ -222,6 +222,23 @@ def test_a_terminal_gets_the_full_screen(model: Path) -> None:
         assert terminal.output.rindex("\x1b[?1049l") > terminal.output.rindex("\x1b[?1049h")
 
 
+def test_the_full_screen_has_the_keys_of_the_configuration_and_line_mode_needs_none(
+    llamachat: Run, model: Path, own_home: Path
+) -> None:
+    file = own_home / ".config/llamachat/config.toml"
+    file.parent.mkdir(parents=True)
+    file.write_text('[keys]\n"chat.palette" = "alt+p"\nchat.nwe = "f5"\n"app.quit" = "ctrl+x"\n')
+    with Terminal([str(COMMAND), "-m", str(model)], rows=40, columns=120) as terminal:
+        terminal.wait_for("alt+p commands")
+        terminal.wait_for('Keys: there is no "chat.nwe"')
+        terminal.press("\x11\x1bp")  # Ctrl+Q, which does nothing now, and Alt+P as most terminals send it
+        terminal.wait_for("/new")
+        terminal.press("\x18")
+        assert terminal.wait() == 0
+    done = llamachat("--plain", "-m", model, stdin="/quit\n")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.parametrize("arguments", [[], ["--plain"]])
 def test_a_long_text_that_was_not_sent_does_not_go_along_with_the_first_question(
     own_home: Path, model: Path, arguments: list[str]

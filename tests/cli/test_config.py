@@ -85,3 +85,54 @@ def test_what_is_shown_steers_no_terminal(llamachat: Run, file: Path) -> None:
     done = llamachat("config")
     assert "\x1b" not in done.stdout
     assert rows(done.stdout)["system"][-1] == "config.toml"
+
+
+# ---- keys of the full screen ---------------------------------------------------------
+
+
+def test_keys_that_are_set_are_listed_with_the_options(llamachat: Run, file: Path) -> None:
+    file.write_text('top-k = 3\n[keys]\n"chat.new" = "ctrl+f"\nmessage.tokens = "t,p"\n"chat.again" = ""\nnope = "x"\n')
+    done = llamachat("config")
+    assert (done.returncode, done.stderr) == (0, "")  # what is wrong with them, only the screen knows
+    found = rows(done.stdout)
+    assert found["keys.chat.new"] == ["ctrl+f", "config.toml"]
+    assert found["keys.message.tokens"] == ["t,p", "config.toml"]
+    assert found["keys.chat.again"] == ["(none)", "config.toml"]
+    assert found["keys.nope"] == ["x", "config.toml"]
+    told = json.loads(llamachat("config", "--json").stdout)
+    assert told["keys"] == {"chat.new": "ctrl+f", "message.tokens": "t,p", "chat.again": "", "nope": "x"}
+    assert set(told["options"]) == {option.key for option in COMMON} - {"config"}
+
+
+def test_every_key_is_listed_with_what_it_does(llamachat: Run, file: Path) -> None:
+    file.write_text('[keys]\n"chat.new" = "^f"\n"message.copy" = "e"\n')
+    done = llamachat("config", "--keys")
+    assert done.returncode == 0
+    assert done.stderr == "llamachat: e is message.copy now, message.edit has no key\n"
+    assert done.stdout.splitlines()[0] == str(file)
+    found = rows(done.stdout)
+    assert found["app.quit"] == ["ctrl+q", "default", "Quit"]
+    assert found["chat.new"] == ["ctrl+f", "config.toml", "New", "chat"]
+    assert found["message.copy"] == ["e", "config.toml", "Copy", "the", "message"]
+    assert found["message.edit"][:2] == ["(none)", "config.toml"]
+    assert found["composer.newline"] == ["ctrl+j,alt+enter,shift+enter", "default", "New", "line"]
+    assert len(found) > 90
+
+
+def test_every_key_as_json(llamachat: Run, file: Path) -> None:
+    file.write_text('[keys]\n"chat.new" = "ctrl+f,f5"\n"chat.nwe" = "x"\n"\\u001b[31m" = "y"\n')
+    done = llamachat("config", "--keys", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    told = json.loads(done.stdout)
+    assert (told["file"], told["exists"]) == (str(file), True)
+    assert told["keys"]["chat.new"] == {
+        "keys": ["ctrl+f", "f5"], "from": "config.toml", "default": ["ctrl+n"], "does": "New chat",
+    }  # fmt: skip
+    assert told["problems"] == ['there is no "chat.nwe" (chat.new?)', 'there is no "\ufffd[31m"']
+
+
+def test_other_commands_do_without_the_keys(llamachat: Run, file: Path) -> None:
+    file.write_text('[keys]\n"chat.nwe" = "ctrl-f"\n')
+    done = llamachat("models")
+    assert done.returncode == 0
+    assert "chat.nwe" not in done.stderr

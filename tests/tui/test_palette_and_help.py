@@ -9,7 +9,8 @@ from textual.widgets import Static
 from llamachat.chat.commands import COMMANDS
 from llamachat.tui.chat_screen import ChatScreen
 from llamachat.tui.composer import Composer
-from llamachat.tui.help_screen import HelpScreen, key_name, own_bindings
+from llamachat.tui.help_screen import HelpScreen, own_bindings
+from llamachat.tui.keys import key_name
 from llamachat.tui.message_view import MessageView
 from llamachat.tui.palette import PaletteScreen
 from llamachat.tui.parameter_row import ParameterRow
@@ -150,6 +151,6 @@ async def test_help_begins_with_the_pane_one_is_in() -> None:
     async with open_chat() as chat:
         await chat.press("ctrl+t", "f1")
         await chat.until(lambda: isinstance(chat.app.screen, HelpScreen))
-        assert "so do the wheel and" in chat.text
+        assert "Left and Right turn the value" in chat.text
         first = chat.app.screen.query(".part").results(Static).__next__()
         assert str(first.content).startswith("Sampling")

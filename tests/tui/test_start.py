@@ -39,5 +39,6 @@ def test_the_first_frame_needs_no_engine_no_markdown_and_no_command_line() -> No
     heavy = {
         "numpy", "markdown_it", "pygments", "tokenizers", "sentencepiece", "jinja2", "prompt_toolkit", "click",
         "llamachat._native", "llamachat.cli", "llamachat.engine.worker", "tree_sitter", "multiprocessing",
+        "llamachat.tui.key_table", "llamachat.tui.key_names",
     }  # fmt: skip
     assert not heavy & modules
