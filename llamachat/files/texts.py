@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import sys
 from pathlib import Path
@@ -16,28 +17,37 @@ STANDARD_INPUT = "standard input"
 _CHUNK = 1 << 20
 
 
-def read_text(file: BinaryIO, shown: str = STANDARD_INPUT, *, zeros: bool = False) -> bytearray:
-    """All that ``file`` gives, ``shown`` being its name.
+def read_text(
+    file: BinaryIO, shown: str = STANDARD_INPUT, *, zeros: bool = False, most: int | None = None
+) -> bytearray:
+    """All that ``file`` gives, ``shown`` being its name; ``most`` bytes at most, ``MOST_BYTES`` if nobody says.
 
     ``FileError`` as soon as it is too large for a text, or holds a zero byte that ``zeros`` does not allow: a device
     or a program is not read to its end, which may never come.
     """
     data = bytearray()
     while chunk := file.read(_CHUNK):
-        _extend(data, chunk, shown, zeros=zeros)
+        _extend(data, chunk, shown, zeros=zeros, most=most)
     return data
 
 
-def read_file(name: str, *, pipes: bool) -> bytearray:
+def read_file(name: str, *, pipes: bool, zeros: bool = False, most: int | None = None) -> bytearray:
     """All that the file of this name holds, which is looked for as by ``find_file``. ``FileError`` as in ``read_text``,
-    and where the system refuses.
+    before anything is read where the size tells; and where the system refuses.
     """
     path = find_file(name, pipes=pipes)
     try:
-        with path.open("rb") as file:
-            return read_text(file, name)
+        with open(path, "rb", opener=None if pipes else _open_at_once) as file:
+            if os.fstat(file.fileno()).st_size > (most or MOST_BYTES):
+                raise _too_large(name, most)
+            return read_text(file, name, zeros=zeros, most=most)
     except OSError as error:
         raise FileError(name, reason_of(error, path)) from None
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Opens without waiting, also for a pipe that has taken the file's place since it was found."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def find_file(name: str, *, pipes: bool) -> Path:
@@ -75,9 +85,13 @@ def standard_input(*, zeros: bool = False) -> str:
     return read_text(sys.stdin.buffer, zeros=zeros).decode("utf-8", "replace")
 
 
-def _extend(data: bytearray, chunk: bytes, shown: str, taken: int = 0, *, zeros: bool) -> None:
+def _extend(data: bytearray, chunk: bytes, shown: str, taken: int = 0, *, zeros: bool, most: int | None = None) -> None:
     if not zeros and b"\0" in chunk:
         raise FileError(shown, "not a text: it holds zero bytes")
-    if taken + len(data) + len(chunk) > MOST_BYTES:
-        raise FileError(shown, f"too large for a text ({MOST_BYTES >> 20} MB at most)")
+    if taken + len(data) + len(chunk) > (most or MOST_BYTES):
+        raise _too_large(shown, most)
     data += chunk
+
+
+def _too_large(shown: str, most: int | None) -> FileError:
+    return FileError(shown, f"too large for a text ({(most or MOST_BYTES) >> 20} MB at most)")
