@@ -43,6 +43,12 @@ class Face(Protocol):
     def confirm(self, question: str, action: Callable[[], None]) -> None:
         """Asks, and does ``action`` if the person agrees (now or later)."""
 
+    def written(self) -> str:
+        """What the message holds so far that is being written."""
+
+    def write(self, name: str, block: str) -> None:
+        """Puts a file behind it, as it stands in a message; the person goes on behind that."""
+
     def edit_line(self, label: str, text: str, action: Callable[[str], object]) -> None:
         """Lets the person edit a line, then calls ``action`` with the result (not at all if cancelled)."""
 

@@ -6,14 +6,15 @@ import difflib
 from typing import TYPE_CHECKING
 
 from llamachat import paths
-from llamachat.chat import preset_command
+from llamachat.chat import preset_command, reading
 from llamachat.chat.code_blocks import code_blocks
 from llamachat.chat.command import Command, Face
+from llamachat.chat.command_line import READ
 from llamachat.chat.conversation import Message, Role
 from llamachat.chat.info import NO_SYSTEM, beside, describe
 from llamachat.chat.model_names import model_names
 from llamachat.chat.names import NO_MODEL_HERE, find_model, find_session, model_files
-from llamachat.chat.path_completion import CHAT, MODEL, NEW_FILE
+from llamachat.chat.path_completion import CHAT, FILE, MODEL, NEW_FILE
 from llamachat.chat.prompt_formats import FORMATS
 from llamachat.chat.shown_prompt import shown_prompt
 from llamachat.display import clean_line, counted
@@ -340,6 +341,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("export", "Write this chat to a file: .json holds all of it, .md and .txt what is visible.", _export,
             "[FILE]", available=_has_messages, otherwise=_NOTHING, path=NEW_FILE),
     Command("import", "Add the chats in a file: of llamachat, or of ChatGPT's export.", _import, "FILE", path=CHAT),
+    Command(READ, "Put a text file into the message that you write.", reading.run, "FILE", path=FILE),
     Command("regenerate", "Ask for another answer; the one before stays beside it.", _regenerate,
             aliases=("again", "retry"), available=_has_messages, otherwise=_NOTHING),
     Command("continue", "Let the last answer go on where it ended.", _continue,

@@ -6,9 +6,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from llamachat.chat.command import Command, Face
-from llamachat.chat.command_line import as_message, as_typed, is_command
+from llamachat.chat.command_line import as_message, as_typed, is_command, split_command
 from llamachat.chat.command_table import COMMANDS, command_named, find_command
-from llamachat.chat.path_completion import TypedPath
+from llamachat.chat.path_completion import FILE, TypedPath
 from llamachat.errors import LlamachatError
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ __all__ = [
     "is_command",
     "path_typed",
     "run_line",
+    "split_command",
 ]
 
 _MOST_PATHS = 50
@@ -68,6 +69,6 @@ def path_typed(line: str) -> TypedPath | None:
 def complete_path_line(line: str) -> list[str]:
     """Whole lines that one ending in a path may become. It reads a folder, which may take long."""
     typed = path_typed(line)
-    if typed is None or not typed.text:
+    if typed is None or not (typed.text or typed.kind is FILE):  # models have names first of all
         return []
     return [line.removesuffix(typed.text) + path for path in typed.completions().paths[:_MOST_PATHS]]

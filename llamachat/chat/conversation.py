@@ -15,6 +15,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
+from llamachat.chat.file_blocks import without_files
 from llamachat.engine.events import Timings
 from llamachat.engine.settings import Number, SamplingSettings
 from llamachat.errors import LlamachatError
@@ -305,8 +306,12 @@ class Conversation:
 
 
 def title_from(text: str) -> str:
-    """A title from a message: its first line with words in it, at most 60 characters, cut between words."""
-    line = next((" ".join(line.split()) for line in text.splitlines() if line.strip()), "")
+    """A title from a message: its first line with words in it, at most 60 characters, cut between words.
+
+    What was read from files gives one only where nothing else is there.
+    """
+    said = without_files(text) or text
+    line = next((" ".join(line.split()) for line in said.splitlines() if line.strip()), "")
     if len(line) <= _TITLE_WIDTH:
         return line
     cut = line[: _TITLE_WIDTH - 1]

@@ -24,6 +24,7 @@ class PathKind:
 
     offered: Callable[[Sequence[str]], IsOffered]
     is_new: bool = False  #: whether the file need not be there: then what is typed may be all of it
+    folders: bool = False  #: whether a folder may be it, too
 
 
 def _models(names: Sequence[str]) -> IsOffered:
@@ -32,7 +33,8 @@ def _models(names: Sequence[str]) -> IsOffered:
     return lambda entry: entry.name in models or ("." not in entry.name and begins_as_gguf(Path(entry)))
 
 
-MODEL = PathKind(_models)
+MODEL = PathKind(_models, folders=True)
+FILE = PathKind(lambda _: lambda _entry: True)
 CHAT = PathKind(lambda _: lambda entry: entry.name.lower().endswith(".json"))
 NEW_FILE = PathKind(lambda _: lambda _entry: False, is_new=True)  # one that is there would be replaced
 
@@ -55,7 +57,7 @@ class PathCompletions:
 
     paths: tuple[str, ...] = ()
     common: str = ""
-    is_whole: bool = False  #: whether it has a meaning as it stands: it is the path of a folder, or of a new file
+    is_whole: bool = False  #: whether it has a meaning as it stands: a folder's path that is meant, or a new file's
 
 
 def complete_path(typed: str, kind: PathKind = MODEL) -> PathCompletions:
@@ -71,7 +73,7 @@ def complete_path(typed: str, kind: PathKind = MODEL) -> PathCompletions:
     try:
         with os.scandir(folder or ".") as entries:
             found = list(islice(entries, _ENTRIES_LIMIT + 1))
-        is_whole = kind.is_new or (bool(slash) and (not begun or os.path.isdir(folder + begun)))  # noqa: PTH112 - as above
+        is_folder = kind.folders and bool(slash) and (not begun or os.path.isdir(folder + begun))  # noqa: PTH112 - as above
     except (OSError, ValueError):  # ValueError: a zero byte
         return PathCompletions(common=typed)
     is_offered = kind.offered([entry.name for entry in found])
@@ -86,8 +88,8 @@ def complete_path(typed: str, kind: PathKind = MODEL) -> PathCompletions:
     ]
     paths = tuple(before + slash + name for name in sorted(names, key=lambda name: (name.casefold(), name)))
     if not paths or len(found) > _ENTRIES_LIMIT:  # those that were not looked at may not agree
-        return PathCompletions(paths, typed, is_whole)
-    return PathCompletions(paths, os.path.commonprefix(paths), is_whole)  # noqa: RUF071 - letters, not parts
+        return PathCompletions(paths, typed, is_folder or kind.is_new)
+    return PathCompletions(paths, os.path.commonprefix(paths), is_folder or kind.is_new)  # noqa: RUF071 - letters, not parts
 
 
 def _offered(entry: os.DirEntry[str], is_offered: IsOffered) -> str:

@@ -148,15 +148,15 @@ def message_room(n_ctx: int, max_tokens: int) -> int:
     return n_ctx - max(1, min(max_tokens, n_ctx // 4, max(8, n_ctx // 16)))
 
 
-def check_length(text: str, tokenizer: Tokenizer, n_ctx: int, max_tokens: int) -> None:
-    """Raises ``PromptError`` for a text that alone is longer than the context has room for.
+def check_length(text: str, tokenizer: Tokenizer, n_ctx: int, max_tokens: int, what: str = "this message") -> None:
+    """Raises ``PromptError`` for a text that alone is longer than the context has room for; ``what`` it is.
 
     Costs no more than encoding one context's worth of text, however long the text is: a pasted
     megabyte is refused at once, with an estimate of its tokens.
     """
     room = message_room(n_ctx, max_tokens)
     if more := more_than(text, tokenizer, room):
-        raise PromptError(_too_long(more, room))
+        raise PromptError(too_long(more, room, what))
 
 
 def more_than(text: str, tokenizer: Tokenizer, room: int, n_before: int = 0) -> str:
@@ -175,9 +175,10 @@ def more_than(text: str, tokenizer: Tokenizer, room: int, n_before: int = 0) -> 
     return ""
 
 
-def _too_long(n_tokens: str, room: int) -> str:
+def too_long(n_tokens: str, room: int, what: str = "this message") -> str:
+    """What is said of a message that is refused."""
     return (
-        f"this message is too long: {n_tokens} of {room:,} tokens that fit the context; "
+        f"{what} is too long: {n_tokens} of {room:,} tokens that fit the context; "
         "shorten it, or open the model with a larger --n-ctx"
     )
 
@@ -228,7 +229,7 @@ def build_prompt(
             return Prompt(window, n_messages[start])
     if len(ids) <= last_room:
         return Prompt(ids, n_messages[last])
-    raise PromptError((_no_room_for_more if last < len(turns) - 1 else _too_long)(f"{len(ids):,}", last_room))
+    raise PromptError((_no_room_for_more if last < len(turns) - 1 else too_long)(f"{len(ids):,}", last_room))
 
 
 def _sizes(turns: Sequence[Turn], tokenizer: Tokenizer, room: int) -> list[int]:

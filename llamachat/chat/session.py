@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from llamachat.chat.conversation import Conversation, Message, Role, Status
 from llamachat.chat.look import Look
 from llamachat.chat.prompt import check_length
+from llamachat.chat.reading import TextFile, read_into
 from llamachat.chat.runner import Phase, Progress
 from llamachat.chat.session_work import SessionWork
 from llamachat.display import clean
@@ -157,6 +158,16 @@ class ChatSession(SessionWork):
         question = self.conversation.add_user(text, parent=self.conversation.leaf)
         self.conversation.draft = ""
         return self._ask(question)
+
+    def read_file(self, path: str, *, behind: str) -> TextFile:
+        """Reads a text file that is to go into a message, behind what is typed of it; a notice says how long it is.
+
+        ``FileError`` where it is no text, or cannot be read; ``PromptError`` ("N of M tokens") where the message could
+        not fit the context with it.
+        """
+        file, said = read_into(self, behind, path)
+        self._notices.append(said)
+        return file
 
     def stop(self) -> None:
         """Stops the running answer (its text stays, marked as stopped) or load, and lets a waiting question be."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TextIO, TypeVar
 from llamachat import paths
 from llamachat.chat.commands import COMMANDS
 from llamachat.chat.conversation import Message, Role
+from llamachat.chat.file_blocks import behind
 from llamachat.chat.model_names import model_names
 from llamachat.chat.names import NO_MODEL_HERE, model_files
 from llamachat.chat.session import ChatSession
@@ -49,6 +50,7 @@ class LineFace:
 
     def __init__(self, session: ChatSession, reader: Reader, data_dir: Path) -> None:
         self.ended = False
+        self._waiting = ""  # what stands before the next message, where no draft can be offered
         self._tokens_at: int | None = None  # the place whose alternatives are wanted; None: all places
         self._session = session
         self._reader = reader
@@ -96,6 +98,26 @@ class LineFace:
         answer = self._reader.answer(f"{question} [y/N]")
         if answer and answer.strip().lower() in ("y", "yes"):
             action()
+
+    def written(self) -> str:
+        """The draft that the next prompt offers, or what waits for the next message."""
+        return self._session.draft if self._reader.offers_drafts else self._waiting
+
+    def write(self, name: str, block: str) -> None:  # noqa: ARG002
+        """Puts a file behind it."""
+        self.begin_message(behind(self.written(), block))
+
+    def begin_message(self, text: str) -> None:
+        """Has the next message begin with a text: the prompt offers it, or it waits."""
+        if self._reader.offers_drafts:
+            self._session.save_draft(text)
+        else:
+            self._waiting = text
+
+    def take_waiting(self) -> str:
+        """What waits for the next message, which takes it along."""
+        waiting, self._waiting = self._waiting, ""
+        return waiting
 
     def edit_line(self, label: str, text: str, action: Callable[[str], object]) -> None:
         """Asks for a line, with ``text`` to begin from."""

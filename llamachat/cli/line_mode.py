@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llamachat import paths
-from llamachat.chat.commands import as_message, complete_line, is_command, run_line
+from llamachat.chat.commands import as_message, complete_line, run_line, split_command
 from llamachat.chat.conversation import Message, Role, Status
+from llamachat.chat.folds import with_long_files_folded
 from llamachat.chat.model_names import model_names
 from llamachat.chat.names import NO_MODEL_HERE, model_files
 from llamachat.chat.session import ChatSession, Phase
@@ -91,17 +92,22 @@ class LineMode:
         self._session.save_draft("")  # it is no draft any more, whatever becomes of it
         if not text.strip():
             return True
+        before, line = split_command(text)
         try:
-            if is_command(text):
-                return self._run_command(text)
-            self._session.send(as_message(text))
+            if line:
+                return self._run_command(line, before)
+            self._session.send(self._face.take_waiting() + as_message(text))
             return self._follow()
         except LlamachatError as error:
             self._fail(error)
+            if before and line and self._reader.offers_drafts:  # the command can be mended there
+                self._face.begin_message(text)
         return True
 
-    def _run_command(self, line: str) -> bool:
+    def _run_command(self, line: str, before: str) -> bool:
         session = self._session
+        if before:
+            self._face.begin_message(self._face.take_waiting() + before)
         chat, leaf = session.conversation, session.conversation.leaf
         run_line(session, self._face, line)
         answers = session.answering is not None or session.queued is not None
@@ -305,4 +311,4 @@ def _print(text: str) -> None:
 
 
 def _quoted(message: Message) -> str:
-    return f"> {message.text}" if message.role is Role.USER else message.text
+    return f"> {with_long_files_folded(message.text)}" if message.role is Role.USER else message.text

@@ -20,10 +20,14 @@ class Reader(Protocol):
     def asks(self) -> bool:
         """Whether a person is there to give answers."""
 
+    @property
+    def offers_drafts(self) -> bool:
+        """Whether a text that was there before is there to be edited."""
+
     def message(self, draft: str = "") -> str | None:
         """The next message, or None at the end of the input. ``KeyboardInterrupt`` on Ctrl+C.
 
-        ``draft`` is an unsent text to begin from, where that can be edited.
+        ``draft`` is an unsent text to begin from, if it ``offers_drafts``.
         """
 
     def answer(self, question: str, text: str = "") -> str | None:
@@ -51,6 +55,8 @@ def without_quotes(text: str) -> str:
 
 class PlainReader:
     """Lines of standard input, be it a pipe, a file or a terminal that knows no escape sequences."""
+
+    offers_drafts = False
 
     def __init__(self) -> None:
         self.asks = sys.stdin.isatty()

@@ -24,7 +24,9 @@ from prompt_toolkit.key_binding.key_processor import KeyPressEvent
 from prompt_toolkit.output.color_depth import ColorDepth
 from prompt_toolkit.styles import Style
 
-from llamachat.chat.commands import complete_path_line
+from llamachat.chat.commands import complete_path_line, path_typed, split_command
+from llamachat.chat.file_blocks import without_files
+from llamachat.chat.folds import Folds
 from llamachat.cli.failures import ended_by
 from llamachat.cli.line_reader import is_open, without_quotes
 from llamachat.display import clean_line
@@ -47,10 +49,11 @@ class TerminalReader:
 
     ``complete`` gives whole lines for a command line typed so far, ``status`` the line under the prompt. ``wake`` is
     called on the reading thread after :meth:`notify`; what it returns is printed above the prompt. ``save_draft`` is
-    told of every change to what is being typed.
+    told of every change to what is being typed. In a message files, and what else is large, stand as labels.
     """
 
     asks = True
+    offers_drafts = True
 
     def __init__(
         self,
@@ -64,11 +67,12 @@ class TerminalReader:
         self._wake = wake
         self._printing: Awaitable[None] | None = None
         self._quiet: list[Any] | None = None  #: the terminal's settings while it is held
+        self._folds = Folds()  # for good: what was sent may be recalled
         depth = ColorDepth.DEPTH_1_BIT if os.environ.get("NO_COLOR") else None
         self._prompt: PromptSession[str] = PromptSession(
-            history=_history(history),
+            history=_history(history, self._folds),
             completer=merge_completers(
-                [_CommandCompleter(complete), ThreadedCompleter(_CommandCompleter(complete_path_line))]
+                [self._completer(complete), ThreadedCompleter(self._completer(complete_path_line, _path_begun))]
             ),
             complete_while_typing=Condition(_types_command),
             multiline=True,
@@ -81,15 +85,16 @@ class TerminalReader:
             enable_suspend=True,
             reserve_space_for_menu=6,
         )
-        self._prompt.default_buffer.on_text_changed += lambda buffer: save_draft(buffer.text)
+        self._prompt.default_buffer.on_text_changed += lambda buffer: save_draft(self._folds.expand(buffer.text))
         self._question: PromptSession[str] = PromptSession(style=_STYLE, color_depth=depth)
 
     def message(self, draft: str = "") -> str | None:
         """The next message, ``draft`` being what was typed before; Ctrl+D on an empty prompt ends."""
         try:
             with _ended_by_signals(self._prompt):
-                text = self._prompt.prompt([("class:prompt", "> ")], default=draft, pre_run=self._react)
-            return without_quotes(text)
+                shown = self._folds.fold_message(draft)
+                text = self._prompt.prompt([("class:prompt", "> ")], default=shown, pre_run=self._react)
+            return without_quotes(self._folds.expand(text))
         except EOFError:
             return None
         finally:
@@ -99,7 +104,9 @@ class TerminalReader:
         """The answer to a question; Ctrl+C and Ctrl+D give none."""
         try:
             with _ended_by_signals(self._question):
-                return self._question.prompt(clean_line(question) + " ", default=text, multiline="\n" in text)
+                shown = self._folds.fold_message(text)
+                typed = self._question.prompt(clean_line(question) + " ", default=shown, multiline="\n" in shown)
+            return self._folds.expand(typed)
         except (EOFError, KeyboardInterrupt):
             return None
 
@@ -138,6 +145,9 @@ class TerminalReader:
         if loop is not None and self._prompt.app.is_running:
             with contextlib.suppress(RuntimeError):  # the loop ended in this very moment
                 loop.call_soon_threadsafe(self._react)
+
+    def _completer(self, complete: Callable[[str], list[str]], begun: Callable[[str], str] = str) -> Completer:
+        return _CommandCompleter(complete, lambda typed: split_command(self._folds.expand(typed))[1], begun)
 
     def _react(self) -> None:
         text = self._wake()
@@ -182,40 +192,65 @@ def _ended_by_signals(prompt: PromptSession[str]) -> Iterator[None]:
             raise ended_by(signals[-1])
 
 
-def _history(path: Path) -> History:
+def _history(path: Path, folds: Folds) -> History:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch(mode=0o600)
     except OSError:
         return InMemoryHistory()
-    return _QuietHistory(str(path))
+    return _QuietHistory(str(path), folds)
 
 
 class _QuietHistory(FileHistory):
-    """History in a file; a full disk costs the history, not the chat."""
+    """History in a file; a full disk costs the history, not the chat.
+
+    Files in messages are left out of it, and so is the message before a command: it comes with the next prompt.
+    """
+
+    def __init__(self, path: str, folds: Folds) -> None:
+        super().__init__(path)
+        self._folds = folds
+
+    def append_string(self, string: str) -> None:
+        _, command = split_command(self._folds.expand(string))
+        super().append_string(command or string)
 
     def store_string(self, string: str) -> None:
-        try:
-            super().store_string(string)
-        except OSError:
-            return
+        with contextlib.suppress(OSError):
+            if kept := without_files(self._folds.expand(string)):
+                super().store_string(kept)
 
 
 def _types_command() -> bool:
     app = get_app_or_none()
-    return app is not None and app.current_buffer.text.startswith("/")
+    return app is not None and app.current_buffer.text.rpartition("\n")[2].startswith("/")
 
 
 class _CommandCompleter(Completer):
-    def __init__(self, complete: Callable[[str], list[str]]) -> None:
+    """``command`` gives the command line in what is typed so far, empty where there is none; ``begun`` the end of it
+    from which on whole lines are shown.
+    """
+
+    def __init__(
+        self, complete: Callable[[str], list[str]], command: Callable[[str], str], begun: Callable[[str], str]
+    ) -> None:
         self._complete = complete
+        self._command = command
+        self._begun = begun
 
     def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:  # noqa: ARG002
-        line = document.text_before_cursor
-        if not line.startswith("/") or "\n" in line:
+        line = self._command(document.text_before_cursor)
+        if not line or "\n" in line:
             return
+        shown = len(line) - len(self._begun(line))
         for whole in self._complete(line):
-            yield Completion(whole, start_position=-len(line), display=clean_line(whole))
+            yield Completion(whole, start_position=-len(line), display=clean_line(whole[shown:]))
+
+
+def _path_begun(line: str) -> str:
+    """The last part of the path that is typed: its name is enough, and fits."""
+    typed = path_typed(line)
+    return typed.text.rpartition("/")[2] if typed is not None else line
 
 
 def _continuation(width: int, line_number: int, is_soft_wrap: int) -> str:  # noqa: ARG001

@@ -19,15 +19,15 @@ _LOOK_SECONDS = 0.05
 
 
 def encode_parts(
-    tokenizer: Tokenizer, text: str, stopped: Callable[[], bool] = lambda: False, size: int = PART
+    tokenizer: Tokenizer, text: str, stopped: Callable[[], bool] = lambda: False, size: int = PART, start: int = 0
 ) -> Iterator[tuple[list[int], int]]:
     """The ids of ``Tokenizer.encode``, part by part, each with the number of characters that are encoded by then.
 
+    From ``start`` on, which is 0 or a place where a part of this text ended that was not its last.
     Parts of ``size`` characters end where no token can span, or go on until there is such a place. Raises
     ``Cancelled`` soon after ``stopped()`` is true, and ``TokenizerError`` for 16 million characters without a place.
     """
     text = encodable(text)
-    start = 0
     while start < len(text):
         end, seen = start + size, start
         while end < len(text) and (place := tokenizer.cut(text, seen, end)) == seen:

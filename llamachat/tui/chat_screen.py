@@ -59,30 +59,41 @@ class ChatScreen(ChatView):
 
     async def on_composer_sent(self, event: Composer.Sent) -> None:
         """Runs a command, saves an edited message, or sends; a text that is refused goes back to the composer."""
+        try:
+            done = self._take(event.text)
+        finally:
+            event.taken.set()
+        if not done:
+            return
+        await self.after_operation()
+        if self.session.queued is not None and self.session.phase is Phase.NO_MODEL:
+            self.say_notice(self.waits_for_model)
+
+    def _take(self, text: str) -> bool:
         pane = self.query_one(ComposerPane)
         pane.show_trouble("")
+        before, line = ("", "") if pane.editing else commands.split_command(text)
+        if before and line:
+            pane.composer.take_back(line)
         pane.flush_draft()  # of this chat: the command may open another
-        as_command = not pane.editing and commands.is_command(event.text)
         if pane.editing:
-            edited = self.try_to(lambda: self.session.edit(self.edited, pane.true_text(event.text)))
+            edited = self.try_to(lambda: self.session.edit(self.edited, pane.true_text(text)))
             done = edited is not None
             if edited is not None:
                 pane.end_edit()
                 if edited.id == self.edited and not self.session.busy:
                     self.flash("nothing was changed")
-        elif as_command:
+        elif line:
             pane.close_menu()
-            done = self._run_line(event.text)
+            done = self._run_line(line)
         else:
-            done = self.try_to(lambda: self.session.send(commands.as_message(event.text))) is not None
+            done = self.try_to(lambda: self.session.send(commands.as_message(text))) is not None
             self.query_one(Transcript).follow()
-        if not done:
-            pane.give_back(event.text, as_command=as_command)
-            return
-        pane.composer.history_of_prompts.add(event.text)
-        await self.after_operation()
-        if self.session.queued is not None and self.session.phase is Phase.NO_MODEL:
-            self.say_notice(self.waits_for_model)
+        if done:
+            pane.composer.history_of_prompts.add(line or text)
+        else:
+            pane.give_back(text, line)
+        return done
 
     def _run_line(self, line: str) -> bool:
         try:

@@ -12,7 +12,7 @@ from textual.containers import Horizontal, Vertical
 from textual.message import Message as TextualMessage
 from textual.timer import Timer
 
-from llamachat.chat.commands import as_typed, path_typed
+from llamachat.chat.commands import as_typed, path_typed, split_command
 from llamachat.chat.conversation import Message, Role
 from llamachat.chat.session import ChatSession, Phase
 from llamachat.display import is_long
@@ -319,10 +319,12 @@ class ChatView(Panes):
             self._ticker.resume()
 
     def begin_line(self, text: str) -> None:
-        """Puts the beginning of a command line into the composer."""
-        pane = self.query_one(ComposerPane)
-        pane.composer.show_prompt(text)
-        pane.composer.focus()
+        """Puts the beginning of a command line into the composer, behind what is there if it may stand there."""
+        composer = self.query_one(ComposerPane).composer
+        both = f"{composer.text.rstrip()}\n{text}"
+        before, line = split_command(both)
+        composer.retype(both if before.strip() and line else text)
+        composer.focus()
 
     def begin_edit(self, message: Message) -> None:
         """Takes a message into the composer; a change that waits there is asked about first."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import ClassVar
 
@@ -13,11 +15,16 @@ from textual.document._edit import Edit
 from textual.message import Message
 from textual.widgets import TextArea
 
+from llamachat.chat.command_line import leaves_message
+from llamachat.chat.file_blocks import behind
+from llamachat.chat.folds import Folds
 from llamachat.tui.keys import key_hints
 from llamachat.tui.own_keys import run_own_binding
-from llamachat.tui.prompt_text import PasteFolds, PromptHistory, safe_prompt
+from llamachat.tui.prompt_text import PromptHistory, safe_prompt
 
 MAX_LINES = 10
+_COMMAND_SECONDS = 5.0
+"""A command takes less; then the screen has ended, or something is wrong, and keys do something at least."""
 _SHORTER_HINTS = ("Ask anything. / commands", "Ask anything")
 
 
@@ -29,7 +36,8 @@ Write here. {composer.send} sends (a running answer is ended, and stays as it is
 What is pasted never sends, and leaves a terminal's colours behind. **Up** on the first row brings back what you sent
 before, in other chats too; **Down** returns to your draft.
 
-A line that begins with **/** is a command: {composer.complete} completes it, the path of a model too.
+A line that begins with **/** is a command: {composer.complete} completes it, the path of a model or a file too.
+**/read** puts a text file into your message, also as its last line.
 """
     BINDING_GROUP_TITLE = "Composer"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -69,11 +77,12 @@ A line that begins with **/** is a command: {composer.complete} completes it, th
     """
 
     class Sent(Message):
-        """A text was handed over. Who does not take it calls :meth:`give_back`."""
+        """A text was handed over. Who does not take it calls :meth:`give_back`; ``taken`` is set in any case."""
 
         def __init__(self, text: str) -> None:
             super().__init__()
             self.text = text
+            self.taken = asyncio.Event()
 
     def __init__(self) -> None:
         super().__init__(id="composer", soft_wrap=True, tab_behavior="focus", highlight_cursor_line=False)
@@ -82,22 +91,31 @@ A line that begins with **/** is a command: {composer.complete} completes it, th
         self.menu: Callable[[str], bool] = lambda _key: False
         """The completion menu: takes a key (up, down, tab, enter) and says whether it was for it."""
         self.history_of_prompts = PromptHistory()
-        self._folds = PasteFolds()
+        self._folds = Folds()
         self._handed_over = ("", self._folds)
+        self._sent: Composer.Sent | None = None
         self._walked_text: str | None = None
 
     # ---- text ---------------------------------------------------------------
 
     @property
     def prompt(self) -> str:
-        """What is written, large pastes in full."""
+        """What is written, files and large pastes in full."""
         return self._folds.expand(self.text)
 
     def show_prompt(self, text: str) -> None:
-        """Puts a text in, the cursor at its end; a large one is folded."""
+        """Puts a text in, the cursor at its end; files in it, and a large one, are folded."""
         self._folds.clear()
-        self.load_text(self._folds.fold(safe_prompt(text)))
+        self.retype(self._folds.fold_message(safe_prompt(text)))
+
+    def retype(self, text: str) -> None:
+        """Puts a text in as if it was typed, the cursor at its end: labels stay labels."""
+        self.load_text(text)
         self.move_cursor(self.document.end)
+
+    def put_file(self, name: str, block: str) -> None:
+        """Puts a file behind what is written, as a label unless it is short."""
+        self.retype(behind(self.text, self._folds.fold_file(name, safe_prompt(block))))
 
     def edit(self, edit: Edit) -> EditResult:
         """Every insertion passes here: nothing that could steer a terminal gets in."""
@@ -128,21 +146,47 @@ A line that begins with **/** is a command: {composer.complete} completes it, th
         elif event.key == "enter" and self.menu("enter"):  # whatever else it does
             event.stop()
             event.prevent_default()
+            await self._command_taken()
         elif not event.is_printable and not await run_own_binding(self, event) and event.key == "enter":
             event.prevent_default()  # the text area would insert a line
 
-    def action_send(self) -> None:
+    async def action_send(self) -> None:
         """Sends what is written, or takes the menu's proposal."""
         if not self.menu("enter") and self.text.strip():
             self.submit(self.prompt.rstrip())
+        await self._command_taken()
+
+    async def _command_taken(self) -> None:
+        """Keys behind a command that was just sent wait for the message that it leaves."""
+        sent, self._sent = self._sent, None
+        if sent is not None and leaves_message(sent.text):
+            with suppress(TimeoutError):  # the screen has ended
+                await asyncio.wait_for(sent.taken.wait(), _COMMAND_SECONDS)
+
+    def action_delete_left(self) -> None:
+        """Deletes a letter, or what is selected; a label whole."""
+        row, column = self.cursor_location
+        label = self._folds.label_at_end(self.document.get_line(row)[:column])
+        if label and self.selection.is_empty:
+            self._delete_via_keyboard((row, column - len(label)), (row, column))
+        else:
+            super().action_delete_left()
 
     def submit(self, text: str) -> None:
         """Hands a text over. What is typed from now on is the next one; a text that is refused is given back."""
         self._handed_over = (self.text, self._folds)
-        self._folds = PasteFolds()
+        self._folds = Folds()
         self.load_text("")
         assert self.parent is not None  # noqa: S101 - there are keys: it is on a screen
-        self.parent.post_message(self.Sent(text))  # its own queue may hold keys that come after this one
+        self._sent = self.Sent(text)
+        self.parent.post_message(self._sent)  # its own queue may hold keys that come after this one
+
+    def take_back(self, command: str) -> None:
+        """Puts in again what was handed over last, without the command that it ended with."""
+        text, folds = self._handed_over
+        since = self._folds.expand(self.text)
+        self._folds = folds
+        self.retype(text.rstrip().removesuffix(command) + folds.fold_message(since))
 
     def give_back(self, *, as_command: bool = False) -> None:
         """Puts the text handed over last in again, before what was typed since. A command is selected, for the next
@@ -153,8 +197,7 @@ A line that begins with **/** is a command: {composer.complete} completes it, th
             self.history_of_prompts.add(folds.expand(text))
             return
         self._folds = folds
-        self.load_text(text + folds.fold(since) if since else text)
-        self.move_cursor(self.document.end)
+        self.retype(text + folds.fold_message(since))
         if as_command:
             self.select_all()
 

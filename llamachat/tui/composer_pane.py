@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Static, TextArea
 
+from llamachat.chat.command_line import split_command
 from llamachat.chat.path_completion import TypedPath
 from llamachat.display import clean_line
 from llamachat.tui.composer import Composer
@@ -207,9 +208,14 @@ class ComposerPane(Vertical):
         """What the line says."""
         return self._trouble_text
 
-    def give_back(self, sent: str, *, as_command: bool) -> None:
-        """Puts a text in again that was refused. What is wrong with it is said until it is changed."""
-        self.composer.give_back(as_command=as_command)
+    def give_back(self, sent: str, command: str = "") -> None:
+        """Puts a text in again that was refused: a message, or the command that it is or ends with, behind which the
+        message is already. What is wrong with it is said until it is changed.
+        """
+        if command in ("", sent):
+            self.composer.give_back(as_command=bool(command))
+        else:
+            self.composer.retype(self.composer.text + command)
         text = self.composer.prompt
         if text.rstrip() == sent.rstrip():  # else something was typed since
             self._refused = text
@@ -221,11 +227,14 @@ class ComposerPane(Vertical):
         if text == self._looked_at:
             return
         self._looked_at = text
-        is_command = text.startswith("/") and "\n" not in text and len(text) < _COMMAND_CHARS and not self.editing
-        found = self._propose(text) if is_command else []
+        line = "" if self.editing else self._command
+        is_command = line and "\n" not in line and len(line) < _COMMAND_CHARS
+        before = text[: len(text) - len(line)]
+        proposed = self._propose(line) if is_command else []
+        found = [replace(one, line=before + one.line, label=one.label or one.line) for one in proposed]
         self._tab_waits = self._menu_closed = False
         self._show_proposals(found)
-        self._path = self._path_typed(text) if is_command else None
+        self._path = self._path_typed(line) if is_command else None
         if self._path is not None and not self._path.text and found:
             self._path = None  # where nothing is typed, the models folder goes first
         if self._path is not None:
@@ -262,6 +271,12 @@ class ComposerPane(Vertical):
             self._tab_waits = False
             self._menu_key("tab")
 
+    @property
+    def _command(self) -> str:
+        """The command that is typed, labels as they stand in it."""
+        _, command = split_command(self.composer.prompt)
+        return command if self.composer.text.endswith(command) else self.composer.text
+
     def close_menu(self) -> bool:
         """Closes the proposals until the text changes; False if none were open."""
         menu = self.query_one("#proposals", RowList)
@@ -276,7 +291,7 @@ class ComposerPane(Vertical):
         menu = self.query_one("#proposals", RowList)
         if key == "tab":
             self._tab(menu)
-            return self.composer.text.startswith("/")
+            return self.composer.text.startswith("/") or bool(self._command)
         if not menu.has_class("-open") or (menu.current is None and key == "enter"):
             return False
         if key in ("up", "down"):
@@ -304,7 +319,7 @@ class ComposerPane(Vertical):
         """Enter runs the line, if nothing is missing; Tab leaves room for what may follow."""
         proposal = self._proposals.get(line, Proposal(line))
         waits = proposal.needs_more or (proposal.takes_more and not run)
-        self.composer.show_prompt(line + " " if waits else line)
+        self.composer.retype(line + " " if waits else line)
         if run and not waits and not proposal.is_folder:
             self.close_menu()
-            self.composer.submit(line)
+            self.composer.submit(self.composer.prompt)

@@ -35,11 +35,14 @@ class ContextMeter(Widget):
         planned = min(width, -(-(self.used + self.draft) * width // self.total)) - filled
         color = "$warning" if (self.used + self.draft) * 10 >= self.total * 9 else "$accent"
         typed = f" · {self.draft:,} typed" if self.draft else ""
+        total = f" of {self.total:,} tokens"
+        if len(f"{self.used:,}{total}{typed}") > width:
+            total = f" of {self.total:,}"
         lines: list[Content] = [
             Content.assemble(
                 ("━" * filled, color), ("━" * planned, "$soft"), ("─" * (width - filled - planned), "$faint")
             ),
-            Content.assemble((f"{self.used:,}", "$text"), f" of {self.total:,} tokens", (typed, "$faint")),
+            Content.assemble((f"{self.used:,}", "$text"), total, (typed, "$faint")),
         ]
         if self.reused:
             lines.append(Content.assemble((f"{self.reused:,} of {self.prompt:,} reused from the cache", "$faint")))

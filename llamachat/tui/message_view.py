@@ -17,6 +17,7 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from llamachat.chat.conversation import Message, Role, Status
+from llamachat.chat.folds import with_long_files_folded
 from llamachat.display import clean, clean_line, left_out
 from llamachat.tui.keys import Keys, key_of
 from llamachat.tui.laid_out_once import LaidOutOnce
@@ -167,7 +168,8 @@ new version; nothing is lost.
         """Header, text, note."""
         yield self._header
         if self._you:
-            yield Static(plain_content(clean(self.message.text)), classes="question", markup=False)
+            shown = plain_content(clean(with_long_files_folded(self.message.text)))
+            yield Static(shown, classes="question", markup=False)
         else:
             from llamachat.tui.answer_text import AnswerText  # Markdown: only once there is an answer to draw
 

@@ -1,38 +1,8 @@
-"""What a composer remembers: large pastes behind short labels, and the prompts sent before. No widgets."""
+"""What a composer remembers: the prompts sent before. No widgets."""
 
 from __future__ import annotations
 
-from llamachat.display import clean, is_long
-
-
-class PasteFolds:
-    """Large texts, each standing in the composer as a label such as ``[pasted #1: 12,000 characters]``.
-
-    A label that was deleted or changed by hand stands for itself: its text is left out.
-    """
-
-    def __init__(self) -> None:
-        self._texts: dict[str, str] = {}
-
-    def fold(self, text: str) -> str:
-        """The text itself where it is short, else a new label for it."""
-        if not is_long(text):
-            return text
-        lines = text.count("\n") + 1
-        size = f"{len(text):,} characters" + (f", {lines:,} lines" if lines > 1 else "")
-        label = f"[pasted #{len(self._texts) + 1}: {size}]"
-        self._texts[label] = text
-        return label
-
-    def expand(self, text: str) -> str:
-        """The text with every label replaced by what it stands for, once each."""
-        for label, full in self._texts.items():
-            text = text.replace(label, full, 1)
-        return text
-
-    def clear(self) -> None:
-        """Forgets everything folded."""
-        self._texts.clear()
+from llamachat.display import clean
 
 
 class PromptHistory:

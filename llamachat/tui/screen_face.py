@@ -82,6 +82,16 @@ class ScreenFace:
 
         self._screen.app.push_screen(ConfirmScreen(question), answered)
 
+    def written(self) -> str:
+        """What is in the composer."""
+        return self._screen.query_one(ComposerPane).composer.prompt
+
+    def write(self, name: str, block: str) -> None:
+        """Puts a file behind that."""
+        pane = self._screen.query_one(ComposerPane)
+        pane.composer.put_file(name, block)
+        pane.flush_draft()
+
     def edit_line(self, label: str, text: str, action: Callable[[str], object]) -> None:
         """Lets a person edit a line."""
         from llamachat.tui.dialogs import LineScreen

@@ -97,7 +97,7 @@ def _refusal(session: ChatSession, face: NotingFace, line: str) -> str | None:
 
 
 def test_completion_of_names(session: ChatSession, face: NotingFace) -> None:
-    assert complete_line(session, face, "/re") == ["/rename", "/regenerate", "/reset"]
+    assert complete_line(session, face, "/re") == ["/rename", "/read", "/regenerate", "/reset"]
     assert complete_line(session, face, "/REN") == ["/rename"]
     assert complete_line(session, face, "/") == [f"/{command.name}" for command in COMMANDS]
     assert complete_line(session, face, "/nothing x") == []
@@ -129,10 +129,28 @@ def test_completion_of_arguments(talk: ChatSession, face: NotingFace, data_dir: 
         assert complete_line(talk, face, line) == whole, line
 
 
+def test_where_no_path_is_typed_files_are_those_where_the_program_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "notes.txt").touch()
+    monkeypatch.chdir(tmp_path)
+    assert complete_path_line("/read ") == ["/read notes.txt"]
+
+
 def test_completion_of_paths(tmp_path: Path) -> None:
     (tmp_path / "a b").mkdir()
     (tmp_path / "a b/x.gguf").touch()
     assert complete_path_line(f"/model {tmp_path}/a") == [f"/model {tmp_path}/a b/"]
     assert complete_path_line(f"/MODEL  {tmp_path}/a b/") == [f"/MODEL  {tmp_path}/a b/x.gguf"]
-    for line in ("/model", "/model ", f"/open {tmp_path}/", f"/nothing {tmp_path}/", "/"):
+    (tmp_path / "a b/y.txt").touch()
+    assert complete_path_line(f"/read {tmp_path}/a b/y") == [f"/read {tmp_path}/a b/y.txt"]
+    for line in (
+        "/model",
+        "/model ",
+        "/read",
+        f"/model {tmp_path}/a b/y",
+        f"/open {tmp_path}/",
+        f"/nothing {tmp_path}/",
+        "/",
+    ):
         assert complete_path_line(line) == []

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from llamachat.chat.context_use import COUNTED_CHARS
+from llamachat.chat import context_use
+from llamachat.chat.answer import ModelInUse
+from llamachat.chat.context_use import COUNTED_CHARS, TextCount
 from llamachat.chat.session import ChatSession
 from llamachat.engine.source import ModelSource
+from llamachat.tokenizer import load_tokenizer
 from tests.chat.conftest import Open
-from tests.support.scripted_engine import ScriptedEngine
+from tests.support.scripted_engine import ScriptedEngine, ScriptedTokenizer
 from tests.support.sessions import finish
+from tests.support.tiny_vocabularies import bpe_vocabulary, spm_vocabulary
 
 
 def test_an_evaluated_answer_takes_what_was_evaluated(talk: ChatSession) -> None:
@@ -91,7 +96,14 @@ def test_a_template_of_a_files_own_is_not_run_for_it(open_session: Open) -> None
 
 
 def test_the_draft_is_counted(session: ChatSession) -> None:
-    for text, tokens in (("", 0), ("one two three", 3), ("one two three ", 3), ("/set seed 1", 0), ("//one two", 3)):
+    for text, tokens in (
+        ("", 0),
+        ("one two three", 3),
+        ("one two three ", 3),
+        ("/set seed 1", 0),
+        ("//one two", 3),
+        ("one two three\n/read x", 3),
+    ):
         session.save_draft(text)
         assert session.draft_tokens == tokens, text
 
@@ -123,3 +135,47 @@ def test_no_draft_is_counted_without_a_model(open_session: Open) -> None:
     session.open_model(ModelSource(Path("/models/tiny.gguf")))
     finish(session)
     assert session.draft_tokens == 3
+
+
+# ---- a text that grows --------------------------------------------------------------
+
+
+@pytest.fixture(params=[spm_vocabulary, bpe_vocabulary], ids=["spm", "bpe"])
+def model(request: pytest.FixtureRequest) -> ModelInUse:
+    return ModelInUse("tiny", 100_000, load_tokenizer(request.param()))
+
+
+def test_a_text_is_counted_as_a_whole_however_it_grows(model: ModelInUse, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(context_use, "_PART", 16)
+    some, count = random.Random(7), TextCount()
+    words = ("the", " and", "on ", "\n", " ", "1", "é", "中", "<s>", ".", "\ud83d", "'s")
+    text = ""
+    for _ in range(300):
+        text = text[: some.choice((len(text), len(text), some.randrange(len(text) + 1)))]
+        text += "".join(some.choices(words, k=some.randrange(12)))
+        assert count.of(text, model) == len(model.tokenizer.encode(text)), repr(text)
+
+
+def test_of_a_text_that_goes_on_only_what_is_new_is_encoded(model: ModelInUse, monkeypatch: pytest.MonkeyPatch) -> None:
+    count, text = TextCount(), "the and on. " * (COUNTED_CHARS // 6)
+    assert count.of(text, model) == 0  # very long
+    whole = count.of(text, model, most=None)
+    assert whole == len(model.tokenizer.encode(text))
+    encoded: list[int] = []
+    encode = model.tokenizer.encode_behind
+
+    def noting(text: str, start: int, end: int) -> list[int]:
+        encoded.append(end - start)
+        return encode(text, start, end)
+
+    monkeypatch.setattr(model.tokenizer, "encode_behind", noting)
+    assert count.of(f"{text}the and", model) > whole
+    assert sum(encoded) < 10_000
+    assert count.of("x" + text, model) == 0
+
+
+def test_another_model_counts_anew(model: ModelInUse) -> None:
+    count, text = TextCount(), "the and on. " * 2000
+    other = ModelInUse("other", model.n_ctx, ScriptedTokenizer())
+    assert count.of(text, model) == len(model.tokenizer.encode(text))
+    assert count.of(text + "on", other) == len(other.tokenizer.encode(text + "on"))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from llamachat.chat import path_completion
-from llamachat.chat.path_completion import CHAT, MODEL, NEW_FILE, PathCompletions, complete_path
+from llamachat.chat.path_completion import CHAT, FILE, MODEL, NEW_FILE, PathCompletions, complete_path
 
 
 @pytest.fixture(autouse=True)
@@ -45,6 +45,16 @@ def test_folders_have_a_slash_and_other_files_are_left_out() -> None:
     assert complete_path("").paths == (
         "big-00001-of-00002.gguf", "Chat.gguf", "linked/", "old.bin", "sub/", "with space.gguf",
     )  # fmt: skip
+
+
+def test_where_any_file_is_meant_none_is_left_out() -> None:
+    _make("notes.txt", "Chat.gguf", "tokenizer.bin", "sub/x", ".cache/x", " led.txt", "a\x1bb.txt", "a\tb.txt")
+    os.mkfifo("pipe.txt")
+    Path("broken").symlink_to("nowhere")
+    assert complete_path("", FILE).paths == ("Chat.gguf", "notes.txt", "sub/", "tokenizer.bin")
+    assert complete_path("./no", FILE).common == "./notes.txt"
+    assert not complete_path("./sub", FILE).is_whole
+    assert complete_path("no", MODEL).paths == ()
 
 
 def test_of_a_model_in_several_files_the_one_that_stands_for_it() -> None:

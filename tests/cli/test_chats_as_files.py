@@ -207,7 +207,7 @@ def test_export_and_import_in_line_mode(talk: Talk, tmp_path: Path) -> None:
         assert ((here / "Which tea.md").read_text() != "mine") == replaced
     (here / "c.json").write_text(json.dumps([gpt("Coffee", "How?", "Hot.")]))
     terminal.press("/import c")
-    terminal.wait_for("/import c.json")  # in the menu
+    terminal.wait_for(" c.json ")  # in the menu
     terminal.press(TAB)
     terminal.wait_for("c.json")
     terminal.press(ENTER)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from llamachat.chat.conversation import Message
+from llamachat.chat.file_blocks import behind
 from llamachat.errors import LlamachatError
 
 
@@ -20,6 +21,7 @@ class NotingFace:
         self.agrees = True
         self.asks = True
         self.typed: str | None = None
+        self.message = ""
 
     def say(self, text: str) -> None:
         self.said.append(text)
@@ -45,6 +47,12 @@ class NotingFace:
         self.done.append(question)
         if self.agrees:
             action()
+
+    def written(self) -> str:
+        return self.message
+
+    def write(self, name: str, block: str) -> None:
+        self.message = behind(self.message, block)
 
     def edit_line(self, label: str, text: str, action: Callable[[str], object]) -> None:
         self.edit_text(label, text, action)

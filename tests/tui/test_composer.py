@@ -8,10 +8,9 @@ import pytest
 from textual._xterm_parser import XTermParser
 from textual.events import Key
 
-from llamachat.display import LONG_CHARS
 from llamachat.tui.composer import MAX_LINES
 from llamachat.tui.composer_pane import ComposerPane
-from llamachat.tui.prompt_text import PasteFolds, PromptHistory
+from llamachat.tui.prompt_text import PromptHistory
 from llamachat.tui.row_list import RowList
 from llamachat.tui.terminal_keys import teach_alt_enter
 from tests.support.chat_app import Chat, open_chat
@@ -167,17 +166,6 @@ async def test_a_message_too_long_for_the_context_stays_in_the_composer() -> Non
         assert chat.path == []
         assert chat.composer.prompt == "word " * 1000
         assert "tokens" in "\n".join(chat.lines[-6:])
-
-
-def test_a_label_taken_away_takes_its_text_along() -> None:
-    folds = PasteFolds()
-    short, long = "short", "x" * (LONG_CHARS + 1)
-    assert folds.fold(short) == short
-    label = folds.fold(long)
-    other = folds.fold("line\n" * 300)
-    assert folds.expand(f"{label} and {other}") == long + " and " + "line\n" * 300
-    assert folds.expand(f"only {other}") == "only " + "line\n" * 300
-    assert folds.expand(label[:-1]) == label[:-1]
 
 
 def test_history_walks_and_gives_the_draft_back() -> None:
