@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import click
@@ -13,7 +13,7 @@ from llamachat.cli.failures import note
 from llamachat.cli.help import CONTEXT, HelpCommand
 from llamachat.cli.invocation import Invocation
 from llamachat.cli.model_files import chosen_model
-from llamachat.cli.options import ANSWERS, flag, number, with_options
+from llamachat.cli.options import ANSWERS, Option, flag, number, read_file_name, with_options
 from llamachat.display import counted
 from llamachat.engine.settings import Parameter
 from llamachat.errors import EngineError, LlamachatError
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _MakeRequest = Callable[["OneModel", int | None, "SamplingSettings"], "Request"]
 
-OUTPUT = "Output"
+INPUT, OUTPUT = "Input", "Output"
 _TOP = Parameter("logprobs", int, 0, 0, 1000, 1, "Log-probabilities",
                  "With --json: so many of the likeliest tokens at every place.")  # fmt: skip
 
@@ -36,20 +36,23 @@ _NO_BOS = flag("no_bos", "Leave out the token that begins a text.", OUTPUT)
 _ECHO = flag("echo", "Print the text that was given first.", OUTPUT)
 
 _CODE = flag("code", "Print only the code: the first fenced block of the answer.", OUTPUT, "-x")
+_FILE = Option("file", read_file_name, "a file", "A text file to go before the question; there may be several.",
+               INPUT, "FILE", short="-f", repeats=True)  # fmt: skip
 
-_ASK = (_CODE, _JSON, _LOGPROBS)
+_ASK = (_FILE, _CODE, _JSON, _LOGPROBS)
 _COMPLETE = (_ECHO, _NO_BOS, _JSON, _LOGPROBS)
 
 _ASK_EXAMPLES = """\
 llamachat ask "What is gravity?"
 llamachat ask "What does this do?" < script.sh
+llamachat ask -f main.py -f test_main.py "Why does the test fail?"
 git diff | llamachat ask "A commit message in one line:"
 llamachat ask -x "A shell script that counts lines" > count.sh
 llamachat ask --json --logprobs 5 "Yes or no?" | jq .tokens
 """
 _ASK_NOTE = """\
-What is piped in is added to TEXT after an empty line, or is the question where there is no TEXT. The answer goes to
-standard output, everything else to standard error. Nothing is stored.
+Files come first, each with its name. What is piped in is added to TEXT after an empty line, or is the question where
+there is no TEXT. The answer goes to standard output, everything else to standard error. Nothing is stored.
 """
 _COMPLETE_EXAMPLES = """\
 llamachat complete "The capital of France is"
@@ -71,9 +74,10 @@ def ask(context: click.Context, /, text: str | None, **_options: object) -> None
     """Answer one question, in the model's own prompt format."""
     invocation = Invocation.of(context, _ASK)
     piped = "" if sys.stdin.isatty() else _standard_input()
-    question = "\n\n".join(part for part in ("" if text == "-" else _argument(text), piped) if part)
-    if not question.strip():
+    typed = "\n\n".join(part for part in ("" if text == "-" else _argument(text), piped) if part)
+    if not typed.strip():
         raise click.UsageError("no question: give TEXT, or pipe it in", context)
+    question = "\n\n".join([*_blocks(invocation.get("file", ())), typed])
 
     def request(model: OneModel, n_top: int | None, settings: SamplingSettings) -> Request:
         from llamachat.cli import requests
@@ -108,6 +112,19 @@ def complete(context: click.Context, /, text: str | None, **_options: object) ->
         return continuation(model.info, model.tokenizer, given, bos=bos, n_top=n_top)
 
     _run(context, invocation, request, given if invocation.get("echo") else "")
+
+
+def _blocks(paths: Iterable[str]) -> Iterator[str]:
+    """Text files as they stand in a message. What the shell opened, as in ``-f <(git diff)``, may be a pipe."""
+    if not paths:
+        return
+    from llamachat.chat.reading import text_file
+
+    for path in paths:
+        file = text_file(path, pipes=path.startswith("/dev/fd/"))
+        if file.oddity:
+            note(f"{file.name}: {file.oddity}")
+        yield file.block
 
 
 def _code(answer: Answer) -> str:

@@ -41,10 +41,16 @@ class Option:
     section: str
     metavar: str = ""
     short: str = ""
+    repeats: bool = False  #: whether it may be given several times; its value is a tuple then
     shows_negation: bool = False  #: whether the help names the flag that takes a switch back
 
     def check(self, value: object, where: str) -> Any:
         """The option's value; ``ValueError`` says in one line what ``where`` takes."""
+        if self.repeats:
+            return tuple(self._check(one, where) for one in (value if isinstance(value, tuple) else (value,)))
+        return self._check(value, where)
+
+    def _check(self, value: object, where: str) -> Any:
         try:
             return self.read(value)
         except ValueError as error:
@@ -79,7 +85,9 @@ class ClickOption(click.Option):
         flags = option.flag if option.metavar else f"{option.flag}/{option.negation}"
         names = [name for name in (option.short, flags, option.name) if name]
         if option.metavar:
-            super().__init__(names, type=str, metavar=option.metavar, help=option.help, default=None)
+            super().__init__(
+                names, type=str, metavar=option.metavar, help=option.help, multiple=option.repeats, default=None
+            )
         else:
             super().__init__(names, is_flag=True, help=option.help, default=None)
         self.section = option.section
@@ -150,6 +158,12 @@ def _path(value: object) -> Path:
     if not isinstance(value, str) or not value or "\0" in value:
         raise ValueError
     return Path(os.path.expanduser(value))  # noqa: PTH111 - pathlib fails where there is no such user
+
+
+def read_file_name(value: object) -> str:
+    """A file as it was named."""
+    _path(value)
+    return str(value)
 
 
 def read_model(value: object) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from llamachat.chat.file_blocks import file_block
 from llamachat.cli.generation import Answer
 from llamachat.cli.invocation import Invocation
 from llamachat.cli.oneshot import _code, _cut
@@ -154,6 +155,77 @@ def test_what_is_piped_in_is_added(llamachat: Run, chat_model: Path) -> None:
 
     assert asked("one", stdin="two\nthree\n") == asked("one\n\ntwo\nthree", stdin="")
     assert asked(stdin="two\n") == asked("two", stdin="") == asked("-", stdin="two")
+
+
+# ---- files --------------------------------------------------------------------
+
+
+def test_files_go_before_the_question(llamachat: Run, chat_model: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"on\r\n")
+    (tmp_path / "b").write_text("in", encoding="utf-16")
+
+    def asked(*arguments: str | Path, stdin: str = "") -> list[int]:
+        arguments = ("ask", "-m", chat_model, "--n-ctx", "512", "-n", "1", *arguments)
+        ids: list[int] = parsed(llamachat, *arguments, stdin=stdin)["prompt_ids"]
+        return ids
+
+    files = ("-f", tmp_path / "a.txt", "--file", tmp_path / "b")
+    whole = asked(f"{file_block('a.txt', 'on')}\n\n{file_block('b', 'in')}\n\nthe")
+    assert asked(*files, "the") == asked("the", *files) == asked(*files, stdin="the") == whole
+    assert asked(*files, "the", stdin="a") == asked(*files, "the\n\na")
+
+
+def test_how_a_file_was_read_is_told_where_that_is_odd(llamachat: Run, chat_model: Path, tmp_path: Path) -> None:
+    (tmp_path / "old.txt").write_bytes(b"K\xf6ln")
+    done = llamachat("ask", "-m", chat_model, "-n", "1", "-f", tmp_path / "old.txt", "the")
+    assert done.returncode == 0
+    assert done.stderr == "llamachat: old.txt: not UTF-8, so it is read as Latin-1 (Windows-1252)\n"
+
+
+def test_what_is_no_text_file_is_refused_before_the_model_is_loaded(llamachat: Run, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "large").touch()
+    os.truncate(tmp_path / "large", 300_000_000)
+    (tmp_path / "binary").write_bytes(b"\0")
+    (tmp_path / "empty").touch()
+    for name, reason in (
+        ("pipe", "a pipe or a device, not a text"), ("large", "too large for a text (4 MB at most)"),
+        ("binary", "not a text: it holds zero bytes"), ("nothing", "no such file"), ("", "a folder, not a text"),
+        ("empty", "is empty"),
+    ):  # fmt: skip
+        done = llamachat("ask", "-m", tmp_path / "no-model", "-f", tmp_path / name, "the")
+        assert (done.returncode, done.stdout) == (1, "")
+        assert_one_line(done.stderr, reason)
+    done = llamachat("ask", "-f", "", "the")
+    assert done.returncode == 2
+    assert_one_line(done.stderr, "--file takes a file, not ''")
+
+
+def test_a_file_is_no_question(llamachat: Run, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("on")
+    done = llamachat("ask", "-f", tmp_path / "a.txt")
+    assert done.returncode == 2
+    assert_one_line(done.stderr, "no question: give TEXT, or pipe it in")
+
+
+def test_a_file_beyond_the_context_is_refused_in_tokens(llamachat: Run, chat_model: Path, tmp_path: Path) -> None:
+    (tmp_path / "long").write_text("on " * 200)
+    done = llamachat("ask", "-m", chat_model, "-f", tmp_path / "long", "the")
+    assert done.returncode == 1
+    assert_one_line(done.stderr, "this message is too long: ", " tokens that fit the context")
+
+
+def test_what_the_shell_opened_may_be_a_pipe(own_home: Path, chat_model: Path) -> None:
+    end, begin = os.pipe()
+    os.write(begin, b"on")
+    os.close(begin)
+    command: list[str | Path] = [COMMAND, "ask", "-m", chat_model, "-n", "1", "--json", "-f", f"/dev/fd/{end}", "the"]
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, pass_fds=[end], timeout=60, check=True
+    )
+    os.close(end)
+    ids = json.loads(done.stdout)["prompt_ids"]
+    assert file_block(str(end), "on") in load_tokenizer(spm_vocabulary()).decode(ids)
 
 
 def test_bytes_that_are_no_text_are_no_trouble(llamachat: Run, chat_model: Path) -> None:
