@@ -6,7 +6,7 @@ import difflib
 from typing import TYPE_CHECKING
 
 from llamachat import paths
-from llamachat.chat import preset_command, reading
+from llamachat.chat import look_command, preset_command, reading
 from llamachat.chat.code_blocks import code_blocks
 from llamachat.chat.command import Command, Face
 from llamachat.chat.command_line import READ
@@ -204,22 +204,6 @@ def _complete_copy(_session: ChatSession, _face: Face, typed: str) -> list[str]:
     return [word for word in ("code", "question") if word.startswith(typed)]
 
 
-def _tokens(session: ChatSession, face: Face, argument: str) -> None:
-    words = argument.split()
-    if len(words) > 2 or not all(word.isdecimal() and len(word) < 10 and int(word) for word in words):
-        raise LlamachatError("/tokens takes nothing, a place, or a place and the number of an alternative there")
-    numbers = [int(word) - 1 for word in words]
-    answer = _answer(session)
-    if len(numbers) < 2:
-        face.show_tokens(answer, numbers[0] if numbers else None)
-        return
-    at, number = numbers
-    look = session.look
-    if look is None or look.message is not answer or not look.done:
-        raise LlamachatError(f"look first, then choose: /tokens {at + 1} lists the alternatives there")
-    session.take_alternative(at, look.alternative(at, number).id)
-
-
 # ---- model and sampling ----------------------------------------------------------
 
 
@@ -358,7 +342,7 @@ COMMANDS: tuple[Command, ...] = (
             available=_is_stoppable, otherwise="nothing is running"),
     Command("copy", "Copy the last answer, its last code block, or the question.", _copy, "[code|question]",
             complete=_complete_copy, available=_has_answer, otherwise=_NO_ANSWER),
-    Command("tokens", "Show how sure the model was of its last answer, token by token.", _tokens,
+    Command("tokens", "Show how sure the model was of its last answer, token by token.", look_command.run,
             "[PLACE [NUMBER]]", available=_has_answer, otherwise=_NO_ANSWER),
     Command("set", "Change one sampling parameter, from the next token on.", _set, "NAME [VALUE]",
             complete=_complete_set),

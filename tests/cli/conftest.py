@@ -52,6 +52,15 @@ def model(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def chat_model(tmp_path: Path) -> Path:
+    """A tiny model that knows ChatML."""
+    path = tmp_path / "chat.gguf"
+    template = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    write_gguf(path, random_model(), metadata={"tokenizer.chat_template": template})
+    return path
+
+
+@pytest.fixture
 def endless(tmp_path: Path) -> Path:
     """A model that never ends its turn, with a context that it does not fill soon."""
     path = tmp_path / "endless.gguf"

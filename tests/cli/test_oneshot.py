@@ -16,9 +16,8 @@ import pytest
 from llamachat.chat.file_blocks import file_block
 from llamachat.cli.generation import Answer
 from llamachat.cli.invocation import Invocation
-from llamachat.cli.oneshot import _code, _cut
+from llamachat.cli.oneshot import _cut
 from llamachat.engine.events import Finished, StopReason, Timings, TokenEvent
-from llamachat.errors import LlamachatError
 from llamachat.tokenizer import load_tokenizer
 from tests.cli.program import COMMAND, Run, assert_one_line, cpu_seconds_and_state, needs_proc
 from tests.support.default_model import DEFAULT_MODEL, needs_default_model
@@ -26,15 +25,6 @@ from tests.support.shared import shared_model
 from tests.support.tiny_models import TinyShape, bpe_vocabulary, random_model, spm_vocabulary, write_gguf
 
 GREEDY = ("--temperature", "0")
-
-
-@pytest.fixture
-def chat_model(tmp_path: Path) -> Path:
-    """A tiny model that knows ChatML."""
-    path = tmp_path / "chat.gguf"
-    template = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
-    write_gguf(path, random_model(), metadata={"tokenizer.chat_template": template})
-    return path
 
 
 def parsed(llamachat: Run, *arguments: str | Path, **how: Any) -> Any:
@@ -374,41 +364,3 @@ def test_the_default_model_answers(llamachat: Run) -> None:
     assert done.stdout.startswith(" Paris.")
     done = llamachat("ask", "-m", DEFAULT_MODEL, *GREEDY, "-n", "20", "What is the capital of France?")
     assert "Paris" in done.stdout
-
-
-# ---- code -------------------------------------------------------------------
-
-
-def answer_of(text: str, *, interruption: BaseException | None = None) -> Answer:
-    finished = Finished(StopReason.END, Timings())
-    return Answer([TokenEvent(1, text)], finished, interruption)
-
-
-def test_the_first_block_is_the_code() -> None:
-    assert _code(answer_of("Sure:\n```python\nx = 1\n\ny = 2\n```\nand\n```\nz\n```")) == "x = 1\n\ny = 2"
-    assert _code(answer_of("```sh\necho hi")) == "echo hi"  # cut before its end
-
-
-def test_words_are_no_code() -> None:
-    with pytest.raises(LlamachatError, match="there is no code in this answer"):
-        _code(answer_of("Use `x = 1` there."))
-    assert _code(answer_of("Use", interruption=KeyboardInterrupt())) == ""
-
-
-def test_code_alone_is_printed_or_the_reason_why_not(llamachat: Run, chat_model: Path) -> None:
-    done = llamachat("ask", "-x", "-m", chat_model, *GREEDY, "-n", "4", "hello")
-    assert done.returncode == 1
-    assert done.stdout == ""
-    assert_one_line(done.stderr, "there is no code in this answer")
-    done = llamachat("ask", "--code", "--json", "-m", chat_model, "hello")
-    assert done.returncode == 2
-    assert "--code goes without --json" in done.stderr
-
-
-@needs_default_model
-def test_the_default_model_writes_code(llamachat: Run) -> None:
-    question = "Write a Python function that adds two numbers, in a code block."
-    done = llamachat("ask", "-x", "-m", DEFAULT_MODEL, "--seed", "3", question)
-    assert done.returncode == 0, done.stderr
-    assert "```" not in done.stdout
-    assert done.stdout.startswith("def ")
