@@ -43,8 +43,9 @@ def teach_whole_pastes(driver: type[Driver]) -> type[Driver]:
     return driver
 
 
-#: Keys, or what else a terminal tells by itself, and nothing more: the pointer, the focus.
-_KEYS: Final = re.compile("(?:\x1b(?:\\[[0-?]*[ -/]*[@-~]|O.|[^\x1b])?)+|.", re.DOTALL)
+#: Keys, or what else a terminal tells by itself, and nothing more: the pointer, the focus. There is one way at most to
+#: read an ESC and what is behind it; with two of them 40 letters in a paste would take hours.
+_KEYS: Final = re.compile("(?:\x1b(?:\\[[0-?]*+[ -/]*+[@-~]|O[^\x1b]|[^\x1b])?)+|.", re.DOTALL)
 _SURE: Final = len("\x1b[2")  #: letters of a start that nobody types
 
 

@@ -128,6 +128,14 @@ def test_a_paste_that_stopped_for_a_while_goes_on_as_text(silent: PasteParser) -
     assert _told(silent.feed("01~\r")) == ["enter"]
 
 
+def test_what_goes_on_with_a_paste_is_told_from_keys_in_no_time(silent: PasteParser) -> None:
+    """Hours, if an ESC could belong to what is before it or to what is behind it."""
+    rest = "\x1bO\x1b" * 40 + "text"
+    assert not list(silent.feed(f"{START}one"))
+    assert _told(silent.tick()) == ["paste one"]
+    assert _told(silent.feed(f"{rest}{END}")) == [f"paste {rest}"]
+
+
 def test_its_end_alone_is_no_key(silent: PasteParser) -> None:
     assert not list(silent.feed(f"{START}one"))
     assert _told([*silent.tick(), *silent.feed(f"{END}x")]) == ["paste one", "x"]
