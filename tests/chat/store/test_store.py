@@ -130,6 +130,24 @@ def test_what_was_said_is_found_after_titles(data_dir: Path) -> None:
         assert found("\\' OR 1") == []
 
 
+def test_a_word_of_two_characters_is_found_where_it_is_one(data_dir: Path) -> None:
+    with _store(data_dir) as store:
+        _chat_with(store, "one", "什么是重力?")
+        _chat_with(store, "another", "什么是重?")
+        assert [s.title for s in store.sessions("重力")] == ["one"]
+        assert [s.title for s in store.sessions("重")] == ["another", "one"]
+        assert store.sessions("\udcff") == []
+
+
+def test_a_text_that_is_damaged_hides_no_other(data_dir: Path) -> None:
+    """Bits of a text may change without the database noticing, and then it is no UTF-8."""
+    with _store(data_dir) as store:
+        _chat_with(store, "damaged", "all about gravity")
+        _chat_with(store, "sound", "more about gravity")
+        store._connection.execute("UPDATE messages SET text = CAST(x'ff20' || text AS TEXT) WHERE text LIKE 'all%'")
+        assert [s.title for s in store.sessions("gravity")] == ["sound", "damaged"]
+
+
 def test_rename_and_delete(data_dir: Path) -> None:
     keep, drop = _full_conversation(), _full_conversation()
     with _store(data_dir) as store:
