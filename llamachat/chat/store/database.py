@@ -235,7 +235,7 @@ def _in_memory(path: Path, unwritable: Path, reason: str) -> Database:
     problem = f"{unwritable} cannot be written ({reason})"
     notices = [f"{problem}: chats are not saved this time; --data-dir names another folder"]
     connection = memory_database()
-    if path.exists():
+    if os.access(path, os.R_OK):
         try:
             with contextlib.closing(_read_only(path)) as source:
                 _check(source, path)

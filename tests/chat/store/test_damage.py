@@ -194,9 +194,10 @@ def test_a_changed_message_is_told(sound: Path, tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be(tmp_path: Path) -> None:
-    """A file is where the data folder should be."""
+    """A file is where the data folder should be, or nothing can be told of what is there."""
     (tmp_path / "file").write_text("")
-    for folder in (tmp_path / "file", tmp_path / "file" / "deeper", Path("/proc/llamachat")):
+    nameless = tmp_path / ("x" * 300)  # as of a folder that may not be entered, the system says nothing of it
+    for folder in (tmp_path / "file", tmp_path / "file" / "deeper", Path("/proc/llamachat"), nameless):
         store = SessionStore(folder)
         (notice,) = store.take_notices()
         assert "chats are not saved this time" in notice
