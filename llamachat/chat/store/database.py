@@ -152,12 +152,16 @@ def _make(path: Path, fill: Callable[[sqlite3.Connection], object] = lambda _: N
     new = path.with_name(f"{path.name}.new")
     new.unlink(missing_ok=True)
     Path(f"{new}-journal").unlink(missing_ok=True)
-    with contextlib.closing(_connect(str(new))) as connection:
-        new.chmod(0o600)  # what people say to a model is nobody else's; SQLite's files beside it follow suit
-        _set_up(connection)
-        migrate(connection, MIGRATIONS)
-        fill(connection)
-    new.rename(path)
+    try:
+        with contextlib.closing(_connect(str(new))) as connection:
+            new.chmod(0o600)  # what people say to a model is nobody else's; SQLite's files beside it follow suit
+            _set_up(connection)
+            migrate(connection, MIGRATIONS)
+            fill(connection)
+        new.rename(path)
+    except BaseException:
+        new.unlink(missing_ok=True)  # on a full disk its room is needed
+        raise
 
 
 def _connect(name: str) -> sqlite3.Connection:

@@ -68,7 +68,8 @@ def recover(damaged: Path, backups: Backups, into: sqlite3.Connection) -> Recove
         ).fetchone()
         into.execute("COMMIT")
     except BaseException:
-        into.execute("ROLLBACK")
+        if into.in_transaction:  # not where the disk is full: SQLite has rolled back by itself
+            into.execute("ROLLBACK")
         raise
     return Recovered(n_messages, n_chats, n_messages - n_read, day if n_messages > n_read else "", n_lost)
 

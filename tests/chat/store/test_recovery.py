@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from llamachat.chat.conversation import Conversation
-from llamachat.chat.store import SessionStore, pages
+from llamachat.chat.store import SessionStore, database, pages
 from llamachat.chat.store.backups import Backups
 from llamachat.chat.store.database import FILE_NAME
 from tests.support.sessions import stored_rows
@@ -305,15 +305,20 @@ def test_cut_short_it_is_begun_again(folder: Path, monkeypatch: pytest.MonkeyPat
     assert aside.read_bytes().startswith(sqlite_wal)
 
 
-def test_a_disk_that_is_full_meanwhile(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What can be recovered is in memory then, and the damaged database still in its place."""
+@pytest.mark.parametrize("n_pages", [4, 30], ids=["for its tables", "for its chats"])
+def test_a_disk_that_is_full_meanwhile(folder: Path, n_pages: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What can be recovered is in memory then, the damaged database still in its place, and no half-made one beside."""
     _fill(folder, _root(folder, "messages"))
     before = (folder / FILE_NAME).read_bytes()
+    set_up = database._set_up
 
-    def full(*_arguments: object) -> None:
-        raise OSError(28, "No space left on device")
+    def full(connection: sqlite3.Connection) -> None:
+        set_up(connection)
+        (place,) = [row["file"] for row in connection.execute("PRAGMA database_list")]
+        if place.endswith(".new"):
+            connection.execute(f"PRAGMA max_page_count = {n_pages}")
 
-    monkeypatch.setattr("llamachat.chat.store.database._make", full)
+    monkeypatch.setattr(database, "_set_up", full)
     with closing(SessionStore(folder)) as store:
         notices = store.take_notices()
         assert "the disk is full" in notices[0]
@@ -321,3 +326,4 @@ def test_a_disk_that_is_full_meanwhile(folder: Path, monkeypatch: pytest.MonkeyP
         assert [s.n_messages for s in store.sessions()] == [N_MESSAGES + 1] * N_CHATS
     assert (folder / FILE_NAME).read_bytes() == before
     assert not list(folder.glob("*.corrupt-*"))
+    assert not list(folder.glob("*.new*"))
