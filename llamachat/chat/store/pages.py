@@ -26,21 +26,24 @@ def page_bytes_of(image: bytes) -> int:
     return stated if image.startswith(_MAGIC) and stated >= 512 and stated & (stated - 1) == 0 else PAGE_BYTES
 
 
-def with_new_header(image: bytes, first_page: bytes = b"") -> bytes:
+def with_new_header(image: bytes, first_page: bytes = b"") -> bytearray:
     """The file with a header made anew, for reading: all that it says follows from the file, or is the same in all.
 
     A ``first_page`` takes the place of the file's own, which says where each table begins.
     """
     size = page_bytes_of(image)
-    image = (first_page or image[:size]) + image[size:]
-    n_pages = -(-len(image) // size)
+    made = bytearray(image)  # no copy but this one: it may be a gigabyte
+    made += bytes(-len(image) % size)
+    made[: len(first_page)] = first_page
+    n_pages = len(made) // size
     header = bytearray(_HEADER_BYTES)
     header[:24] = _MAGIC + struct.pack(">H6B", size if size < 1 << 16 else 1, 1, 1, 0, 64, 32, 32)
     struct.pack_into(">II", header, 24, 1, n_pages)
     struct.pack_into(">II", header, 40, 1, 4)  # the schema's cookie and format
     struct.pack_into(">I", header, 56, 1)  # UTF-8
     struct.pack_into(">I", header, 92, 1)  # the same as at 24: the number of pages is to be believed
-    return bytes(header + image[_HEADER_BYTES:]).ljust(n_pages * size, b"\0")
+    made[:_HEADER_BYTES] = header
+    return made
 
 
 def leaf_rows(image: bytes) -> Iterator[list[Value]]:

@@ -6,6 +6,7 @@ import random
 import shutil
 import sqlite3
 import time
+import tracemalloc
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -153,6 +154,20 @@ def test_the_header_is_no_loss(folder: Path, damage: Callable[[Path], None]) -> 
     damage(folder)
     _, after = _opened(folder)
     assert after == before
+
+
+def test_a_new_header_takes_the_memory_of_one_copy() -> None:
+    """A database may have a gigabyte."""
+    image = bytes(1 << 24) + b"cut short"
+    tracemalloc.start()
+    try:
+        made = pages.with_new_header(image, b"x" * PAGE)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(made) == (1 << 24) + PAGE
+    assert made[100 : PAGE + 1] == b"x" * (PAGE - 100) + b"\0"
+    assert most < 1.5 * len(image)
 
 
 def test_half_a_file_gives_what_it_holds(folder: Path) -> None:
