@@ -90,11 +90,11 @@ def _opening_folders(folder: Path, names: list[str]) -> Iterator[str]:
         try:
             inside = names_in(folder / name)
             left -= len(inside) + 1
+            if left < 0:
+                return
             entry_among(folder / name, inside)
         except WeightsError:  # it holds no model, or several, or cannot be read
             continue
-        if left < 0:
-            return
         yield name
 
 

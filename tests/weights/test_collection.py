@@ -10,6 +10,7 @@ import pytest
 
 from llamachat.weights import collection
 from llamachat.weights.collection import models_among, size_of
+from llamachat.weights.folders import names_in
 
 
 def put(folder: Path, *names: str, n_bytes: int = 0) -> None:
@@ -80,3 +81,19 @@ def test_folders_are_looked_into_as_far_as_nobody_waits(tmp_path: Path, monkeypa
     for name in "abcd":
         put(tmp_path / name, "model.safetensors", "config.json")
     assert models_among(tmp_path) == ["a"]
+
+
+def test_folders_without_a_model_count_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They may be many: the list is made anew with every letter of a name that is typed."""
+    looked_into: list[str] = []
+
+    def noting(folder: Path) -> list[str]:
+        looked_into.append(folder.name)
+        return names_in(folder)
+
+    monkeypatch.setattr(collection, "names_in", noting)
+    monkeypatch.setattr(collection, "_ENTRIES_LIMIT", 5)
+    for name in "abcd":
+        put(tmp_path / name, "notes.txt", "readme.txt")
+    assert models_among(tmp_path) == []
+    assert looked_into == ["a", "b"]
