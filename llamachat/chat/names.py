@@ -78,7 +78,10 @@ def find_model(wanted: str, data_dir: Path, without: str = NO_MODEL) -> Path:
     """
     if not wanted:
         raise LlamachatError("the model's name is empty")
-    path = Path(os.path.expanduser(wanted))  # noqa: PTH111 - pathlib fails where there is no such user
+    try:
+        path = Path(os.path.expanduser(wanted))  # noqa: PTH111 - pathlib fails where there is no such user
+    except ValueError:  # a zero byte
+        raise FileError(wanted, "is no file name") from None
     if path.name != wanted or (os.path.lexists(path) and not path.is_dir()):
         return path
     models = paths.models_dir(data_dir)

@@ -69,8 +69,8 @@ def complete_path(typed: str, kind: PathKind = MODEL) -> PathCompletions:
     if typed == "~":
         return PathCompletions(("~/",), "~/")
     before, slash, begun = typed.rpartition("/")
-    folder = os.path.expanduser(before + slash)  # noqa: PTH111 - pathlib fails where there is no such user
     try:
+        folder = os.path.expanduser(before + slash)  # noqa: PTH111 - pathlib fails where there is no such user
         with os.scandir(folder or ".") as entries:
             found = list(islice(entries, _ENTRIES_LIMIT + 1))
         is_folder = kind.folders and bool(slash) and (not begun or os.path.isdir(folder + begun))  # noqa: PTH112 - as above

@@ -30,7 +30,7 @@ def test_how_far_all_agree(tmp_path: Path) -> None:
         ("m", "mo"), ("mod", "models/"), ("models/t", "models/tiny-q"), ("~/mos", "~/moss.gguf"), ("x", "x"),
         (".h", ".hidden/"), (f"{tmp_path}/models/d", f"{tmp_path}/models/deep/"), ("nowhere/x", "nowhere/x"),
         ("models/deep/", "models/deep/"), ("models/tiny.t", "models/tiny.t"), ("~", "~/"),
-        ("~nobody-of-that-name/x", "~nobody-of-that-name/x"), ("a\0b/", "a\0b/"),
+        ("~nobody-of-that-name/x", "~nobody-of-that-name/x"), ("a\0b/", "a\0b/"), ("~\0/", "~\0/"),
     ):  # fmt: skip
         assert complete_path(typed).common == whole
 

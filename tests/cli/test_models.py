@@ -54,6 +54,12 @@ def test_an_unknown_name_lists_what_there_is(data: Path) -> None:
         find_model("nope", data)
 
 
+def test_a_zero_byte_in_a_path_is_refused(data: Path) -> None:
+    """A terminal passes it on, and the system's search for a home folder does not take it."""
+    with pytest.raises(FileError, match=r"is no file name$"):
+        find_model("~\0/tiny.gguf", data)
+
+
 def put_split_and_folder(data: Path) -> None:
     """Models of several files: a split GGUF, a Hugging Face folder, and a llama2.c file with its tokenizer."""
     for i, content in enumerate(gguf_parts(random_model(), 2)):
