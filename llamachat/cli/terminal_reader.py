@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import signal
 import sys
 import termios
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+import threading
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.application import get_app_or_none, run_in_terminal
-from prompt_toolkit.completion import CompleteEvent, Completer, Completion, ThreadedCompleter, merge_completers
+from prompt_toolkit.completion import CompleteEvent, Completer, Completion, merge_completers
 from prompt_toolkit.document import Document
 from prompt_toolkit.filters import Condition
 from prompt_toolkit.formatted_text import StyleAndTextTuples
@@ -39,6 +41,9 @@ _STYLE = Style.from_dict(
         "bottom-toolbar.text": "noreverse fg:ansibrightblack",
     }
 )
+
+_MOST_THREADS = 4  # that wait for folders
+_LOOK_SECONDS = 0.1  # between looks whether the line is still the one that is completed
 
 # Plain colours, wrapped lines, the cursor to be seen, pasted text like typed text, a line of its own for the shell.
 _TIDY = "\x1b[0m\x1b[?7h\x1b[?25h\x1b[?2004l\r\n"
@@ -72,7 +77,10 @@ class TerminalReader:
         self._prompt: PromptSession[str] = PromptSession(
             history=_history(history, self._folds),
             completer=merge_completers(
-                [self._completer(complete), ThreadedCompleter(self._completer(complete_path_line, _path_begun))]
+                [
+                    _CommandCompleter(complete, self._command_typed, str),
+                    _PathCompleter(complete_path_line, self._command_typed, _path_begun),
+                ]
             ),
             complete_while_typing=Condition(_types_command),
             multiline=True,
@@ -146,8 +154,9 @@ class TerminalReader:
             with contextlib.suppress(RuntimeError):  # the loop ended in this very moment
                 loop.call_soon_threadsafe(self._react)
 
-    def _completer(self, complete: Callable[[str], list[str]], begun: Callable[[str], str] = str) -> Completer:
-        return _CommandCompleter(complete, lambda typed: split_command(self._folds.expand(typed))[1], begun)
+    def _command_typed(self, typed: str) -> str:
+        """The command line at the end of what is typed; empty where there is none."""
+        return split_command(self._folds.expand(typed))[1]
 
     def _react(self) -> None:
         text = self._wake()
@@ -251,6 +260,49 @@ def _path_begun(line: str) -> str:
     """The last part of the path that is typed: its name is enough, and fits."""
     typed = path_typed(line)
     return typed.text.rpartition("/")[2] if typed is not None else line
+
+
+class _PathCompleter(_CommandCompleter):
+    """Completes on threads that nothing waits for: a network folder that does not answer must hold up neither the
+    prompt, nor what is typed instead, nor the end of the program. (``ThreadedCompleter``'s is waited for.)
+    """
+
+    def __init__(
+        self, complete: Callable[[str], list[str]], command: Callable[[str], str], begun: Callable[[str], str]
+    ) -> None:
+        super().__init__(complete, command, begun)
+        self._read: set[str] = set()  # beginnings of lines up to a folder's name, by a thread each
+
+    async def get_completions_async(
+        self, document: Document, complete_event: CompleteEvent
+    ) -> AsyncGenerator[Completion, None]:
+        folder = document.text_before_cursor.rpartition("/")[0]
+        while folder in self._read and _still_there(document):
+            await asyncio.sleep(_LOOK_SECONDS)
+        if folder in self._read or len(self._read) >= _MOST_THREADS:
+            return
+        self._read.add(folder)
+        loop = asyncio.get_running_loop()
+        found: asyncio.Future[list[Completion]] = loop.create_future()
+
+        def look() -> None:
+            try:
+                completions = list(self.get_completions(document, complete_event))
+            finally:
+                self._read.remove(folder)
+            with contextlib.suppress(RuntimeError):  # the prompt has ended meanwhile, and its loop
+                loop.call_soon_threadsafe(found.set_result, completions)
+
+        threading.Thread(target=look, name="llamachat-paths", daemon=True).start()
+        while not found.done() and _still_there(document):
+            await asyncio.wait([found], timeout=_LOOK_SECONDS)
+        for completion in found.result() if found.done() else ():
+            yield completion
+
+
+def _still_there(document: Document) -> bool:
+    app = get_app_or_none()
+    return app is not None and app.current_buffer.document == document
 
 
 def _continuation(width: int, line_number: int, is_soft_wrap: int) -> str:  # noqa: ARG001
