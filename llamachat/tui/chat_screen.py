@@ -148,10 +148,10 @@ class ChatScreen(ChatView):
     def _ask_to_delete(self, message: Message) -> None:
         async def answered(agreed: bool | None) -> None:
             if agreed:
-                pane = self.query_one(ComposerPane)
-                if pane.editing:
-                    pane.end_edit()
                 self.try_to(lambda: self.session.delete_message(message.id))
+                pane = self.query_one(ComposerPane)
+                if pane.editing and self.edited not in self.session.conversation.messages:
+                    pane.end_edit()
                 await self.after_operation()
 
         whose = "your message" if message.role is Role.USER else "this answer"

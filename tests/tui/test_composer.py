@@ -367,3 +367,19 @@ async def test_what_is_wrong_with_a_command_is_said_while_something_else_is_type
         await chat.press("x")
         assert chat.composer.text == "typed sincex"
         assert "/hepl" in pane.trouble
+
+
+async def test_a_change_to_one_message_outlives_another_that_is_deleted() -> None:
+    async with open_chat(["One.", "Two."]) as chat:
+        await chat.ask("first")
+        await chat.ask("second")
+        await chat.press("ctrl+up", "up", "e")
+        await chat.type(" thoughts")
+        await chat.press("ctrl+up", "delete", "y")
+        await chat.until(lambda: [message.text for message in chat.path] == ["first", "One.", "second"])
+        assert chat.composer.text == "second thoughts"
+        assert chat.one(ComposerPane).editing
+        await chat.press("ctrl+up", "delete", "y")
+        await chat.until(lambda: [message.text for message in chat.path] == ["first", "One."])
+        assert not chat.one(ComposerPane).editing
+        assert chat.composer.text == ""
