@@ -78,7 +78,7 @@ def size_of(path: Path) -> int:
         else:
             folder, main = path.parent, path.name
             names = names_in(folder) if _may_have_parts(path) else [main]
-    except WeightsError:
+    except (OSError, WeightsError):  # OSError: as of a network that is gone
         return 0
     beside = frozenset(names)
     return sum(_bytes(folder / name) for name in names if main_file(name, beside) == main)

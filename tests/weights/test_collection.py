@@ -64,6 +64,7 @@ def test_the_size_is_that_of_all_parts(tmp_path: Path) -> None:
     put(tmp_path / "other", "readme.txt")
     sizes = {"a.gguf": 10, "b-00001-of-00002.gguf": 20, "c.bin": 20, "meta": 20, "other": 0, "absent": 0}
     assert {name: size_of(tmp_path / name) for name in sizes} == sizes
+    assert size_of(tmp_path / ("x" * 300)) == 0  # which the system says nothing of
 
 
 def test_a_folder_with_thousands_of_entries_is_listed_at_once(tmp_path: Path) -> None:
