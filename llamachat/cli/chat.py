@@ -14,7 +14,7 @@ from llamachat.cli import log
 from llamachat.cli.failures import FAILED, OK, note
 from llamachat.cli.invocation import Invocation
 from llamachat.cli.last_used import note_theme, theme_used_last
-from llamachat.cli.model_files import default_model, model_used_last, remember_model
+from llamachat.cli.model_files import default_model, is_there, model_used_last, remember_model
 from llamachat.cli.shelf import Shelf
 from llamachat.cli.status_line import is_terminal
 from llamachat.display import is_long
@@ -100,7 +100,7 @@ def _named_model(invocation: Invocation) -> Path | None:
 def _model_of(session: ChatSession) -> Path | None:
     """The model that the opened chat was last led with, if its file is still there."""
     path = Path(session.conversation.model_path)
-    return path if session.conversation.model_path and path.exists() else None
+    return path if session.conversation.model_path and is_there(path) else None
 
 
 def _usual_model(data_dir: Path) -> Path | None:

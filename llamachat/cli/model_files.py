@@ -29,7 +29,12 @@ def default_model(data_dir: Path) -> Path | None:
 def model_used_last(data_dir: Path) -> Path | None:
     """The model that a chat was led with last, if its file is still there."""
     remembered, _ = _remembered(data_dir)
-    return remembered if remembered is not None and remembered.exists() else None
+    return remembered if remembered is not None and is_there(remembered) else None
+
+
+def is_there(path: Path) -> bool:
+    """Whether a path is that of something; no also where that cannot be told, as on a network that is gone."""
+    return os.path.exists(path)  # noqa: PTH110 - pathlib fails there
 
 
 def chosen_model(wanted: str | None, data_dir: Path) -> Path:

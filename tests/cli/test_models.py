@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from llamachat.chat.model_names import model_names
 from llamachat.chat.names import find_model, model_files, model_word
+from llamachat.chat.session import ChatSession
+from llamachat.chat.store import SessionStore
+from llamachat.cli.chat import _model_of
 from llamachat.cli.last_used import note_theme, theme_used_last
 from llamachat.cli.model_files import chosen_model, default_model, model_used_last, remember_model, usual_tokenizer
 from llamachat.cli.pull import DEFAULT
 from llamachat.errors import FileError, LlamachatError
 from tests.cli.program import Run, assert_one_line
 from tests.support.huggingface_files import write_huggingface
+from tests.support.scripted_engine import ScriptedEngine
 from tests.support.tiny_models import gguf_parts, random_model, write_ggml, write_gguf
 
 
@@ -171,6 +176,18 @@ def test_a_spoilt_memory_is_forgotten(data: Path) -> None:
         (data / "last-model").write_bytes(spoilt)
         assert model_used_last(data) is None
         assert usual_tokenizer(data, data / "models/only.gguf") is None
+
+
+def test_a_model_that_cannot_be_looked_at_holds_up_no_start(data: Path) -> None:
+    """As where a network is gone: neither the one used last, nor the one of the chat that is opened."""
+    nameless = data / ("x" * 300)  # an error of the system as well
+    remember_model(data, nameless)
+    assert model_used_last(data) is None
+    with closing(ChatSession(SessionStore(None), ScriptedEngine())) as session:
+        session.conversation.model_path = str(nameless)
+        assert _model_of(session) is None
+        session.conversation.model_path = str(data)
+        assert _model_of(session) == data
 
 
 def test_not_being_able_to_remember_is_no_trouble(tmp_path: Path) -> None:
