@@ -142,7 +142,7 @@ class ChatSession(SessionWork):
         return changed
 
     def take_in_arrivals(self) -> bool:
-        """Takes over what was added to the store from a file; True if it changed this chat."""
+        """Takes over what was added to the store from a file, or by another window; True if it changed this chat."""
         return self.store.update(self.conversation, own=[self.answering.id] if self.answering else [])
 
     # ---- conversation -------------------------------------------------------
@@ -219,6 +219,7 @@ class ChatSession(SessionWork):
     def delete_message(self, message_id: str) -> None:
         """Deletes a message for good, with all that follow it on every branch; with the last one the chat."""
         message = self._message(message_id)
+        self.take_in_arrivals()  # what another window has added below would have nothing to follow
         doomed = [*self.conversation.followers(message), message]
         if any(one.status is Status.STREAMING and one is not self.answering for one in doomed):
             raise LlamachatError("another window is writing an answer there")

@@ -314,3 +314,26 @@ def test_what_another_window_writes_is_not_deleted(talk: ChatSession) -> None:
     with pytest.raises(LlamachatError, match="another window"):
         talk.delete_message(talk.conversation.path[0].id)
     assert answer.id in talk.conversation.messages
+
+
+def test_what_another_window_has_just_added_is_deleted_too_or_not_at_all(talk: ChatSession, open_session: Open) -> None:
+    """Else it would have nothing to follow any more, and be a beginning of the chat."""
+    engine = ScriptedEngine([LONG], loaded=True, gated=True)
+    other = open_session(engine)
+    other.open(talk.conversation.id)
+    question = talk.conversation.path[2]
+    other.send("third question")
+    engine.release(12)
+    until(other, lambda: said(other, 2))
+    other.store.flush()
+    with pytest.raises(LlamachatError, match="another window"):
+        talk.delete_message(question.id)
+    engine.release(100)
+    finish(other)
+    other.store.flush()
+    talk.delete_message(question.id)
+    talk.store.flush()
+    assert texts(talk) == ["first question", "One."]
+    again = open_session()
+    again.open(talk.conversation.id)
+    assert len(again.conversation) == 2
