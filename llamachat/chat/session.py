@@ -230,10 +230,10 @@ class ChatSession(SessionWork):
             self._let_go()
         if self._wanted in doomed:
             self._wanted = None
+        doomed = [one for one in doomed if one.id in self.conversation.messages]  # one without a word is gone already
         for one in doomed:
-            if one.id in self.conversation.messages:  # an answer without a word is gone already
-                self.conversation.remove(one)
-                self.store.forget(self.conversation, one)
+            self.conversation.remove(one)
+        self.store.forget(self.conversation, *doomed)  # all at once: the chat's choices go along
 
     def look_at(self, message_id: str | None = None) -> Look:
         """Begins to look at the tokens of an answer (default: the last), or returns the look there is of it.

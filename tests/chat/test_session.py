@@ -309,6 +309,14 @@ def test_deleting_what_is_being_answered_stops_it(open_session: Open) -> None:
     assert session.conversation.path == [first]
 
 
+def test_many_messages_are_deleted_at_once(talk: ChatSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The choices of the whole chat go with each order to the store: of 10,000 orders that took three seconds."""
+    orders: list[int] = []
+    monkeypatch.setattr(talk.store, "forget", lambda _chat, *messages: orders.append(len(messages)))
+    talk.delete_message(talk.conversation.path[1].id)
+    assert orders == [3]
+
+
 def test_what_another_window_writes_is_not_deleted(talk: ChatSession) -> None:
     answer = talk.conversation.add_answer(talk.conversation.path[-2])
     with pytest.raises(LlamachatError, match="another window"):

@@ -36,9 +36,10 @@ def snapshot_of(conversation: Conversation, messages: Iterable[Message], writer_
     return Snapshot(conversation.id, session, rows, dict(conversation.choices), touch)
 
 
-def without(conversation: Conversation, message: Message) -> Snapshot:
-    """A chat that a message was taken out of."""
-    return Snapshot(conversation.id, None, {message.id: None}, dict(conversation.choices), touch=False)
+def without(conversation: Conversation, messages: Iterable[Message]) -> Snapshot:
+    """A chat that messages were taken out of."""
+    gone: dict[str, Row | None] = {message.id: None for message in messages}
+    return Snapshot(conversation.id, None, gone, dict(conversation.choices), touch=False)
 
 
 def dropped(session_id: str) -> Snapshot:

@@ -196,9 +196,9 @@ class SessionStore:
         self._inbox.put(snapshot_of(conversation, messages, self._writer_id, touch=False))
         self._saver.wake()
 
-    def forget(self, conversation: Conversation, message: Message) -> None:
-        """Takes back a message that was taken out of its conversation."""
-        self._inbox.put(without(conversation, message))
+    def forget(self, conversation: Conversation, *messages: Message) -> None:
+        """Takes back messages that were taken out of their conversation."""
+        self._inbox.put(without(conversation, messages))
         self._saver.wake()
 
     def rename(self, session_id: str, title: str) -> None:
