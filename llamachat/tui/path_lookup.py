@@ -32,23 +32,34 @@ class PathLookup:
         self._asker = asker
         self._lock = threading.Lock()
         self._asked: TypedPath | None = None  #: what no thread has taken yet
-        self._n_threads = 0
+        self._read: set[str] = set()  #: folders, by a thread each: all for one that does not answer would leave none
 
     def ask(self, typed: TypedPath) -> None:
         """Begins to look what a path may become, as soon as a thread has time; what nobody has begun is forgotten."""
         with self._lock:
             self._asked = typed
-            if self._n_threads < _MOST_THREADS:
-                self._n_threads += 1
-                threading.Thread(target=self._look, name="llamachat-paths", daemon=True).start()
+            if len(self._read) < _MOST_THREADS and (taken := self._take()) is not None:
+                threading.Thread(target=self._look, args=(taken,), name="llamachat-paths", daemon=True).start()
 
-    def _look(self) -> None:
-        while True:
-            with self._lock:
-                typed, self._asked = self._asked, None
-                if typed is None:
-                    self._n_threads -= 1
-                    return
-            found = typed.completions()
+    def _take(self) -> TypedPath | None:
+        """What is asked, unless its folder is being read: then whoever does that takes it next."""
+        typed = self._asked
+        if typed is None or _folder(typed) in self._read:
+            return None
+        self._asked = None
+        self._read.add(_folder(typed))
+        return typed
+
+    def _look(self, typed: TypedPath) -> None:
+        taken: TypedPath | None = typed
+        while taken is not None:
+            found = taken.completions()
             with suppress(RuntimeError):  # the screen has ended meanwhile
-                self._asker.post_message(self.Found(typed, found))
+                self._asker.post_message(self.Found(taken, found))
+            with self._lock:
+                self._read.remove(_folder(taken))
+                taken = self._take()
+
+
+def _folder(typed: TypedPath) -> str:
+    return typed.text.rpartition("/")[0]

@@ -136,3 +136,22 @@ async def test_folders_that_do_not_answer_hold_nothing_up(folder: Path, monkeypa
         await chat.until(lambda: _proposals(chat) == ["/model ./models/one.gguf"])  # for what was typed last
         await chat.until(lambda: not any(thread.is_alive() for thread in threads))
         assert chat.composer.text == "/model ./models/one"
+
+
+async def test_a_folder_that_does_not_answer_holds_up_no_other(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many letters were typed in it."""
+    answers = threading.Event()
+
+    def stuck(typed: TypedPath) -> PathCompletions:
+        if typed.text.startswith("/net/"):
+            answers.wait(20)
+        return complete_path(typed.text, typed.kind)
+
+    monkeypatch.setattr(TypedPath, "completions", stuck)
+    async with open_chat() as chat:
+        await chat.type("/model /net/")
+        await chat.press(*"models", "ctrl+u")
+        await chat.type("/model ./models/on")
+        await chat.until(lambda: _proposals(chat) == ["/model ./models/one.gguf"])
+        assert not answers.is_set()
+        answers.set()
