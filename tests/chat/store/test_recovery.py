@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from llamachat.chat.conversation import Conversation
-from llamachat.chat.store import SessionStore, database, pages
+from llamachat.chat.store import SessionStore, database, pages, salvage
 from llamachat.chat.store.backups import Backups
 from llamachat.chat.store.database import FILE_NAME
 from tests.support.sessions import stored_rows
@@ -178,6 +178,18 @@ def test_half_a_file_gives_what_it_holds(folder: Path) -> None:
     assert "lost; it is kept as" in notice
     assert len(before["messages"]) // 4 < len(after["messages"]) < len(before["messages"])
     assert set(after["messages"]) < set(before["messages"])
+
+
+def test_a_database_that_memory_does_not_hold_is_read_in_its_place(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trees that are whole are read to their ends, others from both ends."""
+    before = stored_rows(folder / FILE_NAME)
+    _fill(folder, _root(folder, "messages_of_session"))
+    monkeypatch.setattr(salvage, "_IMAGE_BYTES", PAGE)
+    notice, after = _opened(folder)
+    assert after == before
+    assert notice.startswith("186 messages in 6 chats recovered from a damaged database; ")
 
 
 def test_random_pages_are_lost(folder: Path, tmp_path: Path) -> None:
