@@ -76,10 +76,12 @@ class ChatScreen(ChatView):
         if before and line:
             pane.composer.take_back(line)
         pane.flush_draft()  # of this chat: the command may open another
+        is_prompt = True
         if pane.editing:
             edited = self.try_to(lambda: self.session.edit(self.edited, pane.true_text(text)))
             done = edited is not None
             if edited is not None:
+                is_prompt = edited.role is Role.USER
                 pane.end_edit()
                 if edited.id == self.edited and not self.session.busy:
                     self.flash("nothing was changed")
@@ -89,9 +91,9 @@ class ChatScreen(ChatView):
         else:
             done = self.try_to(lambda: self.session.send(commands.as_message(text))) is not None
             self.query_one(Transcript).follow()
-        if done:
+        if done and is_prompt:  # no answer that was corrected
             pane.composer.history_of_prompts.add(line or text)
-        else:
+        elif not done:
             pane.give_back(text, line)
         return done
 

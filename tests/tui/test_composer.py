@@ -383,3 +383,14 @@ async def test_a_change_to_one_message_outlives_another_that_is_deleted() -> Non
         await chat.until(lambda: [message.text for message in chat.path] == ["first", "One."])
         assert not chat.one(ComposerPane).editing
         assert chat.composer.text == ""
+
+
+async def test_a_corrected_answer_is_nothing_that_was_sent() -> None:
+    async with open_chat(["One."]) as chat:
+        await chat.ask("first")
+        await chat.press("ctrl+up", "e")
+        await chat.type(" Two.")
+        await chat.press("enter")
+        await chat.until(lambda: chat.path[-1].text == "One. Two.")
+        await chat.press("up")
+        assert chat.composer.text == "first"
