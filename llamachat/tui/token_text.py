@@ -103,8 +103,8 @@ A digit makes a new version of the answer with that token, and the model goes on
     # ---- where things are -----------------------------------------------------
 
     def _lay_out(self) -> None:
-        width = max(1, self.scrollable_content_region.width)
-        if width == self._width:
+        width = self.scrollable_content_region.width
+        if width < 1 or width == self._width:  # it has no place on the screen yet, or the same
             return
         self._width = width
         ends = zip(self._starts, self._starts[1:], self._pieces, strict=False)
@@ -178,14 +178,15 @@ A digit makes a new version of the answer with that token, and the model goes on
         row = self._row_of(self.cursor) + step
         if 0 <= row < len(self._rows):
             self._go_to_row(row)
-        else:
+        elif self._rows:
             self.action_step(step * len(self._pieces))
 
     def action_page(self, step: int) -> None:
         """Moves the cursor by a screenful."""
         self._lay_out()
         row = self._row_of(self.cursor) + step * max(1, self.size.height - 1)
-        self._go_to_row(min(max(row, 0), len(self._rows) - 1))
+        if self._rows:
+            self._go_to_row(min(max(row, 0), len(self._rows) - 1))
 
     def _go_to_row(self, row: int) -> None:
         if self._column is None:

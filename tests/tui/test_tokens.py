@@ -259,6 +259,21 @@ async def test_another_theme_draws_them_too() -> None:
         assert TEXT in chat.text
 
 
+async def test_nothing_is_laid_out_where_there_is_no_place_yet() -> None:
+    """A column of letters took half a second of a long answer."""
+    text = TokenText([TokenPiece("word ", 0.1)] * 3)
+    text._lay_out()
+    assert text._rows == []
+    async with open_chat([TEXT]) as chat:
+        await chat.app.chat_screen.mount(text)
+        text.styles.display = "none"
+        await chat.pilot.pause()
+        for step in (1, -1):
+            text.action_row(step)
+            text.action_page(step)
+        assert text.cursor == 0
+
+
 def test_bars_and_percents() -> None:
     assert bar(0.0, 4) == "    "
     assert bar(1.0, 4) == "████"
