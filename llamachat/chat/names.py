@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from llamachat import paths
 from llamachat.chat.model_names import model_name, model_names
 from llamachat.errors import FileError, LlamachatError
+from llamachat.files.reasons import reason_of
 
 if TYPE_CHECKING:
     from llamachat.chat.store import SessionSummary
@@ -62,7 +63,7 @@ def model_files(models: Path) -> list[Path]:
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
-        raise FileError(models, error.strerror or str(error)) from None
+        raise FileError(models, reason_of(error)) from None
 
 
 def model_word(path: Path, data_dir: Path) -> str:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Callable
-from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from llamachat.display import clean_line
 from llamachat.errors import FileError
+from llamachat.files.reasons import reason_of
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
 
 Made = TypeVar("Made")
 
@@ -31,8 +34,10 @@ def parse_toml(text: str, path: str | Path) -> dict[str, Any]:
         return tomllib.loads(text)
     except RecursionError:
         raise FileError(path, "is no TOML: nested too deeply") from None
-    except ValueError as error:  # also for numbers of thousands of digits
+    except tomllib.TOMLDecodeError as error:
         raise FileError(path, f"is no TOML: {clean_line(str(error), 100)}") from None
+    except ValueError:  # what Python says of it is advice for a program
+        raise FileError(path, "is no TOML: it holds a number of thousands of digits") from None
 
 
 def read_folder(
@@ -70,7 +75,7 @@ def _read(entry: Traversable | Path, path: Path) -> str:
         with entry.open("rb") as file:
             data = file.read(_MAX_BYTES + 1)
     except OSError as error:
-        raise FileError(path, error.strerror or "cannot be read") from None
+        raise FileError(path, reason_of(error, path)) from None
     if len(data) > _MAX_BYTES:
         raise FileError(path, f"is too long: more than {_MAX_BYTES // 1024} KB")
     try:

@@ -9,6 +9,7 @@ from typing import Any
 from llamachat.cli.options import COMMON
 from llamachat.display import clean_line
 from llamachat.errors import FileError
+from llamachat.files.reasons import reason_of
 
 _MOST_BYTES = 1 << 20  # a configuration is a page; what is larger is some other file
 
@@ -65,7 +66,7 @@ def _read_keys(path: Path, table: object) -> dict[str, str]:
 
 
 def _parse(path: Path) -> dict[str, Any]:
-    import tomllib
+    from llamachat.chat.toml_files import parse_toml
 
     try:
         status = path.stat()
@@ -76,14 +77,8 @@ def _parse(path: Path) -> dict[str, Any]:
         if status.st_size > _MOST_BYTES:
             raise FileError(path, "too large for a configuration (1 MB at most)")
         text = path.read_bytes().decode()
-    except FileNotFoundError:
-        raise FileError(path, "no such file") from None
     except OSError as error:
-        raise FileError(path, error.strerror or str(error)) from None
+        raise FileError(path, reason_of(error, path)) from None
     except UnicodeDecodeError:
-        raise FileError(path, "not a TOML file: it is no UTF-8 text") from None
-    try:
-        return tomllib.loads(text)
-    except (ValueError, RecursionError) as error:
-        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise FileError(path, f"not a TOML file: {reason}") from None
+        raise FileError(path, "is not UTF-8 text") from None
+    return parse_toml(text, path)

@@ -17,6 +17,7 @@ import click
 
 from llamachat.display import clean_line
 from llamachat.errors import FileError, LlamachatError
+from llamachat.files.reasons import reason_of
 from llamachat.signals import ENDING_SIGNALS, signal_handlers
 
 OK, FAILED, USAGE = 0, 1, 2
@@ -97,7 +98,7 @@ def _message(error: Exception) -> str:
 
     where = log.exception()
     if isinstance(error, OSError) and error.strerror:
-        return error_line(FileError(error.filename or "output", error.strerror))
+        return error_line(FileError(error.filename or "output", reason_of(error)))
     return error_line(f"an unexpected {type(error).__name__}: {error}; {where}")
 
 

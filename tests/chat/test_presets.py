@@ -105,7 +105,7 @@ def test_a_system_prompt_has_no_empty_ends_and_may_be_empty() -> None:
         ("temperature = true", "temperature takes 0.00 to 5.00"),
         ("temperature = 'warm'", "temperature takes 0.00 to 5.00, not 'warm'"),
         ("temperature = 2026-01-01", "temperature takes 0.00 to 5.00"),
-        ("temperature = 1" + "0" * 5000, "is no TOML"),
+        ("temperature = 1" + "0" * 5000, "is no TOML: it holds a number of thousands of digits"),
         ("temperature = 0x" + "f" * 50_000, "temperature takes 0.00 to 5.00, not a number of thousands of digits"),
         ("temperature = " + "[" * 5000, "is no TOML: nested too deeply"),
         ("temperature = [[1], {a = 1}]", "temperature takes 0.00 to 5.00"),

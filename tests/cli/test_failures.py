@@ -33,7 +33,7 @@ def end(body: str, **how: object) -> subprocess.CompletedProcess[str]:
         ("return 3", 3, ""),
         ("raise FileError('a.gguf', 'is broken')", 1, "a.gguf: is broken\n"),
         ("raise LlamachatError('x\\x1b[31m\\ny')", 1, "x\ufffd[31m y\n"),
-        ("open('/nonexistent/file')", 1, "/nonexistent/file: No such file or directory\n"),
+        ("open('/nonexistent/file')", 1, "/nonexistent/file: no such file\n"),
         ("raise KeyboardInterrupt", 130, ""),
         ("os.kill(os.getpid(), signal.SIGINT); signal.pause()", 130, ""),
         ("os.kill(os.getpid(), signal.SIGTERM); signal.pause()", 143, ""),
@@ -83,7 +83,7 @@ def test_a_full_disk_is_an_error_of_one_line() -> None:
     with Path("/dev/full").open("w") as full:
         done = end("print('x')", capture_output=False, stdout=full, stderr=subprocess.PIPE)
     assert done.returncode == 1
-    assert_one_line(done.stderr, "No space left on device")
+    assert_one_line(done.stderr, "no space left on device")
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])

@@ -260,10 +260,10 @@ BAD_FILES = [
     (b"[keys]\n" + b"x" * 61 + b" = 'f5'", "[keys] xxxx", "takes keys like"),
     (b"[keys]\n" + b"".join(b"a%d = 'f5'\n" % n for n in range(201)), "[keys] has 201 lines, 200 at most"),
     (b'[keys]\n"a\\u001b]0;b\\u0007" = 1', "[keys] a\ufffd]0;b"),
-    (b"\n temperature = x", "not a TOML file", "line 2"),
-    (b"temperature = 1" + b"0" * 5000, "not a TOML file"),
-    (b"\xff\xfe", "not a TOML file"),
-    (b"a = " + b"[" * 5000, "not a TOML file"),
+    (b"\n temperature = x", "is no TOML", "line 2"),
+    (b"temperature = 1" + b"0" * 5000, "is no TOML: it holds a number of thousands of digits"),
+    (b"\xff\xfe", "is not UTF-8 text"),
+    (b"a = " + b"[" * 5000, "is no TOML: nested too deeply"),
 ]
 
 

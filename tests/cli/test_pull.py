@@ -147,7 +147,7 @@ def test_no_space_is_told_before_anything_is_downloaded(models: Path) -> None:
 
 def test_a_models_folder_that_cannot_be_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(FileError, match=r"file.*: Not a directory"):
+    with pytest.raises(FileError, match=r"file.*: not a directory"):
         fetch(OFFER, tmp_path / "file" / "models", quiet, never)
 
 

@@ -45,8 +45,10 @@ def parse(text: str | bytes | bytearray) -> object:
         raise PortableError("it is not UTF-8 text") from None
     except RecursionError:
         raise PortableError("it is nested too deeply") from None
-    except ValueError as error:
+    except json.JSONDecodeError as error:
         raise PortableError(f"it is not JSON: {str(error)[:100]}") from None
+    except ValueError:  # what Python says of it is advice for a program
+        raise PortableError("it is not JSON: it holds a number of thousands of digits") from None
 
 
 def _check_values(data: bytes | bytearray) -> None:

@@ -117,7 +117,7 @@ def test_what_is_wrong_is_named(reason: str, values: object) -> None:
         ("NaN, which is no number", '{"llamachat": 1, "created": NaN, "messages": []}'),
         ("-Infinity, which is no number", '{"llamachat": 1, "created": -Infinity, "messages": []}'),
         ("not JSON", "these are not the chats"),
-        ("not JSON", '{"llamachat": ' + "9" * 10_000 + "}"),
+        ("number of thousands of digits", '{"llamachat": ' + "9" * 10_000 + "}"),
         ("not UTF-8", b'\xff\xfe{"llamachat": 1\xff'),
     ],
     ids=range(7),
