@@ -109,7 +109,7 @@ def sessions(**_options: object) -> None:
 @click.argument("words", nargs=-1)
 @click.pass_context
 def list_(context: click.Context, /, words: tuple[str, ...], **_options: object) -> None:
-    """List the chats, the last used first: id, title, messages, day, model.
+    """List chats, the last used first: id, title, messages, day, model.
 
     With WORDS those that hold all of them: in the title, and then in one message.
     """

@@ -23,6 +23,7 @@ COMMANDS: tuple[list[str], ...] = (
     ["inspect"],
     ["convert"],
     ["quantize"],
+    ["config"],
     ["sessions"],
     ["sessions", "list"],
     ["sessions", "show"],
@@ -66,6 +67,13 @@ def test_help_names_no_negation_of_a_command_s_own_switch(llamachat: Run) -> Non
     text = llamachat("complete", "--help").stdout
     assert "--echo " in text
     assert "--no-echo" not in text
+
+
+@pytest.mark.parametrize("command", [[], ["sessions"]], ids=" ".join)
+def test_no_command_s_summary_is_cut(llamachat: Run, command: list[str]) -> None:
+    _, heading, text = llamachat(*command, "--help").stdout.partition("\nCommands:\n")
+    assert heading
+    assert "..." not in text
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
