@@ -6,8 +6,9 @@ from typing import Any
 
 import click
 
-from llamachat.cli.options import PROGRAM, ClickOption
+from llamachat.cli.options import COMMON, PROGRAM, ClickOption
 
+_OF_OTHERS = frozenset(flag for one in COMMON for flag in (one.flag, one.negation, one.short) if flag)
 CONTEXT: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
@@ -18,6 +19,17 @@ class HelpMixin(click.Command):
         super().__init__(*args, **kwargs)
         self._examples = examples
         self._note = note
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Reads the options. One of the program's that is none of this command's is told from one that there is not:
+        that it stands in the program's help, and what else is spelt a little like it, would only puzzle.
+        """
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            if error.option_name not in _OF_OTHERS:
+                raise
+            raise click.UsageError(f"{error.option_name} is of no use here", ctx) from None
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Writes the commands, if any, then the options by the sections of the table."""

@@ -219,7 +219,14 @@ def test_a_command_refuses_what_it_has_no_use_for(
 ) -> None:
     done = llamachat("--data-dir", tmp_path, *command, *unused)
     assert (done.returncode, done.stdout) == (2, "")
-    assert_one_line(done.stderr, "no such option", unused[0], "--help")
+    assert_one_line(done.stderr, f"error: {unused[0]} is of no use here (", f"{command[0]} ", "--help)")
+
+
+def test_what_no_command_knows_is_no_option(llamachat: Run) -> None:
+    for command in ([], ["models"], ["sessions", "list"]):
+        done = llamachat(*command, "--nope")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert_one_line(done.stderr, "no such option '--nope'")
 
 
 def test_before_a_command_s_name_every_option_stands(llamachat: Run, tmp_path: Path) -> None:
