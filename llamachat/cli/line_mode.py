@@ -85,6 +85,7 @@ class LineMode:
             if not self._on_terminal:
                 raise
             self._session.save_draft("")
+            self._face.take_waiting()  # which is dropped, as a draft is
             self._note(_HINT)
             return True
         if text is None:

@@ -108,6 +108,21 @@ def test_a_terminal_that_cannot_offer_it_keeps_it_for_the_next_message(
     assert questions(stored()) == [f"{NOTES}\n\nWhat is it?", "And then?"]
 
 
+def test_ctrl_c_drops_what_a_terminal_cannot_offer(talk: Talk, stored: Stored, folder: Path) -> None:
+    terminal = talk(answers=["Yes."], env={"TERM": "dumb"})
+    terminal.wait_for("> ")
+    terminal.press(f"/read {folder}/notes.txt{ENTER}")
+    terminal.wait_for("read notes.txt")
+    terminal.press(CTRL_C)
+    terminal.wait_for("Ctrl+D quits")
+    terminal.press("What is it?" + ENTER)
+    terminal.wait_for("Yes.")
+    terminal.wait_for("> ")
+    terminal.press(CTRL_D)
+    assert terminal.wait() == 0
+    assert questions(stored()) == ["What is it?"]
+
+
 def test_in_a_pipe_files_stand_before_the_next_message(llamachat: Run, own_home: Path, folder: Path) -> None:
     write_gguf(folder / "tiny.gguf", random_model())
     lines = f'/read {folder}/notes.txt\n\n/set seed 3\n"""\nCompare:\n/read {folder}/notes.txt\n"""\nthe on\n'
