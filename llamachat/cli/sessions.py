@@ -15,7 +15,7 @@ from llamachat.chat.names import find_session, short_id
 from llamachat.cli.failures import FAILED, OK, error_line, note, tell
 from llamachat.cli.help import CONTEXT, HelpCommand, HelpMixin
 from llamachat.cli.invocation import Invocation
-from llamachat.cli.options import FOLDERS, PROGRAM, Option, flag, with_options
+from llamachat.cli.options import FOLDERS, PROGRAM, Option, flag, read_file_name, with_options
 from llamachat.cli.status_line import StatusLine
 from llamachat.cli.table import print_table
 from llamachat.display import clean_line, counted
@@ -33,12 +33,6 @@ _STANDARD = "-"
 FORMS = ("json", "markdown", "text")
 
 
-def _text(value: object) -> str:
-    if not isinstance(value, str) or not value:
-        raise ValueError
-    return value
-
-
 def _form(value: object) -> str:
     name = str(value).strip().lower()
     if name not in FORMS:
@@ -48,7 +42,7 @@ def _form(value: object) -> str:
 
 _JSON = flag("json", "Write JSON.", PROGRAM)
 _YES = flag("yes", "Do not ask.", PROGRAM)
-_OUTPUT = Option("output", _text, "a file", "The file to write; - is standard output.", _FILE, "FILE", "-o")
+_OUTPUT = Option("output", read_file_name, "a file", "The file to write; - is standard output.", _FILE, "FILE", "-o")
 _FORMAT = Option("format", _form, "one of " + ", ".join(FORMS),
                  "Without it FILE's ending tells: .json, .md or .txt; else it is json.",
                  _FILE, "|".join(FORMS))  # fmt: skip
