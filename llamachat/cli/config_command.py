@@ -29,7 +29,8 @@ llamachat config --keys                   what each key does
 llamachat --temperature 0.2 config        what a command line would do
 """
 _NOTE = """\
-The command line wins over the environment, and that over the file. What is not set is found out when it is needed.
+The command line wins over the environment, and that over the file; what a preset gives counts where it is named. What
+is not set is found out when it is needed.
 """
 _VALUE_CHARS = 60
 
