@@ -127,13 +127,15 @@ def _blocks(paths: Iterable[str]) -> Iterator[str]:
         yield file.block
 
 
-def _code(answer: Answer) -> str:
-    """The first fenced block of an answer. ``LlamachatError`` where there is none: words are no code."""
+def _code(answer: Answer, cut: str = "") -> str:
+    """The first fenced block of an answer. ``LlamachatError`` where there is none, since words are no code; it says
+    why the answer was ``cut``, before its code perhaps.
+    """
     from llamachat.chat.code_blocks import code_blocks
 
     blocks = code_blocks(answer.text)
     if not blocks and answer.interruption is None:
-        raise LlamachatError("there is no code in this answer (without --code it is shown whole)")
+        raise LlamachatError(f"there is no code in this answer ({cut or 'without --code it is shown whole'})")
     return blocks[0] if blocks else ""
 
 
@@ -194,7 +196,7 @@ def _run(
             printer.write(echo)
         answer = model.answer(request, settings, None if as_object or code_alone else printer)
         if code_alone and not answer.error:
-            printer.write(_code(answer))
+            printer.write(_code(answer, _cut(answer, invocation)))
         if as_object and not answer.error:
             printer.write(as_json(answer, request.prompt_ids, model.tokenizer))
         if printer.began or not answer.error:

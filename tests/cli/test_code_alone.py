@@ -36,7 +36,10 @@ def test_code_alone_is_printed_or_the_reason_why_not(llamachat: Run, chat_model:
     done = llamachat("ask", "-x", "-m", chat_model, *GREEDY, "-n", "4", "hello")
     assert done.returncode == 1
     assert done.stdout == ""
-    assert_one_line(done.stderr, "there is no code in this answer")
+    assert_one_line(done.stderr, "there is no code in this answer (without --code it is shown whole)")
+    done = llamachat("ask", "-x", "-m", chat_model, "--n-ctx", "64", "--seed", "3", "What?")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert_one_line(done.stderr, "there is no code in this answer (cut: the context is full")
     done = llamachat("ask", "--code", "--json", "-m", chat_model, "hello")
     assert done.returncode == 2
     assert "--code goes without --json" in done.stderr
