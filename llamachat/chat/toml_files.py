@@ -29,9 +29,11 @@ def wrong_name(name: str) -> list[str]:
 
 
 def parse_toml(text: str, path: str | Path) -> dict[str, Any]:
-    """The table in ``text``; ``FileError`` says where it is no TOML."""
+    """The table in ``text``; ``FileError`` says where it is no TOML. A mark at its beginning, as Windows' editors put
+    it there, is none of it.
+    """
     try:
-        return tomllib.loads(text)
+        return tomllib.loads(text.removeprefix("\ufeff"))
     except RecursionError:
         raise FileError(path, "is no TOML: nested too deeply") from None
     except tomllib.TOMLDecodeError as error:

@@ -86,6 +86,10 @@ def test_what_is_not_named_goes_to_its_default_but_seed_and_reply_length_stay() 
     assert parse_preset("mine", "", "mine.toml").applied_to(before) == SamplingSettings(seed=7, max_tokens=8)
 
 
+def test_a_mark_before_the_text_is_none_of_it() -> None:
+    assert parse_preset("mine", "\ufefftemperature = 0.5", "m").temperature == 0.5
+
+
 def test_a_system_prompt_has_no_empty_ends_and_may_be_empty() -> None:
     assert parse_preset("mine", 'system = """\n\nBe.\nSo.\n"""', "m").system == "Be.\nSo."
     nothing = parse_preset("mine", "system = ''", "m")

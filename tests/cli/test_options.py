@@ -274,6 +274,11 @@ BAD_FILES = [
 ]
 
 
+def test_a_config_may_begin_with_a_mark(config: Path) -> None:
+    config.write_text("temperature = 0.5", encoding="utf-8-sig")
+    assert resolve().values["temperature"] == 0.5
+
+
 @pytest.mark.parametrize(("content", "parts"), [(bad[0], bad[1:]) for bad in BAD_FILES], ids=range(len(BAD_FILES)))
 def test_a_bad_config_is_refused_naming_file_and_key(config: Path, content: bytes, parts: tuple[str, ...]) -> None:
     config.write_bytes(content)
