@@ -53,7 +53,7 @@ def chat(invocation: Invocation, wanted: str | None) -> int:
         elif is_long(session.draft):  # it would go along with the first question that is typed
             session.set_draft_aside()
             session.set_settings(SamplingSettings())
-        _apply(session, invocation)
+        _apply(session, invocation.without_file if len(session.conversation) else invocation)
         model = named_model or _model_of(session) or _usual_model(invocation.data_dir)
         source = invocation.source_as_before(model) if model else None
         status = _talk(session, source, invocation)
@@ -117,7 +117,9 @@ def _open(session: ChatSession, wanted: str) -> None:
 
 
 def _apply(session: ChatSession, invocation: Invocation) -> None:
-    """What was said on the command line wins over what is stored with the chat."""
+    """What was said wins over what is there: for a stored chat what was said for this run. The configuration file says
+    how chats begin, and would change for good what was set in it.
+    """
     for name, value in invocation.sampling.items():
         session.set_parameter(name, value)
     if "preset" in invocation.values:

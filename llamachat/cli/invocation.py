@@ -32,6 +32,7 @@ class Invocation:
 
     values: dict[str, Any]
     origins: dict[str, str] = field(default_factory=dict)
+    given_now: frozenset[str] = frozenset()  #: what the command line or a variable gives, or a preset named there
 
     @classmethod
     def of(cls, context: click.Context, own: Iterable[Option] = ()) -> Invocation:
@@ -55,7 +56,12 @@ class Invocation:
             for name, value in _spread(place).items():
                 values[name] = value
                 origins[name] = (called or variables[name]) if name in place else f"preset {place['preset'].name}"
-        return cls(values, origins)
+        return cls(values, origins, frozenset(_spread(line) | _spread(environment)))
+
+    @property
+    def without_file(self) -> Invocation:
+        """What was given for this run, without what the configuration file says of all."""
+        return replace(self, values={name: value for name, value in self.values.items() if name in self.given_now})
 
     def get(self, name: str, default: Any = None) -> Any:
         """An option's value, or ``default`` where it was not given."""

@@ -106,6 +106,25 @@ def test_a_message_that_cannot_be_taken_is_told_and_the_next_one_answered(
     assert done.stdout
 
 
+def test_a_stored_chat_keeps_its_own_whatever_the_configuration_says(
+    llamachat: Run, model: Path, stored: Stored, own_home: Path
+) -> None:
+    llamachat("--plain", "-m", model, "-n", "4", "--temperature", "0.5", "--system", "Mine.", stdin="the\n")
+    config = own_home / ".config/llamachat/config.toml"
+    config.parent.mkdir(parents=True)
+    config.write_text("temperature = 0.1\ntop-k = 3\nsystem = 'Usual.'\nprompt-format = 'alpaca'\n")
+    done = llamachat("last", "--plain", "--top-k", "7", stdin="on the\n", env={"LLAMACHAT_MIN_P": "0.4"})
+    assert done.returncode == 0, done.stderr
+    chat = stored()
+    assert questions(chat) == ["the", "on the"]
+    assert (chat.system, chat.prompt_format) == ("Mine.", "")
+    assert (chat.settings.temperature, chat.settings.top_k, chat.settings.min_p) == (0.5, 7, 0.4)
+    llamachat("last", "--plain", "--preset", "greedy", stdin="on\n")
+    assert stored().settings.temperature == 0.0
+    llamachat("--plain", "-m", model, "-n", "4", stdin="new one\n")
+    assert (stored().system, stored().settings.temperature) == ("Usual.", 0.1)
+
+
 def test_a_stored_chat_goes_on_with_its_model_and_settings(llamachat: Run, model: Path, stored: Stored) -> None:
     llamachat("-m", model, *QUICK, "--top-k", "9", "--system", "Be.", stdin="the\n")
     assert llamachat("last", stdin="on the\n").returncode == 0
