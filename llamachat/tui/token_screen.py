@@ -180,7 +180,7 @@ class TokenScreen(ModalScreen[Choice | None]):
         self._look = look
         self._progress = progress
         self._first = at or 0
-        self._taken = False
+        self._left = False
 
     def compose(self) -> ComposeResult:
         """A title, the text, the alternatives, the keys."""
@@ -208,9 +208,10 @@ class TokenScreen(ModalScreen[Choice | None]):
     async def _show(self) -> None:
         look = self._look
         if not look.done:
-            self.dismiss(None)
+            self._leave(None)
+        if self._left:
             return
-        await self.query_one("#token-waits").remove()
+        self.query_one("#token-waits").display = False
         pieces = [
             TokenPiece(text, 1.0 if place.logprob is None else math.exp(place.logprob))
             for text, place in zip((*look.texts, ""), look.places, strict=True)
@@ -252,19 +253,24 @@ class TokenScreen(ModalScreen[Choice | None]):
     def action_take(self, number: int) -> None:
         """Hands over the alternative with this number, from 0."""
         texts = self.query(TokenText)
-        if not texts or self._taken:
+        if not texts:
             return
         at = texts.first().cursor
         top = self._look.places[at].top
         if number < len(top):
-            self._taken = True  # a key that is held asks once
-            self.dismiss((at, top[number].id))
+            self._leave((at, top[number].id))
 
     def action_close(self) -> None:
         """Back to the chat."""
-        if not self._taken:
-            self._taken = True
-            self.dismiss(None)
+        self._leave(None)
+
+    def _leave(self, choice: Choice | None) -> None:
+        """Once, whatever comes first: a key, which may be held, or a look that fails. A second time would take the chat
+        off the screen.
+        """
+        if not self._left:
+            self._left = True
+            self.dismiss(choice)
 
 
 _TINTED = (Content.assemble((f"below {100 * below:.0f} %", f"$text {tint}")) for below, tint in TINTS[::-1])

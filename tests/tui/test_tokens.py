@@ -150,6 +150,31 @@ async def test_progress_and_cancel() -> None:
         await chat.until(lambda: chat.app.screen.query(TokenText))
 
 
+@pytest.mark.parametrize("key_first", [True, False])
+@pytest.mark.parametrize("fails", [True, False])
+async def test_closing_at_the_moment_at_which_the_look_is_over(key_first: bool, fails: bool) -> None:
+    async with open_chat([TEXT], gated=True) as chat:
+        await chat.send("count")
+        chat.engine.release(11)
+        await chat.settle()
+        await chat.press("ctrl+up", "t")
+        await chat.until(lambda: "looking at tokens" in chat.text)
+        screen, look = chat.app.screen, chat.session.look
+        assert isinstance(screen, TokenScreen)
+        assert look is not None
+        screen._wait.stop()  # the test says what comes first
+        if fails:
+            chat.session.stop()
+        chat.engine.release(100)
+        await chat.until(lambda: look.over)
+        steps = [screen.action_close, screen._show]
+        for step in steps if key_first else reversed(steps):
+            screen.call_next(step)
+        await chat.until(lambda: not screen.is_running)
+        await chat.settle()
+        assert chat.app.screen is chat.app.chat_screen
+
+
 async def test_what_cannot_be_looked_at_is_said_under_the_composer() -> None:
     async with open_chat([TEXT], n_ctx=64) as chat:
         await chat.ask("count")
