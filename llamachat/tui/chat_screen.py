@@ -121,6 +121,8 @@ class ChatScreen(ChatView):
 
     async def on_message_view_asked(self, event: MessageView.Asked) -> None:
         """What is asked for on a message."""
+        if not self.is_active:  # a key that was held has opened what is over the chat already
+            return
         message = event.view.message
         if event.what == "walk":
             if not await self.query_one(Transcript).walk(event.view, event.step):  # down, out of the last message
@@ -201,6 +203,8 @@ class ChatScreen(ChatView):
 
     def on_session_pane_delete_asked(self, event: SessionPane.DeleteAsked) -> None:
         """Deletes a chat after asking."""
+        if not self.is_active:  # likewise
+            return
 
         async def answered(agreed: bool | None) -> None:
             if agreed:

@@ -113,6 +113,13 @@ class Chat:
                 await self.pilot._wait_for_screen()
         await self.pilot.pause()
 
+    def hold(self, key: str, times: int) -> None:
+        """A key that comes again before it was taken up."""
+        driver = self.app._driver
+        assert driver is not None
+        for _ in range(times):
+            driver.send_message(Key(key, key if len(key) == 1 else None))
+
     async def type(self, text: str) -> None:
         """Types into the composer, by one paste, which is no way to send."""
         self.composer.focus()

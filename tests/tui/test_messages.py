@@ -235,3 +235,26 @@ async def test_a_message_is_deleted_after_asking() -> None:
         await chat.until(lambda: "Two" not in chat.text)
         await chat.ask("Three")
         assert [message.text for message in chat.path] == ["One", "Hello there.", "Three", "Hello there."]
+
+
+@pytest.mark.parametrize("key", ["t", "delete"])
+async def test_a_key_that_is_held_opens_one_screen(key: str) -> None:
+    async with open_chat(["One two three."]) as chat:
+        await chat.ask("count")
+        await chat.press("ctrl+up")
+        chat.hold(key, 3)
+        await chat.until(lambda: not chat.app.chat_screen.is_active)
+        await chat.pilot.pause()
+        assert len(chat.app.screen_stack) == 2
+        await chat.press("escape")
+        assert chat.app.chat_screen.is_active
+
+
+async def test_a_key_that_is_held_asks_once_whether_a_chat_shall_go() -> None:
+    async with open_chat(["One two three."]) as chat:
+        await chat.ask("count")
+        await chat.press("ctrl+b")
+        chat.hold("delete", 3)
+        await chat.until(lambda: not chat.app.chat_screen.is_active)
+        await chat.pilot.pause()
+        assert len(chat.app.screen_stack) == 2
