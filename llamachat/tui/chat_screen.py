@@ -242,8 +242,9 @@ class ChatScreen(ChatView):
 
     def on_preset_row_list_wanted(self) -> None:
         """Lists the presets to choose from."""
-        self._end_refusal()
-        self.face.pick_preset()
+        if self.is_active:
+            self._end_refusal()
+            self.face.pick_preset()
 
     def on_descendant_focus(self) -> None:
         """Who leaves a parameter leaves its value as it was."""

@@ -11,12 +11,12 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Input, Static, TextArea
 
 from llamachat.chat.path_completion import TypedPath
 from llamachat.display import clean, clean_line
 from llamachat.tui.keys import key_hints
+from llamachat.tui.over_chat import OverChat
 from llamachat.tui.path_lookup import PathLookup
 from llamachat.tui.row_list import Row, RowList
 
@@ -25,7 +25,7 @@ _LINE_CHARS = 200
 _MOST_CANDIDATES = 200
 
 
-class Dialog(ModalScreen[Result]):
+class Dialog(OverChat[Result]):
     """A quiet box in the middle; Escape closes it without an answer."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -12,7 +12,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Container
 from textual.content import Content
 from textual.message import Message
-from textual.screen import ModalScreen, Screen
+from textual.screen import Screen
 from textual.style import Style
 from textual.widget import Widget
 from textual.widgets import Static
@@ -20,6 +20,7 @@ from textual.widgets import Static
 from llamachat.chat.look import Look
 from llamachat.display import clean_line
 from llamachat.tui.keys import Keys, key_hints, key_of
+from llamachat.tui.over_chat import OverChat
 from llamachat.tui.token_text import TINTS, TokenPiece, TokenText
 
 _CADENCE = 0.06
@@ -137,7 +138,7 @@ class Alternatives(Widget):
             self.post_message(self.Clicked(number))
 
 
-class TokenScreen(ModalScreen[Choice | None]):
+class TokenScreen(OverChat[Choice | None]):
     """Looks at an answer; hands over the place and the token with which it shall go on."""
 
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (_WIDE, "-wide")]  # noqa: RUF012 - declared so by Textual
@@ -180,7 +181,6 @@ class TokenScreen(ModalScreen[Choice | None]):
         self._look = look
         self._progress = progress
         self._first = at or 0
-        self._left = False
 
     def compose(self) -> ComposeResult:
         """A title, the text, the alternatives, the keys."""
@@ -193,7 +193,7 @@ class TokenScreen(ModalScreen[Choice | None]):
         """Waits for the engine, if it is not done yet."""
         self._say_keys((("esc", "cancel"),))
         self.query_one("#token-title", Static).update("Tokens")
-        if self._look.over:
+        if self._look.done:
             await self._show()
         else:
             self._wait = self.set_interval(_CADENCE, self._look_again)
@@ -202,14 +202,17 @@ class TokenScreen(ModalScreen[Choice | None]):
         if not self._look.over:
             self.query_one("#token-waits", Static).update(clean_line(self._progress()))
             return
+        if not (self._look.done or self.is_active):  # something is over it, and closes first
+            return
         self._wait.stop()  # which cancels what runs in it
         self.call_next(self._show)
 
     async def _show(self) -> None:
         look = self._look
+        if self not in self.app.screen_stack:  # closed: it loses its widgets
+            return
         if not look.done:
-            self._leave(None)
-        if self._left:
+            self.dismiss(None)
             return
         self.query_one("#token-waits").display = False
         pieces = [
@@ -258,19 +261,11 @@ class TokenScreen(ModalScreen[Choice | None]):
         at = texts.first().cursor
         top = self._look.places[at].top
         if number < len(top):
-            self._leave((at, top[number].id))
+            self.dismiss((at, top[number].id))
 
     def action_close(self) -> None:
         """Back to the chat."""
-        self._leave(None)
-
-    def _leave(self, choice: Choice | None) -> None:
-        """Once, whatever comes first: a key, which may be held, or a look that fails. A second time would take the chat
-        off the screen.
-        """
-        if not self._left:
-            self._left = True
-            self.dismiss(choice)
+        self.dismiss(None)
 
 
 _TINTED = (Content.assemble((f"below {100 * below:.0f} %", f"$text {tint}")) for below, tint in TINTS[::-1])

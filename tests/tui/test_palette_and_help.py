@@ -154,3 +154,27 @@ async def test_help_begins_with_the_pane_one_is_in() -> None:
         assert "Left and Right turn the value" in chat.text
         first = chat.app.screen.query(".part").results(Static).__next__()
         assert str(first.content).startswith("Sampling")
+
+
+@pytest.mark.parametrize("key", ["ctrl+p", "f1"])
+@pytest.mark.parametrize("times", [2, 3])
+async def test_a_key_that_is_held_opens_and_closes(key: str, times: int) -> None:
+    async with open_chat(["One two three."]) as chat:
+        chat.hold(key, times)
+        await chat.settle()
+        await chat.pilot.pause()
+        assert len(chat.app.screen_stack) <= 2
+        await chat.press("escape")
+        assert chat.app.chat_screen.is_active
+
+
+async def test_enter_that_is_held_chooses_one_entry() -> None:
+    async with open_chat(["One two three."]) as chat:
+        await chat.ask("count")
+        await chat.press("ctrl+p")
+        await chat.paste("params")
+        chat.hold("enter", 4)
+        await chat.until(lambda: not isinstance(chat.app.screen, PaletteScreen))
+        await chat.settle()
+        assert chat.app.chat_screen in chat.app.screen_stack
+        assert len(chat.app.screen_stack) <= 2

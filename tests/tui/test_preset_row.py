@@ -131,6 +131,15 @@ async def test_enter_lists_them_with_what_each_does(size: tuple[int, int], own: 
         assert shown(chat) == "teacher"
 
 
+async def test_enter_that_is_held_lists_them_once() -> None:
+    async with open_chat() as chat:
+        await go_there(chat)
+        chat.hold("enter", 3)
+        await chat.until(lambda: isinstance(chat.app.screen, PickScreen))
+        await chat.pilot.pause()
+        assert len(chat.app.screen_stack) == 2
+
+
 async def test_wheel_and_click() -> None:
     async with open_chat() as chat:
         place = Offset(row(chat).region.x + LABEL_WIDTH + 4, row(chat).region.y)

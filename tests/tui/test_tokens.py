@@ -6,6 +6,7 @@ import pytest
 from textual.geometry import Offset
 
 from llamachat.chat.conversation import Status
+from llamachat.tui.help_screen import HelpScreen
 from llamachat.tui.message_view import MessageView
 from llamachat.tui.token_screen import Alternatives, TokenScreen, bar, percent
 from llamachat.tui.token_text import TokenPiece, TokenText, shown, tint
@@ -173,6 +174,27 @@ async def test_closing_at_the_moment_at_which_the_look_is_over(key_first: bool, 
         await chat.until(lambda: not screen.is_running)
         await chat.settle()
         assert chat.app.screen is chat.app.chat_screen
+
+
+@pytest.mark.parametrize("fails", [True, False])
+async def test_the_look_is_over_while_something_covers_it(fails: bool) -> None:
+    async with open_chat([TEXT], gated=True) as chat:
+        await chat.send("count")
+        chat.engine.release(11)
+        await chat.settle()
+        await chat.press("ctrl+up", "t")
+        await chat.until(lambda: "looking at tokens" in chat.text)
+        chat.app.action_help()
+        await chat.pilot.pause()
+        if fails:
+            chat.session.stop()
+        chat.engine.release(100)
+        await chat.until(lambda: not chat.session.busy)
+        await chat.settle()
+        assert isinstance(chat.app.screen, HelpScreen)
+        await chat.press("escape")
+        shown = chat.app.chat_screen if fails else chat.app.screen_stack[1]
+        await chat.until(lambda: chat.app.screen is shown and (fails or chat.app.screen.query(TokenText)))
 
 
 async def test_what_cannot_be_looked_at_is_said_under_the_composer() -> None:
