@@ -168,7 +168,9 @@ class FirstRunScreen(Screen[Path]):
     # ---- opening ------------------------------------------------------------
 
     def action_open(self) -> None:
-        """Asks for a file."""
+        """Asks for a file; not while one is fetched, whose end would close what is on top."""
+        if self._fetching:
+            return
 
         def opened(path: Path | None) -> None:
             if path is not None:

@@ -77,6 +77,17 @@ async def test_without_a_model_one_key_fetches_one() -> None:
         await chat.until(lambda: "Scripted 1B" in chat.status)
 
 
+async def test_nothing_is_asked_for_while_fetching() -> None:
+    shelf = Shelf()
+    async with first_run(shelf) as chat:
+        await chat.press("enter")
+        await chat.until(lambda: "31 MB" in chat.text)
+        await chat.press("o")
+        shelf.go_on.set()
+        await chat.until(lambda: chat.session.model is not None)
+        assert chat.app.screen is chat.app.chat_screen
+
+
 async def test_fetching_is_stopped_and_begun_again() -> None:
     shelf = Shelf()
     async with first_run(shelf) as chat:
