@@ -58,8 +58,13 @@ _KEPT: Final = {
 }
 """Keys that a binding has in any case: who lost them could not leave a dialog, or take up what is chosen."""
 _ENTER_IS_FREE: Final = ("composer", "message", "tokens", "value", "first-run")
-_LIKE: Final = {"palette.close": "chat.palette", "help.close": "chat.help", "tokens.close": "message.tokens"}
-"""What closes with the key that opens it: the one follows the other, where that key is free."""
+_LIKE: Final = {
+    "palette.close": "chat.palette",
+    "help.close": "chat.help",
+    "tokens.close": "message.tokens",
+    "tokens.help": "chat.help",
+}
+"""What closes with the key that opens it, or does the same as it: the one follows the other, where that key is free."""
 
 _AROUND_THE_COMPOSER: Final = ("app", "chat", "panes", "composer")
 _FIELDS: Final = (*_AROUND_THE_COMPOSER, "title", "dialog", "edit", "file", "palette")

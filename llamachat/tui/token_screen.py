@@ -145,6 +145,7 @@ class TokenScreen(OverChat[Choice | None]):
     VERTICAL_BREAKPOINTS = [(0, "-short"), (_TALL, "-tall")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,t", "close", "Close", show=False, id="tokens.close"),
+        Binding("f1", "app.help", "Help", show=False, id="tokens.help"),
         *(
             Binding(key, f"take({number})", "Go on with that token", show=False, id=f"tokens.take-{number + 1}")
             for number, key in enumerate(_DIGITS)

@@ -295,6 +295,16 @@ async def test_a_long_answer_scrolls_with_the_cursor() -> None:
         assert shown(text._pieces[before].text).strip() in chat.text
 
 
+async def test_help_begins_with_the_keys_of_tokens() -> None:
+    async with open_chat([TEXT]) as chat:
+        text = await show_tokens(chat)
+        await chat.press("f1")
+        assert isinstance(chat.app.screen, HelpScreen)
+        assert "Every token of the answer" in chat.text
+        await chat.press("f1")
+        assert chat.app.focused is text
+
+
 async def test_another_theme_draws_them_too() -> None:
     async with open_chat([TEXT]) as chat:
         await show_tokens(chat)
