@@ -19,9 +19,6 @@ from llamachat.errors import LlamachatError
 if TYPE_CHECKING:
     from llamachat.engine.settings import SamplingSettings
 
-END = "end of the answer"
-"""The word for a token that ends an answer."""
-
 
 @dataclass(frozen=True, slots=True)
 class Branch:
@@ -120,12 +117,12 @@ class Look:
     def word(self, token: int) -> str:
         """A token as a person reads it: its text in quotes, the bytes of a part of a character, or its name."""
         model = self.model
-        if token in model.stop_ids:
-            return END
-        surface = model.tokenizer.surface(token)
+        surface, pieces = model.tokenizer.surface(token), model.tokenizer.vocabulary.pieces
+        name = pieces[token] if token < len(pieces) else f"token {token}"
+        if token in model.stop_ids:  # some models have several
+            return f"end {name}"
         if not surface:
-            pieces = model.tokenizer.vocabulary.pieces
-            return pieces[token] if token < len(pieces) else f"token {token}"
+            return name
         try:
             text = surface.decode()
         except UnicodeDecodeError:

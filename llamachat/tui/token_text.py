@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import ClassVar
 
 from rich.cells import cell_len
@@ -27,8 +28,6 @@ TINTS = ((0.05, "on $warning 45%"), (0.2, "on $warning 27%"), (0.5, "on $warning
 _CURSOR = "bold $background on $accent"
 _DOUBTFUL = 0.2
 _END_MARK = "■"
-_PART_MARK = "·"
-"""Stands for a token that is part of a character."""
 
 
 def tint(probability: float) -> str:
@@ -38,7 +37,7 @@ def tint(probability: float) -> str:
 
 def shown(text: str) -> str:
     """What a token's text looks like: newlines and tabs with a mark, so that the cursor is seen on them."""
-    return clean(text).replace("\n", "↵\n").replace("\t", "⇥ ") or _PART_MARK
+    return clean(text).replace("\n", "↵\n").replace("\t", "⇥ ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +90,7 @@ A digit makes a new version of the answer with that token, and the model goes on
         super().__init__()
         self._pieces = pieces
         texts = [shown(piece.text) for piece in pieces[:-1]] + [_END_MARK]
-        self._starts = [0]
-        for text in texts:
-            self._starts.append(self._starts[-1] + len(text))
+        self._starts = [0, *accumulate(map(len, texts))]  # a token that is part of a character stands where that does
         self._plain = "".join(texts)
         self._rows: list[tuple[Content, int]] = []  # each with its place in the text
         self._begins: list[int] = []
@@ -107,13 +104,23 @@ A digit makes a new version of the answer with that token, and the model goes on
         if width < 1 or width == self._width:  # it has no place on the screen yet, or the same
             return
         self._width = width
-        ends = zip(self._starts, self._starts[1:], self._pieces, strict=False)
-        content = Content("").join(
-            Content.assemble((self._plain[start:end], tint(piece.probability))) for start, end, piece in ends
-        )
+        content = Content("").join(self._tinted())
         self._rows = [(row, begin) for row, _, begin in wrapped(content, width)]
         self._begins = [begin for _, begin in self._rows]
         self.virtual_size = Size(0, len(self._rows))
+
+    def _tinted(self) -> Iterator[Content]:
+        """What stands on the screen, piece by piece; a character of several tokens as the least likely of them."""
+        least = 1.0
+        for start, end, piece in zip(self._starts, self._starts[1:], self._pieces, strict=False):
+            least = min(least, piece.probability)
+            if end > start:
+                yield Content.assemble((self._plain[start:end], tint(least)))
+                least = 1.0
+
+    def _end_of(self, token: int) -> int:
+        """Where the text of a token ends; of a part of a character, where that ends."""
+        return self._starts[bisect_right(self._starts, self._starts[token])]
 
     def _token_at(self, place: int) -> int:
         """The token whose text is at a place of the whole."""
@@ -216,7 +223,7 @@ A digit makes a new version of the answer with that token, and the model goes on
         if not 0 <= index < len(self._rows):
             return Strip.blank(width, base.rich_style)
         row, begin = self._rows[index]
-        start, end = self._starts[self.cursor] - begin, self._starts[self.cursor + 1] - begin
+        start, end = self._starts[self.cursor] - begin, self._end_of(self.cursor) - begin
         if start < len(row) and end > 0:
             row = row.stylize(_CURSOR, max(start, 0), end)
         segments = [Segment(text, style.rich_style) for text, style in row.render(base, "", self._get_style)]

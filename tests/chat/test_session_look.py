@@ -9,7 +9,7 @@ import pytest
 
 from llamachat.chat.commands import run_line
 from llamachat.chat.conversation import Role, Status
-from llamachat.chat.look import END, Look
+from llamachat.chat.look import Look
 from llamachat.chat.session import ChatSession, Phase
 from llamachat.chat.store import SessionStore
 from llamachat.engine.events import Looked, LookFailed
@@ -127,7 +127,7 @@ def test_a_character_of_several_tokens(open_session: Open) -> None:
 
 def test_words_of_tokens(asked: ChatSession, engine: ScriptedEngine) -> None:
     look = looked_at(asked)
-    assert look.word(2) == look.word(4) == END
+    assert (look.word(2), look.word(4)) == ("end </s>", "end <|im_end|>")
     assert look.word(0) == "<unk>"
     newline, tab, backslash = (token for text in "\n\t\\" for token in engine._tokenizer.encode(text))
     assert (look.word(newline), look.word(tab), look.word(backslash)) == ('"\\n"', '"\\t"', '"\\\\"')
@@ -312,7 +312,7 @@ def test_what_a_person_wrote_gets_exact_tokens(asked: ChatSession, engine: Scrip
 @pytest.mark.parametrize(
     ("at", "token", "why"),
     [
-        (0, 4, "cannot begin with end of the answer"),
+        (0, 4, "cannot begin with end <|im_end|>"),
         (2, 0, "<unk> is no text"),
         (11, 5, "a place from 1 to 11, not 12"),
         (-1, 5, "a place from 1 to 11, not 0"),

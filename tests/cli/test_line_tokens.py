@@ -24,8 +24,8 @@ def test_the_least_sure_tokens_and_what_else_could_have_stood_there(tmp_path: Pa
     lines = done.stdout.splitlines()
     assert lines[0] == TEXT
     assert lines[1].startswith("8 tokens, perplexity ")
-    assert '    4  " four"              4.0 %  " autumn" 57.6 %, " spring" 28.8 %, " winter" 9.6 %' in lines
-    assert '    8  " eight"             4.0 %  " autumn" 57.6 %, " spring" 28.8 %, " winter" 9.6 %' in lines
+    assert '    4  " four"     4.0 %  " autumn" 57.6 %, " spring" 28.8 %, " winter" 9.6 %' in lines
+    assert '    8  " eight"    4.0 %  " autumn" 57.6 %, " spring" 28.8 %, " winter" 9.6 %' in lines
     assert "\x1b" not in done.stdout
 
 
