@@ -29,7 +29,7 @@ QUESTIONS = (
 )
 PICTURES = {"chat": (120, 40), "narrow": (60, 15), "tokens": (120, 24)}
 # Enough of the last answer to see it grow.
-ENOUGH_TOKENS = 100
+ENOUGH_TOKENS = 70
 
 
 async def draw(name: str, size: tuple[int, int]) -> None:
@@ -47,7 +47,7 @@ async def draw(name: str, size: tuple[int, int]) -> None:
                     session.new()
                 session.send(question)
                 app.chat_screen.call_later(app.chat_screen.after_operation)
-                await pilot.pause(0.2)
+                await pilot.pause(0.05)
                 while session.busy and (question != QUESTIONS[-1] or answered(session) < ENOUGH_TOKENS):
                     await pilot.pause(0.02)
             if name == "tokens":
