@@ -202,8 +202,7 @@ def test_stopping(open_session: Open) -> None:
     session.send("count")
     engine.release(100)
     finish(session)
-    while engine._gate is not None and engine._gate.acquire(blocking=False):
-        pass
+    engine.hold()
     look = session.look_at()
     until(session, lambda: bool(engine.looks))
     session.stop()
@@ -222,8 +221,7 @@ def test_a_question_stops_a_look_and_is_answered(open_session: Open) -> None:
     session.send("count")
     engine.release(100)
     finish(session)
-    while engine._gate is not None and engine._gate.acquire(blocking=False):
-        pass
+    engine.hold()
     look = session.look_at()
     until(session, lambda: bool(engine.looks))
     session.send("really?")
@@ -340,8 +338,7 @@ def test_a_version_whose_going_on_is_killed_can_go_on(open_session: Open, data_d
     engine.release(100)
     finish(session)
     looked_at(session)
-    while engine._gate is not None and engine._gate.acquire(blocking=False):
-        pass
+    engine.hold()
     session.take_alternative(2, 261)
     other = SessionStore(data_dir)  # what a crash would leave
     stored = other.load(other.sessions()[0].id).path[-1]

@@ -40,13 +40,6 @@ def own(config: Path) -> Path:
 
 
 @pytest.fixture
-def model(tmp_path: Path) -> Path:
-    path = tmp_path / "tiny.gguf"
-    write_gguf(path, random_model())
-    return path
-
-
-@pytest.fixture
 def stored(own_home: Path) -> Callable[[], Conversation]:
     """The chat that was used last, as it is on disk."""
 

@@ -107,3 +107,14 @@ def gpt(title: str, *texts: str, **fields: Any) -> dict[str, Any]:
     for at, text in enumerate(texts):
         nodes.append(node(f"n{at}", nodes[-1]["id"], ("user", "assistant")[at % 2], text))
     return chatgpt_chat(*nodes, title=title, conversation_id=title, **fields)
+
+
+def all_stored(store: SessionStore) -> list[Conversation]:
+    """Every chat of a store."""
+    return [store.load(summary.id) for summary in store.sessions()]
+
+
+def saved(store: SessionStore, chat: Conversation) -> Conversation:
+    """A chat as it comes back from a store."""
+    store.save(chat, *chat.messages.values())
+    return store.load(chat.id)

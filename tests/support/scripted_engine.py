@@ -174,6 +174,11 @@ class ScriptedEngine:
         if self._gate is not None:
             self._gate.release(steps)
 
+    def hold(self) -> None:
+        """Takes back the steps that were released and not used."""
+        while self._gate is not None and self._gate.acquire(blocking=False):
+            pass
+
     # ---- on the engine's thread ---------------------------------------------
 
     def _accept(self, job: ModelSource | Request | LookRequest) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -12,28 +12,12 @@ from typing import Any
 
 import pytest
 
-from llamachat.chat.conversation import Conversation
 from llamachat.chat.exchange import json_fields
 from llamachat.chat.exchange.portable import dumps, to_portable
 from llamachat.chat.exchange.reading import chats_in, import_file, import_text
 from llamachat.chat.store import SessionStore
 from llamachat.errors import FileError
-from tests.support.exchanged_chats import add, dialogue, gpt, texts
-
-
-@pytest.fixture
-def store(data_dir: Path) -> Iterator[SessionStore]:
-    with closing(SessionStore(data_dir)) as one:
-        yield one
-
-
-def _stored(store: SessionStore) -> list[Conversation]:
-    return [store.load(summary.id) for summary in store.sessions()]
-
-
-def _saved(store: SessionStore, chat: Conversation) -> Conversation:
-    store.save(chat, *chat.messages.values())
-    return store.load(chat.id)
+from tests.support.exchanged_chats import add, all_stored, dialogue, gpt, texts
 
 
 @pytest.mark.parametrize(
@@ -172,7 +156,7 @@ def test_any_one_value_may_be_wrong(data_dir: Path, kind: str) -> None:
                 add(store, values)
             except FileError as error:
                 refused.append(str(error))
-        for chat in _stored(store):
+        for chat in all_stored(store):
             dumps(chat)
     assert n_places // 10 < len(refused) < n_places
     assert "\n" not in "".join(refused)

@@ -4,43 +4,26 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from llamachat.chat.conversation import Conversation, Status
+from llamachat.chat.conversation import Status
 from llamachat.chat.exchange.portable import dumps, to_portable
 from llamachat.chat.exchange.reading import import_text
 from llamachat.chat.store import SessionStore
 from llamachat.chat.store.database import FILE_NAME
 from llamachat.errors import FileError, StoreError
-from tests.support.exchanged_chats import add, dialogue, gpt, node, rich_chat, texts, told
+from tests.support.exchanged_chats import add, all_stored, dialogue, gpt, node, rich_chat, saved, texts, told
 from tests.support.sessions import stored_rows
-
-
-@pytest.fixture
-def store(data_dir: Path) -> Iterator[SessionStore]:
-    with closing(SessionStore(data_dir)) as one:
-        yield one
-
-
-def _stored(store: SessionStore) -> list[Conversation]:
-    return [store.load(summary.id) for summary in store.sessions()]
-
-
-def _saved(store: SessionStore, chat: Conversation) -> Conversation:
-    store.save(chat, *chat.messages.values())
-    return store.load(chat.id)
-
 
 # ---- there and back ------------------------------------------------------------
 
 
 def test_a_chat_goes_whole_from_one_store_to_another(store: SessionStore, tmp_path: Path) -> None:
     with closing(SessionStore(tmp_path / "other")) as other:
-        chat = _saved(other, rich_chat())
+        chat = saved(other, rich_chat())
     (arrival,) = import_text(store, dumps(chat).encode(), "x.json").arrivals
     assert (arrival.title, arrival.n_added, arrival.is_new) == ("Tïtle 🦙", len(chat), True)
     assert told(store.load(arrival.session_id)) == told(chat)
@@ -53,7 +36,7 @@ def test_a_second_time_changes_nothing(store: SessionStore, data_dir: Path, agai
     if again == "the same":
         import_text(store, dumps(chat).encode(), "x.json")
     else:
-        _saved(store, chat)
+        saved(store, chat)
     before = stored_rows(data_dir / FILE_NAME)
     for _ in range(2):
         (arrival,) = import_text(store, dumps(chat).encode(), "x.json").arrivals
@@ -73,14 +56,14 @@ def test_a_second_time_changes_nothing_where_no_branch_was_chosen(store: Session
 
 
 def test_a_chat_that_was_deleted_comes_back(store: SessionStore) -> None:
-    chat = _saved(store, rich_chat())
+    chat = saved(store, rich_chat())
     store.delete(chat.id)
     import_text(store, dumps(chat).encode(), "x.json")
-    assert [told(one) for one in _stored(store)] == [told(chat)]
+    assert [told(one) for one in all_stored(store)] == [told(chat)]
 
 
 def test_one_that_has_grown_elsewhere_gets_what_it_lacks(store: SessionStore) -> None:
-    chat = _saved(store, dialogue("q", "a"))
+    chat = saved(store, dialogue("q", "a"))
     old = to_portable(chat)
     chat.add_user("more", parent=chat.leaf)
     other = chat.add_answer(next(iter(chat.messages.values())))
@@ -97,7 +80,7 @@ def test_what_was_visible_stays_visible(store: SessionStore) -> None:
     other = chat.add_answer(chat.path[0])
     other.text, other.status = "second", Status.COMPLETE
     chat.select(chat.path_to(chat.children(chat.path[0])[0])[-1])
-    _saved(store, chat)
+    saved(store, chat)
     elsewhere = to_portable(chat)
     elsewhere["messages"].append({"id": "f" * 32, "parent": chat.path[0].id, "role": "assistant", "text": "third"})
     elsewhere["messages"].append({"id": "e" * 32, "parent": other.id, "role": "user", "text": "deeper"})
@@ -110,7 +93,7 @@ def test_what_was_visible_stays_visible(store: SessionStore) -> None:
 
 
 def test_what_was_edited_in_the_file_becomes_another_version(store: SessionStore, data_dir: Path) -> None:
-    chat = _saved(store, dialogue("q", "a", "more", "b"))
+    chat = saved(store, dialogue("q", "a", "more", "b"))
     edited = to_portable(chat)
     edited["messages"][1]["text"] = "A!"
     (arrival,) = add(store, edited).arrivals
@@ -125,10 +108,10 @@ def test_what_was_edited_in_the_file_becomes_another_version(store: SessionStore
 
 
 def test_an_answer_that_was_continued_here_is_the_same_answer(store: SessionStore) -> None:
-    chat = _saved(store, dialogue("q", "half"))
+    chat = saved(store, dialogue("q", "half"))
     old = to_portable(chat)
     chat.path[1].text = "half and half"
-    _saved(store, chat)
+    saved(store, chat)
     assert add(store, old).arrivals[0].n_added == 0
     old["messages"][1]["text"] = "half an hour"
     assert add(store, old).arrivals[0].n_added == 1
@@ -139,7 +122,7 @@ def test_an_answer_that_was_continued_here_is_the_same_answer(store: SessionStor
 
 
 def test_no_file_takes_messages_from_another_chat(store: SessionStore) -> None:
-    one, two = _saved(store, dialogue("q", "a")), _saved(store, dialogue("r", "b", title="Coffee"))
+    one, two = saved(store, dialogue("q", "a")), saved(store, dialogue("r", "b", title="Coffee"))
     mixed = to_portable(one)
     mixed["messages"] += [
         {"id": id_, "parent": one.path[-1].id, "role": "user", "text": text} for id_, text in
@@ -153,7 +136,7 @@ def test_no_file_takes_messages_from_another_chat(store: SessionStore) -> None:
 
 
 def test_messages_that_belong_to_no_chat_hold_nothing_up(store: SessionStore, data_dir: Path) -> None:
-    chat = _saved(store, dialogue("q", "a"))
+    chat = saved(store, dialogue("q", "a"))
     with closing(sqlite3.connect(data_dir / FILE_NAME, isolation_level=None)) as connection:
         connection.execute("DELETE FROM sessions")
     (arrival,) = add(store, to_portable(chat)).arrivals
@@ -185,7 +168,7 @@ def test_the_same_chat_twice_in_a_file(store: SessionStore) -> None:
 def test_chats_stand_in_the_list_by_their_time(store: SessionStore, at_once: bool) -> None:
     now = time.time()
     for title, ago in (("draft", now), ("old", 3e6), ("clock was wrong", 1e3), ("recent", 5e4)):
-        there = _saved(store, dialogue("q", "a", title=title))
+        there = saved(store, dialogue("q", "a", title=title))
         store._connection.execute("UPDATE sessions SET updated = ? WHERE id = ?", (now - ago, there.id))
     times = {"yesterday": now - 9e4, "then": now - 2e6, "long ago": 1e9, "as long ago": 1e9, "no time": None,
              "before": now - 2e6 - 5, "future": 4e9, "oldest": 9e8}  # fmt: skip
@@ -204,7 +187,7 @@ def test_chats_stand_in_the_list_by_their_time(store: SessionStore, at_once: boo
         "recent", "clock was wrong", "yesterday", "then", "before", "old", "long ago", "as long ago", "oldest", "draft",
     ]  # fmt: skip
     assert all(0 <= one.updated <= time.time() for one in store.sessions())
-    _saved(store, dialogue("q", title="used last"))
+    saved(store, dialogue("q", title="used last"))
     assert store.sessions()[0].title == "used last"
 
 
@@ -258,7 +241,7 @@ def test_all_or_none_where_one_cannot_be_written(
 
 
 def test_a_window_that_has_the_chat_open_sees_what_came(store: SessionStore, data_dir: Path) -> None:
-    chat = _saved(store, dialogue("q", "a"))
+    chat = saved(store, dialogue("q", "a"))
     grown = to_portable(chat)
     grown["messages"].append({"id": "c" * 32, "parent": chat.path[-1].id, "role": "user", "text": "more"})
     with closing(SessionStore(data_dir)) as other:
