@@ -102,12 +102,12 @@ async def test_a_digit_that_is_held_makes_one_version() -> None:
         assert chat.session.conversation.siblings(chat.path[1])[1] == 2
 
 
-async def test_what_no_answer_can_begin_with_is_said() -> None:
-    async with open_chat([TEXT]) as chat:
+async def test_behind_the_end_the_model_goes_on() -> None:
+    async with open_chat([TEXT, " more"]) as chat:
         await show_tokens(chat)
-        await chat.press("end", "1")
+        await chat.press("end", "2")
         await chat.settle()
-        assert chat.path[-1].text.startswith(TEXT)
+        assert chat.path[-1].text == f"{TEXT} autumn more"
         chat.session.select_sibling(chat.path[-1].id, -1)
         assert chat.path[-1].text == TEXT
 
@@ -365,4 +365,3 @@ def test_tints() -> None:
     assert len({tint(p) for p in (0.9, 0.49, 0.19, 0.01)}) == 4
     assert shown("") == ""
     assert shown("a\n\t") == "a↵\n⇥ "
-    assert TokenPiece("a", 0.1) == TokenPiece("a", 0.1)
